@@ -1,0 +1,1 @@
+"""swimring: a few Python processes become one autonomous, sharded service."""

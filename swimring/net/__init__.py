@@ -1,0 +1,6 @@
+"""The one seam to the world: interfaces of a network and of a machine, and the real ones."""
+
+from .host import Host, SystemHost
+from .transport import Binding, Datagrams, Network, StreamListener
+
+__all__ = ["Binding", "Datagrams", "Host", "Network", "StreamListener", "SystemHost"]
