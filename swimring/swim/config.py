@@ -29,12 +29,13 @@ class Profile:
         gossip_interval: time between two rounds of the spreader while there is something to spread.
         gossip_fanout: how many members hear from each round.
         gossip_to_dead: how long a dead member still hears gossip, so that one that lives can refute.
-        retransmit_multiplier: a rumour is sent multiplier * ceil(log10(n + 1)) times by each node. The local preset has 4
-            where memberlist has 2: with 2, joins of more than ten nodes lose updates.
+        retransmit_multiplier: a rumour is sent multiplier * ceil(log10(n + 1)) times by each node. The local
+            preset has 4 where memberlist has 2: with 2, joins of more than ten nodes lose updates.
         suspicion_alpha: the shortest suspicion is alpha * max(1, log10 n) * probe_interval.
         suspicion_beta: the longest is beta times the shortest.
         suspicion_confirmations: after this many independent confirmations a suspicion is at its shortest.
-        health_limit: the local health score goes from 0 (good) to this; intervals and timeouts are multiplied by it + 1.
+        health_limit: the local health score goes from 0 (good) to this; intervals and timeouts are multiplied
+            by it + 1.
         push_pull_interval: time between two full-state exchanges with a random member, up to 32 members.
         heal_interval: time between two attempts to reach dead members and seeds.
         stream_patience: how long one full-state exchange may take.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from swimring.identity import Address
 
-    from .members import Member
+    from .member import Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

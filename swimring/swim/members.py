@@ -212,7 +212,8 @@ class Membership:
         if claim.generation > mine.generation:
             return self._outbid(claim, now=now)
         if claim == mine or claim.incarnation < mine.incarnation:
-            return self._repeat(claim, now=now)
+            self._repeat(claim, now=now)
+            return None
         return self._refute(claim, now=now)
 
     def _refute(self, claim: Member, *, now: float) -> Change | None:

@@ -71,7 +71,7 @@ class RoundTrips:
 
     @property
     def ping_timeout(self) -> float:
-        """Three times the 99th percentile of the last 100, within the bounds of the profile; before 10, the upper one."""
+        """Three times the 99th percentile, within the bounds of the profile; of fewer than 10, the upper bound."""
         longest = self._profile.probe_timeout
         if len(self._seconds) < _TRUSTED_ROUND_TRIPS:
             return longest

@@ -22,7 +22,7 @@ def shortest_suspicion(profile: Profile, members: int) -> float:
 
 
 def hoped_confirmations(profile: Profile, members: int) -> int:
-    """How many confirmations can be hoped for: those who are neither the suspect nor the first accuser; none up to 3."""
+    """How many confirmations can be hoped for: those but the suspect and the first accuser; none up to 3."""
     return 0 if members <= 3 else min(profile.suspicion_confirmations, members - 2)
 
 
