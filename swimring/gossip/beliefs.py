@@ -34,7 +34,7 @@ class Beliefs:
         self.membership = membership
         self.followers: list[Callable[[Change], None]] = []
         self.listeners = Subscriptions(lambda: membership.members)
-        self._instruments = instruments
+        self.instruments = instruments
         self._outbid = trio.Event()
         self._told: dict[str, Status] = {}
 
@@ -79,7 +79,7 @@ class Beliefs:
         """Drop tombstones whose time is over."""
         for member in self.membership.forget(now=trio.current_time()):
             self._told.pop(member.name, None)
-            self._instruments.tell(Instrument.member_changed, member.name, "forgotten")
+            self.instruments.tell(Instrument.member_changed, member.name, "forgotten")
 
     async def wait_outbid(self) -> None:
         """Wait until somebody runs under our name with a newer generation.
@@ -105,7 +105,7 @@ class Beliefs:
         member = change.member
         if self._told.get(member.name) is not member.status:
             self._told[member.name] = member.status
-            self._instruments.tell(Instrument.member_changed, member.name, member.status.word)
+            self.instruments.tell(Instrument.member_changed, member.name, member.status.word)
         for event in change.events:
             if isinstance(event, NameConflicted):
                 _log.warning("%s is claimed by %s and by %s", member.name, member.address, event.other)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -35,11 +34,12 @@ from .refusals import Refusals
 from .relay import Relay
 from .rounds import Rounds
 from .spreader import Spreader
+from .statistics import GossipStatistics
 from .supervision import supervise
 from .suspicions import Suspicions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
@@ -49,47 +49,6 @@ if TYPE_CHECKING:
     from .subscriptions import Subscription
 
 _CORRECTION_INTERVAL: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GossipStatistics:
-    """How the membership is doing, at one moment.
-
-    Attributes:
-        alive: members believed alive, this node included.
-        suspect: members that are being suspected.
-        dead: members remembered as dead.
-        left: members remembered as gone.
-        health: the local health score; 0 is good.
-        incarnation: how often this node has spoken up or changed its metadata, from 1.
-        rumours: rumours still being spread.
-        probes: probe rounds so far.
-        probes_failed: those in which nobody reached the member.
-        exchanges: full-state exchanges so far, dialled or answered.
-        datagrams_sent: datagrams handed to the network.
-        datagrams_received: datagrams that arrived, refused ones included.
-        bytes_sent: bytes of the datagrams sent.
-        bytes_received: bytes of the datagrams received.
-        misdirected: pings for another name or generation; they are not answered.
-        refused: bytes that made no sense, as ``port:reason`` -> count.
-    """
-
-    alive: int
-    suspect: int
-    dead: int
-    left: int
-    health: int
-    incarnation: int
-    rumours: int
-    probes: int
-    probes_failed: int
-    exchanges: int
-    datagrams_sent: int
-    datagrams_received: int
-    bytes_sent: int
-    bytes_received: int
-    misdirected: int
-    refused: Mapping[str, int]
 
 
 class Gossiper:
@@ -118,27 +77,21 @@ class Gossiper:
         self._corrected: dict[str, float] = {}
         rng = host.rng
         self._beliefs = beliefs = Beliefs(membership, instruments)
-        self._refusals = Refusals(instruments)
-        self._mail = mail = Mail(membership=membership, datagrams=datagrams, network=network, key=key, profile=profile)
+        self._refusals = refusals = Refusals(instruments)
+        self._mail = mail = Mail(beliefs=beliefs, datagrams=datagrams, network=network, key=key, profile=profile)
         self._rounds = rounds = Rounds(mail)
         self._suspicions = Suspicions(beliefs, profile)
         self._spreader = Spreader(beliefs, mail, profile, rng)
-        self._relay = Relay(membership=membership, mail=mail, rounds=rounds, network=network, profile=profile)
-        self._streams = PushPull(
-            beliefs=beliefs, mail=mail, network=network, key=key, profile=profile, rng=rng, refusals=self._refusals
+        self._relay = Relay(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile)
+        self._streams = streams = PushPull(
+            beliefs=beliefs, mail=mail, network=network, key=key, profile=profile, rng=rng, refusals=refusals
         )
+        evidence = Evidence(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile, rng=rng)
         self._prober = Prober(
-            beliefs=beliefs,
-            mail=mail,
-            rounds=rounds,
-            streams=self._streams,
-            evidence=Evidence(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile, rng=rng),
-            profile=profile,
-            rng=rng,
-            instruments=instruments,
+            beliefs=beliefs, mail=mail, rounds=rounds, streams=streams, evidence=evidence, profile=profile, rng=rng
         )
         self._healer = Healer(
-            beliefs=beliefs, streams=self._streams, seeds=seeds, profile=profile, rng=rng, forget=self._forget
+            beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=self._forget
         )
 
     # ------------------------------------------------------------------------------------------------ looking

@@ -14,7 +14,9 @@ from swimring.swim import Envelope, Rumour, Status, encode_datagram, room_for_ru
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
     from swimring.net import Datagrams, Network
-    from swimring.swim import Member, Membership, Message, Profile
+    from swimring.swim import Member, Message, Profile
+
+    from .beliefs import Beliefs
 
 _log = logging.getLogger("swimring.gossip")
 _RESOLVED_FOR: Final = 60.0
@@ -36,10 +38,10 @@ class Mail:
     """Sends messages to members."""
 
     def __init__(
-        self, *, membership: Membership, datagrams: Datagrams, network: Network, key: bytes, profile: Profile
+        self, *, beliefs: Beliefs, datagrams: Datagrams, network: Network, key: bytes, profile: Profile
     ) -> None:
         """Send through ``datagrams`` with tags of ``key``."""
-        self._membership = membership
+        self._membership = beliefs.membership
         self._datagrams = datagrams
         self._network = network
         self._key = key

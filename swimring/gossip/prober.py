@@ -13,7 +13,6 @@ from swimring.swim import MemberJoined, Ping, PingRequest, ProbeOrder, RoundTrip
 if TYPE_CHECKING:
     import random
 
-    from swimring.instrument import Instruments
     from swimring.swim import Change, Member, Profile
 
     from .beliefs import Beliefs
@@ -39,7 +38,6 @@ class Prober:
         evidence: Evidence,
         profile: Profile,
         rng: random.Random,
-        instruments: Instruments,
     ) -> None:
         """Follow ``beliefs`` to know whom to probe."""
         self._beliefs = beliefs
@@ -50,7 +48,6 @@ class Prober:
         self._evidence = evidence
         self._profile = profile
         self._rng = rng
-        self._instruments = instruments
         self._order = ProbeOrder(rng)
         self._trips = RoundTrips(profile)
         self._probing: set[str] = set()
@@ -117,7 +114,7 @@ class Prober:
         )
         self._membership.health.adjust(verdict.health)
         self.probes += 1
-        self._instruments.tell(Instrument.probe_finished, target.name, rtt)
+        self._beliefs.instruments.tell(Instrument.probe_finished, target.name, rtt)
         if verdict.accuse:
             self.probes_failed += 1
             self._beliefs.accuse(target)

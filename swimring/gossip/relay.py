@@ -15,8 +15,9 @@ from swimring.swim import Ack, Nack, Ping, PingRequest, RefusalAnswer, RefusalQu
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
     from swimring.net import Network
-    from swimring.swim import Envelope, Member, Membership, Profile
+    from swimring.swim import Envelope, Member, Profile
 
+    from .beliefs import Beliefs
     from .mail import Mail
     from .rounds import Rounds
 
@@ -27,11 +28,9 @@ _RELAY_LIMIT: Final = 64
 class Relay:
     """The duty that works for other members' probes: at most 64 at once; further requests go unanswered."""
 
-    def __init__(
-        self, *, membership: Membership, mail: Mail, rounds: Rounds, network: Network, profile: Profile
-    ) -> None:
+    def __init__(self, *, beliefs: Beliefs, mail: Mail, rounds: Rounds, network: Network, profile: Profile) -> None:
         """Work through ``mail`` and ``network``."""
-        self._membership = membership
+        self._membership = beliefs.membership
         self._mail = mail
         self._rounds = rounds
         self._network = network
