@@ -41,14 +41,16 @@ def record(hint: object, where: str, compile_part: Compile) -> Checker | None:
     return None
 
 
-def resolve_hints(owner: Any, where: str) -> dict[str, Any]:
+def resolve_hints(owner: Any, where: str, *, names: dict[str, Any] | None = None) -> dict[str, Any]:
     """The annotations of a class or function with their forward references resolved.
+
+    They are looked up in ``names``, by default those of the module that defines ``owner``.
 
     Raises:
         ConfigError: one of them names something that does not exist when the program runs.
     """
     try:
-        return typing.get_type_hints(owner, include_extras=True)
+        return typing.get_type_hints(owner, globalns=names, include_extras=True)
     except (NameError, AttributeError) as error:
         allowed = "annotations are evaluated: import what they name outside `if TYPE_CHECKING`, define it in the module"
         raise ConfigError(where, str(error), allowed) from error
