@@ -2,35 +2,105 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "lint", "types"]
-nox.options.error_on_missing_interpreters = False
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-TESTED = ("-e", ".[test,cli,client]")
+WITH_TESTS = ("-e", ".[cli,client,test]")
+
+
+def _supported_interpreters() -> list[str]:
+    """Every supported interpreter of this machine, from PATH or from pyenv, newest patch release of each."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = []
+    for version in SUPPORTED:
+        candidates = sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
+        on_path = shutil.which(f"python{version}")
+        for candidate in [*map(str, candidates), *([on_path] if on_path else [])]:
+            # A pyenv shim is on PATH even when the version behind it is not active: only one that runs counts.
+            if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603
+                found.append(candidate)
+                break
+    return found
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Count the words of the standard library on three processes, one of which is killed half way."""
+    session.install("-e", ".[cli]")
+    session.run("swimring", "demo", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite with the interpreter that runs nox; arguments go to pytest."""
-    session.install(*TESTED)
+    session.install(*WITH_TESTS)
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=False)
+def matrix(session: nox.Session) -> None:
+    """Run the test suite with every supported interpreter found in PATH or pyenv."""
+    for interpreter in _supported_interpreters():
+        place = Path(session.create_tmp()) / Path(interpreter).resolve().parent.parent.name
+        session.run(interpreter, "-m", "venv", "--clear", str(place), external=True)
+        python = str(place / "bin" / "python")
+        session.run(python, "-m", "pip", "install", "-q", *WITH_TESTS, external=True)
+        session.run(python, "-m", "pytest", "-q", *session.posargs, external=True)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format and lint rules, and the direction of imports."""
-    session.install("ruff==0.17.5", "import-linter==2.16", "-e", ".")
+    session.install("ruff==0.17.5", "import-linter==2.16", "-e", ".[cli]")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("lint-imports")
+    session.run("lint-imports", "--no-logo")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check everything with mypy --strict, and the public face with pyright."""
-    session.install("mypy==2.4.1", "pyright[nodejs]==1.1.414", "nox", *TESTED)
+    session.install("mypy==2.4.1", "pyright[nodejs]==1.1.414", "nox", *WITH_TESTS)
     session.run("mypy")
     session.run("pyright")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the test suite under branch coverage and report what no test reaches."""
+    session.install("coverage>=7.10", *WITH_TESTS)
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Sweep the simulation tests over many seeds: `nox -s simulate -- --seeds 200`."""
+    session.install(*WITH_TESTS)
+    session.run("python", "-m", "tests.simulation.sweep", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the side-by-side measurements: `nox -s bench -- ring` (without a name: all of them)."""
+    session.install(*WITH_TESTS)
+    names = session.posargs or sorted(path.stem for path in Path("tests/benchmarks").glob("[a-z]*.py"))
+    for name in names:
+        session.run("python", f"tests/benchmarks/{name}.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install("sphinx>=8", "myst-parser>=4", "furo", "-e", ".[cli]")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")

@@ -1,1 +1,121 @@
-"""swimring: a few Python processes become one autonomous, sharded service."""
+"""swimring: a few Python processes become one autonomous, sharded service.
+
+The layers, from what a user touches down to what everything rests on; imports only point down:
+
+    admin                                             the command line
+    client | testing                                  the mesh from outside; a whole cluster in one process
+    node                                              the composition root: `open_node`
+    builtin                                           what every node answers about itself
+    ownership                                         what happens when a key changes hands
+    discovery | gossip | rpc                          drivers: wait, send, report
+    net                                               the one seam to the world
+    service                                           what a user declares
+    mux | patterns | policies | ring | swim           decisions, pure: no clock, no socket, no event loop
+    codec | instrument, identity, errors              what all of them share
+
+Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
+`swimring.client`, never loads Trio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import CallError as CallError
+    from .errors import CircuitOpen as CircuitOpen
+    from .errors import ConfigError as ConfigError
+    from .errors import ConnectionLost as ConnectionLost
+    from .errors import DeadlineExceeded as DeadlineExceeded
+    from .errors import Draining as Draining
+    from .errors import HandlerFailed as HandlerFailed
+    from .errors import InvalidRequest as InvalidRequest
+    from .errors import LocalProtocolError as LocalProtocolError
+    from .errors import MissingExtra as MissingExtra
+    from .errors import NameConflict as NameConflict
+    from .errors import NodeClosed as NodeClosed
+    from .errors import NoSuchHandler as NoSuchHandler
+    from .errors import NotJoined as NotJoined
+    from .errors import NotOwner as NotOwner
+    from .errors import Overloaded as Overloaded
+    from .errors import ProtocolError as ProtocolError
+    from .errors import RemoteProtocolError as RemoteProtocolError
+    from .errors import StreamLost as StreamLost
+    from .errors import StreamReset as StreamReset
+    from .errors import SwimringError as SwimringError
+    from .errors import Unreachable as Unreachable
+    from .identity import Address as Address
+    from .identity import NodeId as NodeId
+    from .instrument import Instrument as Instrument
+    from .node import Node as Node
+    from .node import open_node as open_node
+    from .service import ByteStream as ByteStream
+    from .service import Endpoint as Endpoint
+    from .service import Request as Request
+    from .service import Service as Service
+    from .swim import Member as Member
+    from .swim import Status as Status
+
+_HOMES = {
+    ".errors": (
+        "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
+        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed", "NotJoined",
+        "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset", "SwimringError",
+        "Unreachable",
+    ),
+    ".identity": ("Address", "NodeId"),
+    ".instrument": ("Instrument",),
+    ".node": ("Node", "open_node"),
+    ".service": ("ByteStream", "Endpoint", "Request", "Service"),
+    ".swim": ("Member", "Status"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Address",
+    "ByteStream",
+    "CallError",
+    "CircuitOpen",
+    "ConfigError",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "Draining",
+    "Endpoint",
+    "HandlerFailed",
+    "Instrument",
+    "InvalidRequest",
+    "LocalProtocolError",
+    "Member",
+    "MissingExtra",
+    "NameConflict",
+    "NoSuchHandler",
+    "Node",
+    "NodeClosed",
+    "NodeId",
+    "NotJoined",
+    "NotOwner",
+    "Overloaded",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Request",
+    "Service",
+    "Status",
+    "StreamLost",
+    "StreamReset",
+    "SwimringError",
+    "Unreachable",
+    "open_node",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

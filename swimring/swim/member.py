@@ -1,0 +1,240 @@
+"""One record: what somebody believes about a member, how it is ordered, and its form on the wire."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from swimring.codec import encode
+from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
+from swimring.identity import Address, Generation, Incarnation, NodeId, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+METADATA_LIMIT: Final = 512
+NUMBER_LIMIT: Final = 1 << 62  # room to outbid any number from the wire and stay within 64 bits
+HOST_LIMIT: Final = 255
+
+
+class Status(enum.IntEnum):
+    """What a member is believed to be; the number is its rank when generation and incarnation are equal."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+    @property
+    def active(self) -> bool:
+        """Whether the member takes part: a suspect still does."""
+        return self <= Status.SUSPECT
+
+    @property
+    def word(self) -> str:
+        """The status as users read it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a member tells about itself; at most 512 bytes when encoded, because every rumour carries it.
+
+    Attributes:
+        services: names of the services it offers; kept sorted.
+        weight: its share of the rings relative to others; 0 owns nothing.
+        zone: where it is, for placing replicas.
+        version: which software it runs.
+        tags: anything else.
+
+    Raises:
+        ConfigError: a value is of the wrong kind, or all together are too large.
+    """
+
+    services: tuple[str, ...] = ()
+    weight: int = 1
+    zone: str = ""
+    version: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for service in self.services:
+            check_name(service, setting="metadata.services")
+        if type(self.weight) is not int or not 0 <= self.weight <= 65535:
+            raise ConfigError("metadata.weight", self.weight, "a weight is a whole number from 0 to 65535")
+        texts: tuple[object, ...] = (self.zone, self.version, *self.tags.keys(), *self.tags.values())
+        if not all(isinstance(each, str) for each in texts):
+            raise ConfigError("metadata", texts, "zone, version, names and values of tags are text")
+        object.__setattr__(self, "services", tuple(sorted(set(self.services))))
+        object.__setattr__(self, "tags", MappingProxyType(dict(sorted(self.tags.items()))))
+        try:
+            size = len(encode(self.to_wire()))
+        except LocalProtocolError as error:
+            raise ConfigError("metadata", str(error), "text must be valid Unicode") from error
+        if size > METADATA_LIMIT:
+            raise ConfigError("metadata", f"{size} bytes", f"at most {METADATA_LIMIT} bytes when encoded")
+
+    def __hash__(self) -> int:
+        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items())))
+
+    def to_wire(self) -> list[object]:
+        """The form in records: an array that grows at the end."""
+        return [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Metadata:
+        """Read what `to_wire` made, here or in a later version.
+
+        Raises:
+            RemoteProtocolError: it is not that.
+        """
+        services, weight, zone, version, tags = array(wire, 5, "metadata")
+        if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
+            raise RemoteProtocolError("metadata: services are texts")
+        if not isinstance(tags, dict):
+            raise RemoteProtocolError("metadata: tags are a map")
+        try:
+            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags)
+        except ConfigError as error:
+            raise RemoteProtocolError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A node as somebody believes it to be.
+
+    Attributes:
+        name: its name.
+        address: where its datagrams and connections go.
+        generation: which life of that name.
+        incarnation: how often it has spoken up or changed its metadata in this life.
+        status: alive, suspect, dead or left.
+        metadata: what it told about itself.
+        since: when the local node came to believe this status, on the local clock; not on the wire.
+    """
+
+    name: str
+    address: Address
+    generation: Generation
+    incarnation: Incarnation
+    status: Status
+    metadata: Metadata = field(default_factory=Metadata)
+    since: float = field(default=0.0, compare=False)
+
+    @property
+    def id(self) -> NodeId:
+        """Name and generation."""
+        return NodeId(self.name, self.generation)
+
+    @property
+    def precedence(self) -> tuple[Generation, Incarnation, Status]:
+        """The order of records of one name: a record is replaced by a greater one only."""
+        return (self.generation, self.incarnation, self.status)
+
+    def supersedes(self, other: Member) -> bool:
+        """Whether this record replaces ``other`` of the same name.
+
+        Between records of equal precedence the smaller content wins, so that all nodes keep the same one.
+        """
+        if self.precedence != other.precedence:
+            return self.precedence > other.precedence
+        return self._content() < other._content()
+
+    def _content(self) -> tuple[bytes, bytes]:
+        return (str(self.address).encode(), encode(self.metadata.to_wire()))
+
+    def to_wire(self) -> list[object]:
+        """The form in gossip, in ``moved`` answers and for clients: an array that grows at the end."""
+        host, port = self.address.host, self.address.port
+        return [
+            self.name, host, port, self.generation, self.incarnation, int(self.status), self.metadata.to_wire(),
+        ]  # fmt: skip
+
+    @classmethod
+    def from_wire(cls, wire: object, *, since: float = 0.0) -> Member:
+        """Read what `to_wire` made, here or in a later version.
+
+        Raises:
+            RemoteProtocolError: it is not that.
+        """
+        name, host, port, generation, incarnation, status, metadata = array(wire, 7, "member")
+        return cls(
+            name=name_from(name),
+            address=Address(text(host, HOST_LIMIT, "host"), number(port, 65536, "port")),
+            generation=number(generation, NUMBER_LIMIT, "generation"),
+            incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
+            status=Status(number(status, len(Status), "status")),
+            metadata=Metadata.from_wire(metadata),
+            since=since,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rumour:
+    """One belief in transit: a record and, for a suspicion, who accuses."""
+
+    member: Member
+    accuser: str = ""
+
+    def to_wire(self) -> list[object]:
+        """The record with the accuser, if there is one, at its end."""
+        wire = self.member.to_wire()
+        return [*wire, self.accuser] if self.accuser else wire
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Rumour:
+        """Read what `to_wire` made, here or in a later version.
+
+        Raises:
+            RemoteProtocolError: it is not that.
+        """
+        member = Member.from_wire(wire)
+        accuser = wire[7] if isinstance(wire, list) and len(wire) > 7 else ""
+        return cls(member=member, accuser=name_from(accuser) if accuser != "" else "")
+
+
+def array(wire: object, length: int, what: str) -> list[Any]:
+    """The first ``length`` items of ``wire``; what follows is from a later version.
+
+    Raises:
+        RemoteProtocolError: it is not an array, or shorter.
+    """
+    if not isinstance(wire, list) or len(wire) < length:
+        raise RemoteProtocolError(f"{what}: an array of at least {length} items")
+    return wire[:length]
+
+
+def number(wire: object, limit: int, what: str) -> int:
+    """``wire`` if it is a whole number from 0 to below ``limit``.
+
+    Raises:
+        RemoteProtocolError: it is not.
+    """
+    if type(wire) is not int or not 0 <= wire < limit:
+        raise RemoteProtocolError(f"{what}: a whole number from 0 to {limit - 1}")
+    return wire
+
+
+def text(wire: object, limit: int, what: str) -> str:
+    """``wire`` if it is text of 1 to ``limit`` characters.
+
+    Raises:
+        RemoteProtocolError: it is not.
+    """
+    if not isinstance(wire, str) or not 0 < len(wire) <= limit:
+        raise RemoteProtocolError(f"{what}: text of 1 to {limit} characters")
+    return wire
+
+
+def name_from(wire: object) -> str:
+    """``wire`` if it can name a node.
+
+    Raises:
+        RemoteProtocolError: it cannot.
+    """
+    try:
+        return check_name(text(wire, HOST_LIMIT, "name"))
+    except ConfigError as error:
+        raise RemoteProtocolError(str(error)) from error

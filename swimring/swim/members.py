@@ -1,0 +1,346 @@
+"""One record per member; which rumour supersedes which; the state table.
+
+Records of one name are ordered by (generation, incarnation, rank of the status): a rumour is applied if it is greater
+than the record and is ignored otherwise. Merging is therefore commutative, associative and idempotent: order,
+duplication and delay of rumours cannot matter. Only its owner makes a greater (generation, incarnation).
+The table is written out in docs/spec/gossip.md.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from .awareness import Awareness
+from .dissemination import Dissemination
+from .events import (
+    MemberEvent,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+    NameConflicted,
+)
+from .member import Member, Rumour, Status
+from .suspicion import Suspicion
+
+if TYPE_CHECKING:
+    from swimring.identity import Address, NodeId
+
+    from .config import Profile
+    from .member import Metadata
+
+_FORMER_ADDRESSES: Final = 1024
+_ANSWER_INTERVAL: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a rumour changed, and what is to be done about it.
+
+    Attributes:
+        member: the record now.
+        events: what the application learns.
+        suspicion: begun, or confirmed so that its deadline is nearer: wait for that deadline.
+        refuted: somebody was wrong about us; tell those who said it our record at once.
+        outbid: somebody runs under our name with a newer generation; we must stop.
+    """
+
+    member: Member
+    events: tuple[MemberEvent, ...] = ()
+    suspicion: Suspicion | None = None
+    refuted: bool = False
+    outbid: bool = False
+
+
+class Membership:
+    """Everything one node believes about its cluster, itself included."""
+
+    def __init__(self, *, me: Member, profile: Profile) -> None:
+        """Start alone, as ``me``: alive, and joining until `joined`."""
+        self._profile = profile
+        self._me = me
+        self._records: dict[str, Member] = {me.name: me}
+        self._suspicions: dict[str, Suspicion] = {}
+        self._former: OrderedDict[Address, None] = OrderedDict()
+        self._snapshot: tuple[Member, ...] | None = None
+        self._active = 1
+        self._answered = -_ANSWER_INTERVAL
+        self._joining = True
+        self.rumours = Dissemination()
+        self.health = Awareness(profile.health_limit)
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    @property
+    def me(self) -> Member:
+        """This node's own record."""
+        return self._me
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this node has said farewell."""
+        return self._me.status is Status.LEFT
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All records, this node's included, sorted by name."""
+        if self._snapshot is None:
+            self._snapshot = tuple(sorted(self._records.values(), key=lambda member: member.name))
+        return self._snapshot
+
+    @property
+    def others(self) -> list[Member]:
+        """All records but this node's own, sorted by name."""
+        return [member for member in self.members if member.name != self._me.name]
+
+    @property
+    def active_count(self) -> int:
+        """How many members are alive or suspect, this node included."""
+        return self._active
+
+    @property
+    def former_addresses(self) -> tuple[Address, ...]:
+        """Addresses of members forgotten of late (at most 1,024): worth a try when nobody else answers."""
+        return tuple(self._former)
+
+    @property
+    def retransmit_limit(self) -> int:
+        """How often a rumour is sent at the present size of the cluster."""
+        return self._profile.retransmit_limit(self.active_count)
+
+    def get(self, name: str) -> Member | None:
+        """The record of the member ``name``."""
+        return self._records.get(name)
+
+    def suspicion(self, name: str) -> Suspicion | None:
+        """The running suspicion of the member ``name``."""
+        return self._suspicions.get(name)
+
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """All running suspicions."""
+        return tuple(self._suspicions.values())
+
+    def state(self, *, now: float) -> list[Member]:
+        """What a full-state exchange shows: everything but tombstones in the second half of their time."""
+        fresh = now - self._profile.tombstone_retention / 2
+        return [member for member in self.members if member.status.active or member.since >= fresh]
+
+    # ------------------------------------------------------------------------------------------------ deciding
+
+    def apply(self, rumour: Rumour, *, now: float) -> Change | None:
+        """Believe ``rumour`` if it is news; None if it is not."""
+        if rumour.member.name == self._me.name:
+            return self._about_me(rumour.member, now=now)
+        known = self._records.get(rumour.member.name)
+        if known is None:
+            return self._meet(rumour, now=now)
+        if rumour.member.supersedes(known):
+            return self._replace(known, rumour, now=now)
+        if rumour.member.precedence == known.precedence:
+            return self._corroborate(known, rumour)
+        return None
+
+    def merge(self, record: Member, *, now: float) -> Change | None:
+        """Believe ``record`` from somebody's full state if it is news.
+
+        Hearsay of a death or a suspicion makes a suspect, with us as the accuser: it never kills, and it cannot forge
+        confirmations.
+        """
+        known = self._records.get(record.name)
+        if record.status is Status.DEAD and known is not None and known.status.active:
+            record = replace(record, status=Status.SUSPECT)
+        accuser = self._me.name if record.status is Status.SUSPECT else ""
+        return self.apply(Rumour(member=record, accuser=accuser), now=now)
+
+    def accuse(self, accused: Member, *, now: float) -> Change | None:
+        """Suspect the member whose probe failed, as it was when the probe began."""
+        return self.apply(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+
+    def declare_dead(self, suspicion: Suspicion, *, now: float) -> Change | None:
+        """The time to speak up is over: dead, unless something newer is known meanwhile."""
+        if self._suspicions.get(suspicion.suspect.name) is not suspicion:
+            return None
+        return self.bury(suspicion.suspect, now=now)
+
+    def bury(self, casualty: NodeId, *, now: float) -> Change | None:
+        """There is proof that this generation of a member is dead."""
+        known = self._records.get(casualty.name)
+        if known is None or known.id != casualty or not known.status.active:
+            return None
+        return self.apply(Rumour(member=replace(known, status=Status.DEAD)), now=now)
+
+    def forget(self, *, now: float) -> list[Member]:
+        """Drop the tombstones whose time is over, and return them; their addresses stay as a last resort."""
+        expired = now - self._profile.tombstone_retention
+        gone = [member for member in self.others if not member.status.active and member.since < expired]
+        for member in gone:
+            del self._records[member.name]
+            self.rumours.discard(member.name)
+            self._former[member.address] = None
+            self._former.move_to_end(member.address)
+            if len(self._former) > _FORMER_ADDRESSES:
+                self._former.popitem(last=False)
+        self._snapshot = None
+        return gone
+
+    # ------------------------------------------------------------------------------------------------ ourselves
+
+    def joined(self) -> None:
+        """The first exchange with another member is complete: from now on our name is ours."""
+        if self._joining:
+            self._joining = False
+            self.announce()
+
+    def announce(self) -> None:
+        """Spread our own record (again)."""
+        self.rumours.put(Rumour(member=self._me))
+
+    def update_metadata(self, metadata: Metadata, *, now: float) -> Change:
+        """Tell everybody new things about us."""
+        self._renew(self._me.generation, self._me.incarnation + 1, metadata=metadata, now=now)
+        return Change(member=self._me, events=(MemberUpdated(member=self._me),))
+
+    def leave(self, *, now: float) -> Change:
+        """Say farewell: from now on nothing that is said about us is answered."""
+        self._become(replace(self._me, status=Status.LEFT, since=now))
+        return Change(member=self._me, events=(MemberLeft(member=self._me),))
+
+    def _about_me(self, claim: Member, *, now: float) -> Change | None:
+        mine = self._me
+        if self.leaving or claim.generation < mine.generation:
+            return None
+        if claim.generation > mine.generation:
+            return self._outbid(claim, now=now)
+        if claim == mine or claim.incarnation < mine.incarnation:
+            self._repeat(claim, now=now)
+            return None
+        return self._refute(claim, now=now)
+
+    def _refute(self, claim: Member, *, now: float) -> Change | None:
+        mine = self._me
+        rival = claim.address != mine.address
+        if rival and not self._may_answer(now):
+            return None  # or two nodes that share name and generation would outbid each other for ever
+        events = (NameConflicted(member=mine, other=claim.address),) if rival else ()
+        if rival and claim.precedence == mine.precedence:
+            return Change(member=mine, events=events)
+        self.health.adjust(+1)
+        self._renew(mine.generation, claim.incarnation + 1, metadata=mine.metadata, now=now)
+        return Change(member=self._me, events=events, refuted=True)
+
+    def _repeat(self, claim: Member, *, now: float) -> None:
+        # Who still says this has missed our answer: say it again, but not each time.
+        missed = claim.status is Status.SUSPECT and self._me.name not in self.rumours
+        if missed and self._may_answer(now):
+            self.announce()
+
+    def _may_answer(self, now: float) -> bool:
+        if now - self._answered < _ANSWER_INTERVAL:
+            return False
+        self._answered = now
+        return True
+
+    def _outbid(self, claim: Member, *, now: float) -> Change:
+        # An earlier life with a clock that ran ahead, while we are not known yet; a rival once we are.
+        if not self._joining:
+            return Change(member=self._me, outbid=True)
+        self._renew(claim.generation + 1, 1, metadata=self._me.metadata, now=now)
+        return Change(member=self._me, events=(MemberUpdated(member=self._me),), refuted=True)
+
+    def _renew(self, generation: int, incarnation: int, *, metadata: Metadata, now: float) -> None:
+        self._become(
+            replace(self._me, generation=generation, incarnation=incarnation, metadata=metadata, since=now),
+        )
+
+    def _become(self, me: Member) -> None:
+        self._me = me
+        self._store(me)
+        self.announce()
+
+    # ------------------------------------------------------------------------------------------------ others
+
+    def _meet(self, rumour: Rumour, *, now: float) -> Change:
+        member = replace(rumour.member, since=now)
+        self._store(member)
+        if not member.status.active:
+            # A tombstone of somebody we never knew is remembered and not passed on: else the backlog of all nodes
+            # would never empty (foca issue 19).
+            return Change(member=member)
+        self.rumours.put(rumour)
+        return Change(member=member, events=(MemberJoined(member=member),), suspicion=self._suspect(rumour, now=now))
+
+    def _replace(self, known: Member, rumour: Rumour, *, now: float) -> Change:
+        same_status = known.status is rumour.member.status and known.generation == rumour.member.generation
+        member = replace(rumour.member, since=known.since if same_status else now)
+        self._store(member)
+        self.rumours.put(rumour)
+        if known.precedence == member.precedence:
+            return Change(member=member, events=_conflict(member, known) or _updates(known, member))
+        return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
+
+    def _corroborate(self, known: Member, rumour: Rumour) -> Change | None:
+        if rumour.member != known:
+            events = _conflict(known, rumour.member)
+            return Change(member=known, events=events) if events else None
+        suspicion = self._suspicions.get(known.name)
+        if suspicion is None or not rumour.accuser or not suspicion.confirm(rumour.accuser):
+            return None
+        self.rumours.put(rumour)
+        return Change(member=known, suspicion=suspicion)
+
+    def _suspect(self, rumour: Rumour, *, now: float) -> Suspicion | None:
+        member = rumour.member
+        self._suspicions.pop(member.name, None)
+        if member.status is not Status.SUSPECT:
+            return None
+        suspicion = self._suspicions[member.name] = Suspicion(
+            suspect=member.id,
+            incarnation=member.incarnation,
+            accuser=rumour.accuser or self._me.name,
+            now=now,
+            members=self.active_count,
+            profile=self._profile,
+        )
+        return suspicion
+
+    def _store(self, member: Member) -> None:
+        before = self._records.get(member.name)
+        self._active += member.status.active - (before is not None and before.status.active)
+        self._records[member.name] = member
+        self._snapshot = None
+
+
+def _events(before: Member, after: Member) -> tuple[MemberEvent, ...]:
+    """What the application learns when ``after``, of greater precedence, takes the place of ``before``."""
+    if not before.status.active:
+        if after.status.active:
+            return (MemberJoined(member=after),)
+        farewell = before.status is Status.DEAD and after.status is Status.LEFT
+        return (MemberLeft(member=after),) if farewell else ()
+    if after.status is Status.DEAD:
+        return (MemberFailed(member=after),)
+    if after.status is Status.LEFT:
+        return (MemberLeft(member=after),)
+    return (*_turns(before, after), *_updates(before, after))
+
+
+def _conflict(kept: Member, other: Member) -> tuple[MemberEvent, ...]:
+    if kept.address == other.address:
+        return ()
+    return (NameConflicted(member=kept, other=other.address),)
+
+
+def _turns(before: Member, after: Member) -> tuple[MemberEvent, ...]:
+    if after.status is before.status:
+        return ()
+    return (MemberSuspected(member=after),) if after.status is Status.SUSPECT else (MemberRecovered(member=after),)
+
+
+def _updates(before: Member, after: Member) -> tuple[MemberEvent, ...]:
+    told = (before.generation, before.address, before.metadata)
+    return (MemberUpdated(member=after),) if told != (after.generation, after.address, after.metadata) else ()

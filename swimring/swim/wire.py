@@ -1,0 +1,263 @@
+"""Envelopes to bytes and back, as datagrams and as frames of a stream.
+
+datagram    magic | CBOR array | tag
+frame       magic | length of the rest, 4 bytes | CBOR array | tag
+
+The magic byte is 0xE in the high and the version in the low half. The tag is 8 bytes of SipHash-2-4 over everything
+before it, keyed by the cluster's name: it keeps clusters apart and catches damage; without a secret it authenticates
+nothing. The array grows at its end: kind, sequence, source name, generation, incarnation, destination name,
+generation, rumours, then what the kind adds. Bytes from others are guilty: only `BytesRefused` leaves these decoders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Final
+
+import siphash24
+
+from swimring.codec import decode, encode
+from swimring.errors import RemoteProtocolError
+from swimring.identity import NodeId
+
+from .member import NUMBER_LIMIT, Rumour, array, name_from, number
+from .messages import (
+    Ack,
+    Envelope,
+    Gossip,
+    Message,
+    Nack,
+    Ping,
+    PingRequest,
+    RefusalAnswer,
+    RefusalQuery,
+    Refused,
+    State,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+VERSION: Final = 1
+MAGIC: Final = 0xE0 | VERSION
+TAG_SIZE: Final = 8
+MAX_DATAGRAM: Final = 4096  # what we send is smaller; this is what we read
+MAX_FRAME: Final = 64 * 1024
+FRAME_HEADER_SIZE: Final = 5
+_MAX_BUDGET_MS: Final = 60_000
+_MAX_REASON: Final = 200
+_MAX_RUMOURS: Final = 4096
+
+
+class BytesRefused(RemoteProtocolError):
+    """Bytes that are no message of our cluster and version.
+
+    Attributes:
+        reason: one of ``empty``, ``truncated``, ``oversized``, ``magic``, ``version``, ``cluster``, ``malformed``;
+            ``cluster`` is also what damage on the way looks like.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Refuse for ``reason``, with ``detail`` for a person."""
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+def tag_key(cluster: str) -> bytes:
+    """The 16-byte key of the tags of ``cluster``."""
+    return hashlib.blake2b(cluster.encode(), digest_size=16, person=b"swimring-tag").digest()
+
+
+def encode_datagram(envelope: Envelope, *, key: bytes) -> bytes:
+    """The datagram that carries ``envelope``."""
+    return _sealed(bytes([MAGIC]) + encode(_to_wire(envelope)), key)
+
+
+def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
+    """The envelope that a datagram carries.
+
+    Raises:
+        BytesRefused: it is no datagram of this cluster and version.
+    """
+    if len(data) > MAX_DATAGRAM:
+        raise BytesRefused("oversized", f"a datagram of {len(data)} bytes, more than {MAX_DATAGRAM}")
+    check_magic(data)
+    return _opened(data, 1, key)
+
+
+def encode_frame(envelope: Envelope, *, key: bytes) -> bytes:
+    """The frame that carries ``envelope`` on a stream."""
+    body = encode(_to_wire(envelope))
+    return _sealed(bytes([MAGIC]) + (len(body) + TAG_SIZE).to_bytes(4, "big") + body, key)
+
+
+def frame_length(header: bytes) -> int:
+    """How many bytes follow the 5 ``header`` bytes of a frame.
+
+    Raises:
+        BytesRefused: they do not begin a frame of this version, or one that is too large.
+    """
+    check_magic(header)
+    if len(header) < FRAME_HEADER_SIZE:
+        raise BytesRefused("truncated", "a frame ends in its header")
+    length = int.from_bytes(header[1:FRAME_HEADER_SIZE], "big")
+    if length > MAX_FRAME:
+        raise BytesRefused("oversized", f"a frame of {length} bytes, more than {MAX_FRAME}")
+    return length
+
+
+def decode_frame(data: bytes, *, key: bytes) -> Envelope:
+    """The envelope that a whole frame carries, its header included.
+
+    Raises:
+        BytesRefused: it is no frame of this cluster and version.
+    """
+    if len(data) != FRAME_HEADER_SIZE + frame_length(data[:FRAME_HEADER_SIZE]):
+        raise BytesRefused("truncated", "a frame is not as long as it says")
+    return _opened(data, FRAME_HEADER_SIZE, key)
+
+
+def check_magic(data: bytes) -> None:
+    """Look at the first byte of ``data``.
+
+    Raises:
+        BytesRefused: there is none, or it is not ours, or of another version.
+    """
+    if not data:
+        raise BytesRefused("empty", "no bytes at all")
+    if data[0] & 0xF0 != MAGIC & 0xF0:
+        raise BytesRefused("magic", f"begins with {data[0]:#04x}, which is not gossip")
+    if data[0] != MAGIC:
+        raise BytesRefused("version", f"speaks gossip version {data[0] & 0x0F}, we speak {VERSION}")
+
+
+def room_for_rumours(envelope: Envelope, *, budget: int) -> int:
+    """How many bytes of rumours ``envelope`` still has room for in a datagram of ``budget`` bytes."""
+    length_of_the_list = 2  # one byte for up to 23 items is counted already
+    return budget - 1 - TAG_SIZE - len(encode(_to_wire(envelope))) - length_of_the_list
+
+
+def _sealed(data: bytes, key: bytes) -> bytes:
+    tag: bytes = siphash24.siphash24(data, key=key).digest()
+    return data + tag
+
+
+def _opened(data: bytes, start: int, key: bytes) -> Envelope:
+    if len(data) < start + TAG_SIZE:
+        raise BytesRefused("truncated", "too short for a tag")
+    body, tag = data[:-TAG_SIZE], data[-TAG_SIZE:]
+    if not hmac.compare_digest(siphash24.siphash24(body, key=key).digest(), tag):
+        raise BytesRefused("cluster", "the tag does not fit: another cluster, or damaged")
+    try:
+        return _from_wire(decode(body[start:]))
+    except RemoteProtocolError as error:
+        raise BytesRefused("malformed", str(error)) from error
+
+
+def _to_wire(envelope: Envelope) -> list[object]:
+    destination = envelope.destination or NodeId("", 0)
+    source = envelope.source
+    kind, body = _message_to_wire(envelope.message)
+    return [
+        kind, envelope.sequence, source.name, source.generation, envelope.incarnation,
+        destination.name, destination.generation, [rumour.to_wire() for rumour in envelope.rumours], *body,
+    ]  # fmt: skip
+
+
+def _from_wire(wire: object) -> Envelope:
+    kind, sequence, name, generation, incarnation, to_name, to_generation, rumours = array(wire, 8, "envelope")
+    if not isinstance(rumours, list) or len(rumours) > _MAX_RUMOURS:
+        raise RemoteProtocolError("rumours: a list")
+    assert isinstance(wire, list)
+    return Envelope(
+        source=NodeId(name_from(name), number(generation, NUMBER_LIMIT, "generation")),
+        incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
+        destination=_destination(to_name, to_generation),
+        sequence=number(sequence, NUMBER_LIMIT, "sequence"),
+        message=_message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:]),
+        rumours=tuple(Rumour.from_wire(rumour) for rumour in rumours),
+    )
+
+
+def _destination(name: object, generation: object) -> NodeId | None:
+    if name == "":
+        return None
+    return NodeId(name_from(name), number(generation, NUMBER_LIMIT, "destination"))
+
+
+def _message_to_wire(message: Message) -> tuple[int, list[object]]:
+    match message:
+        case PingRequest(target=target, budget=budget):
+            return 4, [target.name, target.generation, round(budget * 1000)]
+        case RefusalQuery(target=target):
+            return 6, [target.name, target.generation]
+        case RefusalAnswer(refused=refused):
+            return 7, [refused]
+        case State(more=more):
+            return 8, [more]
+        case Refused(reason=reason):
+            return 9, [reason[:_MAX_REASON]]
+        case Unknown(kind=kind):
+            return kind, []
+        case _:
+            return _BARE_KINDS[type(message)], []
+
+
+def _message_from_wire(kind: int, body: Sequence[object]) -> Message:
+    read = _READERS.get(kind)
+    return Unknown(kind=kind) if read is None else read(list(body))
+
+
+def _target(name: object, generation: object) -> NodeId:
+    return NodeId(name_from(name), number(generation, NUMBER_LIMIT, "target"))
+
+
+def _read_ping_request(body: list[object]) -> Message:
+    name, generation, budget = array(body, 3, "ping request")
+    return PingRequest(target=_target(name, generation), budget=number(budget, _MAX_BUDGET_MS, "budget") / 1000)
+
+
+def _read_refusal_query(body: list[object]) -> Message:
+    name, generation = array(body, 2, "refusal query")
+    return RefusalQuery(target=_target(name, generation))
+
+
+def _read_refusal_answer(body: list[object]) -> Message:
+    return RefusalAnswer(refused=_flag(*array(body, 1, "refusal answer")))
+
+
+def _read_state(body: list[object]) -> Message:
+    return State(more=_flag(*array(body, 1, "state")))
+
+
+def _read_refused(body: list[object]) -> Message:
+    (reason,) = array(body, 1, "refused")
+    if not isinstance(reason, str):
+        raise RemoteProtocolError("refused: a reason is text")
+    return Refused(reason=reason[:_MAX_REASON])
+
+
+def _flag(wire: object) -> bool:
+    if not isinstance(wire, bool):
+        raise RemoteProtocolError("a flag is true or false")
+    return wire
+
+
+_BARE_KINDS: Final[Mapping[type[Message], int]] = {Ping: 1, Ack: 2, Nack: 3, Gossip: 5}
+_READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
+    1: lambda _body: Ping(),
+    2: lambda _body: Ack(),
+    3: lambda _body: Nack(),
+    4: _read_ping_request,
+    5: lambda _body: Gossip(),
+    6: _read_refusal_query,
+    7: _read_refusal_answer,
+    8: _read_state,
+    9: _read_refused,
+}

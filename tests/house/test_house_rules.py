@@ -1,0 +1,60 @@
+"""The rules of the house that no linter holds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "swimring").rglob("*.py"))
+PACKAGES = sorted((ROOT / "swimring").rglob("__init__.py"))
+MEANINGLESS = {"manager", "helper", "helpers", "util", "utils", "common", "base", "misc", "data", "info"}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_file_is_longer_than_500_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_function_is_longer_than_60_lines(path: Path) -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = [
+        f"{node.name} ({node.end_lineno - node.lineno + 1} lines)"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, functions) and node.end_lineno is not None and node.end_lineno - node.lineno >= 60
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_module_names_say_what_is_inside(path: Path) -> None:
+    assert not MEANINGLESS & set(path.stem.split("_"))
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=relative)
+def test_every_package_lists_its_public_names(path: Path) -> None:
+    exported = next(
+        (
+            ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        ),
+        None,
+    )
+    assert exported is not None, "a package says in __all__ what it offers"
+    assert len(exported) == len(set(exported))  # their order is ruff's RUF022
+
+
+@pytest.mark.parametrize("module", ["swimring", "swimring.service", "swimring.client", "swimring.mux", "swimring.swim"])
+def test_what_an_asyncio_program_imports_does_not_import_trio(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('trio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
