@@ -1,0 +1,5 @@
+"""What happens when keys change hands: the rings follow the membership."""
+
+from .rebalancer import CutFilter, MembershipView, Rebalancer, RingSnapshot
+
+__all__ = ["CutFilter", "MembershipView", "Rebalancer", "RingSnapshot"]

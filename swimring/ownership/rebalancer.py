@@ -1,0 +1,250 @@
+"""Follows the membership and publishes the rings: one for each service, over the members that offer it.
+
+What is published is an immutable snapshot, so that whoever reads it decides everything about one call on one state
+of the cluster. Changes of the membership come in bursts (a restart of ten nodes, the end of a partition); a cut filter
+waits for a pause before it publishes, so that keys move once and not ten times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+import trio_util
+
+from swimring.instrument import Instrument, Instruments
+from swimring.ring import DEFAULT_POINTS, MAX_WEIGHT, HashRing, ring_seed
+from swimring.swim import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from swimring.identity import Key
+
+QUIET: Final = 0.1
+"""Seconds without a change after which the changes so far are published."""
+LIMIT: Final = 0.5
+"""Seconds after the first change at which they are published in any case."""
+
+
+class MembershipView(Protocol):
+    """What the rebalancer needs of gossip."""
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All records, this node's own included."""
+
+    def learn(self, members: Iterable[Member]) -> None:
+        """Take in records that somebody showed us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingSnapshot:
+    """Who offers what and who owns which key, at one moment, as this node sees it."""
+
+    sequence: int
+    """Counts the snapshots of this node."""
+    version: str
+    """16 hexadecimal digits, equal on nodes that agree about every key of every service."""
+    members: Mapping[str, Member]
+    """The members that take part (alive or suspect), by name, in the order of the names."""
+    offering: Mapping[str, tuple[Member, ...]]
+    """For each service, the members that offer it; those of weight 0 only if there are no others."""
+    rings: Mapping[str, HashRing]
+    """For each service, its ring; members of weight 0 are not in it, so that it may be empty."""
+
+
+class CutFilter:
+    """When to publish a burst of changes: after `QUIET` seconds of quiet, or `LIMIT` seconds after the first one."""
+
+    def __init__(self, *, quiet: float = QUIET, limit: float = LIMIT) -> None:
+        """Start with nothing to publish; ``quiet`` and ``limit`` in seconds."""
+        self._quiet = quiet
+        self._limit = limit
+        self._first: float | None = None
+        self._last = -math.inf
+
+    @property
+    def due(self) -> float:
+        """When to publish: an absolute time, ``-math.inf`` while there is nothing to wait for."""
+        if self._first is None:
+            return -math.inf
+        return min(self._last + self._quiet, self._first + self._limit)
+
+    def changed(self, *, now: float) -> None:
+        """Something changed."""
+        if self._first is None:
+            self._first = now
+        self._last = now
+
+    def published(self) -> None:
+        """All changes so far are published."""
+        self._first = None
+
+
+class Rebalancer:
+    """Holds the current `RingSnapshot` and replaces it when the membership has changed.
+
+    It is the `swimring.rpc.RingView` of the node. `update` takes the members in; `run` publishes them when the cut
+    filter says so and has to run for that; `flush` publishes at once.
+    """
+
+    def __init__(
+        self,
+        view: MembershipView,
+        *,
+        cluster: str,
+        points: int = DEFAULT_POINTS,
+        instruments: Instruments | None = None,
+    ) -> None:
+        """Publish the members that ``view`` has now.
+
+        Raises:
+            ConfigError: ``points`` is not positive.
+        """
+        self._view = view
+        self._instruments = instruments or Instruments()
+        self._empty = HashRing.build({}, seed=ring_seed(cluster), points=points)
+        self._cut = CutFilter()
+        self._stirred = trio.Event()
+        self._pause: trio.CancelScope | None = None
+        self._members = _active(view.members)
+        nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
+        self._current: Any = trio_util.AsyncValue(nobody)
+        self.flush()
+
+    # ------------------------------------------------------------------------------------------------ following
+
+    def update(self, members: Iterable[Member]) -> None:
+        """Take in the members as they are now; what matters to a ring is published by `run`, after a pause.
+
+        Dead members and those that left do not matter, nor does the difference between alive and suspect.
+        """
+        active = _active(members)
+        if _matter(active) == _matter(self._members):
+            return
+        self._members = active
+        self._cut.changed(now=trio.current_time())
+        self._stirred.set()
+        if self._pause is not None:
+            self._pause.deadline = self._cut.due
+
+    def apply(self, records: Sequence[object]) -> None:
+        """Take in member records in their wire form, from a node that refused a call, and publish them at once.
+
+        Raises:
+            RemoteProtocolError: one of them is no record; none was taken in.
+        """
+        self._view.learn([Member.from_wire(record, since=trio.current_time()) for record in records])
+        self.update(self._view.members)
+        self.flush()
+
+    def flush(self) -> None:
+        """Publish what `update` took in, without waiting for quiet."""
+        self._cut.published()
+        self._stirred = trio.Event()
+        if self._pause is not None:
+            self._pause.deadline = self._cut.due
+        old = self.snapshot
+        if _matter(old.members) != _matter(self._members):
+            self._publish(old)
+
+    async def run(self) -> None:
+        """Publish each burst of changes when it has settled; runs until cancelled."""
+        while True:
+            await self._stirred.wait()
+            with trio.CancelScope(deadline=self._cut.due) as self._pause:  # `update` moves the deadline
+                await trio.sleep_forever()
+            self._pause = None
+            self.flush()
+
+    def _publish(self, old: RingSnapshot) -> None:
+        weights: dict[str, dict[str, int]] = {}
+        for member in self._members.values():
+            for service in member.metadata.services:
+                weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
+        rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
+        self._current.value = RingSnapshot(
+            sequence=old.sequence + 1,
+            version=_version(rings),
+            members=MappingProxyType(self._members),
+            offering=MappingProxyType({name: self._offering(weights[name]) for name in rings}),
+            rings=MappingProxyType(rings),
+        )
+        for name in sorted(rings.keys() | old.rings.keys()):
+            ring = rings.get(name, self._empty)
+            if ring is not old.rings.get(name):
+                self._instruments.tell(Instrument.ring_changed, name, ring.version, len(ring))
+
+    def _offering(self, weights: Mapping[str, int]) -> tuple[Member, ...]:
+        willing = [name for name, weight in weights.items() if weight > 0] or list(weights)
+        return tuple(self._members[name] for name in willing)
+
+    # -------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def snapshot(self) -> RingSnapshot:
+        """The current snapshot."""
+        current: RingSnapshot = self._current.value
+        return current
+
+    @property
+    def sequence(self) -> int:
+        """The number of the current snapshot, for `wait_changed`."""
+        return self.snapshot.sequence
+
+    async def wait_changed(self, sequence: int) -> RingSnapshot:
+        """Wait until there is a snapshot later than number ``sequence``; return the current one."""
+        await self._current.wait_value(lambda snapshot: snapshot.sequence > sequence)
+        return self.snapshot
+
+    def ring(self, service: str) -> HashRing:
+        """The ring of ``service``, an empty one if nobody offers it."""
+        return self.snapshot.rings.get(service, self._empty)
+
+    def version(self, service: str) -> str:
+        """The version of the ring of ``service``."""
+        return self.ring(service).version
+
+    def owner(self, service: str, key: Key) -> Member | None:
+        """The owner of ``key`` among the members that offer ``service``; None if its ring is empty.
+
+        Raises:
+            ConfigError: this cannot be a key.
+        """
+        name = self.ring(service).lookup(key)
+        return None if name is None else self.snapshot.members[name]
+
+    def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
+        """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.
+
+        Raises:
+            ConfigError: this cannot be a key, or ``n`` is negative.
+        """
+        snapshot = self.snapshot
+        return tuple(snapshot.members[name] for name in self.ring(service).owners(key, n))
+
+    def offering(self, service: str) -> tuple[Member, ...]:
+        """The members that offer ``service``, by name; those of weight 0 only if there are no others."""
+        return self.snapshot.offering.get(service, ())
+
+
+def _active(members: Iterable[Member]) -> dict[str, Member]:
+    ordered = sorted(members, key=lambda member: member.name)
+    return {member.name: member for member in ordered if member.status.active}
+
+
+def _matter(members: Mapping[str, Member]) -> list[tuple[object, ...]]:
+    """What of the members a snapshot depends on."""
+    return [(member.id, member.address, member.metadata) for member in members.values()]
+
+
+def _version(rings: Mapping[str, HashRing]) -> str:
+    told = hashlib.blake2b(digest_size=8, person=b"swimring-rings")
+    for name, ring in rings.items():
+        told.update(f"{name}\n{ring.version}\n".encode())
+    return told.hexdigest()

@@ -1,0 +1,5 @@
+"""Should we, and when: decisions that never wait."""
+
+from .retry import MAX_HOPS, Ask, Attempts, GiveUp, RetryPolicy, Verdict, Wait, safe_to_retry
+
+__all__ = ["MAX_HOPS", "Ask", "Attempts", "GiveUp", "RetryPolicy", "Verdict", "Wait", "safe_to_retry"]
