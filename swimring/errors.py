@@ -14,6 +14,7 @@ SwimringError
     |- Overloaded              shed before the handler ran            safe to retry
     |- CircuitOpen             not attempted                          safe to retry
     |- NotOwner                refused before the handler ran         safe to retry at the owner
+    |   '- Moved               the same, with the records that show who owns it now
     |- Draining                refused before the handler ran         safe to retry elsewhere
     |- DeadlineExceeded        maybe executed                         only if idempotent
     |- ConnectionLost          sent, no answer                        only if idempotent
@@ -129,6 +130,26 @@ class CircuitOpen(CallError):
 
 class NotOwner(CallError):
     """The node that was asked does not own the key, and the hops or the time to find the owner ran out."""
+
+
+class Moved(NotOwner):
+    """The node that was asked does not own the key and shows the member records that made it think so.
+
+    Attributes:
+        records: member records as they are on the wire, not validated yet.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        records: tuple[object, ...] = (),
+        key: str | bytes | None = None,
+        owner: str | None = None,
+    ) -> None:
+        """Refuse a call for ``key`` and say who should be asked."""
+        super().__init__(reason, key=key, owner=owner)
+        self.records = records
 
 
 class Draining(CallError):

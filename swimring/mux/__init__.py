@@ -1,0 +1,68 @@
+"""Many calls and byte streams over one connection, without the connection: pure, for any event loop."""
+
+from .calls import CALL_LIFE, CallState, CallStep
+from .events import (
+    CallArrived,
+    CallEnded,
+    CancelArrived,
+    CreditArrived,
+    DataArrived,
+    EndArrived,
+    Event,
+    FailureArrived,
+    GoAwayArrived,
+    PeerReady,
+    PongArrived,
+    RefusalArrived,
+    ReplyArrived,
+    ResetArrived,
+)
+from .failures import decode_failure, encode_failure
+from .frames import MAGIC
+from .header import CallHeader, CallKind
+from .hello import Hello, HelloRefused, RefusalCode, cluster_digest
+from .limits import Limits
+from .line import stream_ids
+from .messages import decode_fields, encode_fields
+from .session import GoAwayCode, Phase, Session
+from .stream import LIFE, ResetCode, Step, StreamState
+
+__all__ = [
+    "CALL_LIFE",
+    "LIFE",
+    "MAGIC",
+    "CallArrived",
+    "CallEnded",
+    "CallHeader",
+    "CallKind",
+    "CallState",
+    "CallStep",
+    "CancelArrived",
+    "CreditArrived",
+    "DataArrived",
+    "EndArrived",
+    "Event",
+    "FailureArrived",
+    "GoAwayArrived",
+    "GoAwayCode",
+    "Hello",
+    "HelloRefused",
+    "Limits",
+    "PeerReady",
+    "Phase",
+    "PongArrived",
+    "RefusalArrived",
+    "RefusalCode",
+    "ReplyArrived",
+    "ResetArrived",
+    "ResetCode",
+    "Session",
+    "Step",
+    "StreamState",
+    "cluster_digest",
+    "decode_failure",
+    "decode_fields",
+    "encode_failure",
+    "encode_fields",
+    "stream_ids",
+]

@@ -1,0 +1,305 @@
+"""Calls: request, answer, cast, cancel. The life of one as a table, and all of those of a connection.
+
+A cast is a call nobody waits for: DONE without a body ends it, as it ends a cancelled call. So everything the other
+side was asked to do counts against the limit of open streams until it is over.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from swimring.codec import decode, encode
+from swimring.errors import LocalProtocolError, RemoteProtocolError
+
+from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived
+from .frames import END, Kind, cut, frame
+from .header import CallKind, split_request
+from .line import stream_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .events import Event
+    from .header import CallHeader
+    from .line import Line
+    from .stream import Streams
+
+_MAX_REASON: Final = 512
+
+
+class CallState(enum.Enum):
+    """How far a call is, as both sides see it."""
+
+    ASKING = "the request is under way"
+    RUNNING = "the request is complete"
+    ANSWERING = "the answer is under way"
+    OVER = "over"
+
+
+class CallStep(enum.Enum):
+    """What happens to a call."""
+
+    BODY = "more of a message"
+    BODY_END = "the rest of a message"
+    CANCEL = "a cancel"
+    ANSWER = "the begin of an answer"
+    ANSWER_END = "an answer"
+    DONE = "done"
+
+
+CALL_LIFE: Final[Mapping[tuple[CallState, CallStep], CallState]] = {
+    (CallState.ASKING, CallStep.BODY): CallState.ASKING,
+    (CallState.ASKING, CallStep.BODY_END): CallState.RUNNING,
+    (CallState.ASKING, CallStep.CANCEL): CallState.OVER,
+    (CallState.RUNNING, CallStep.CANCEL): CallState.RUNNING,
+    (CallState.RUNNING, CallStep.ANSWER): CallState.ANSWERING,
+    (CallState.RUNNING, CallStep.ANSWER_END): CallState.OVER,
+    (CallState.RUNNING, CallStep.DONE): CallState.OVER,
+    (CallState.ANSWERING, CallStep.BODY): CallState.ANSWERING,
+    (CallState.ANSWERING, CallStep.BODY_END): CallState.OVER,
+}
+"""A missing pair is illegal: our fault if we send, the peer's if it arrived."""
+
+
+class _Call:
+    __slots__ = ("cancelled", "cast", "failed", "number", "parts", "size", "state", "streams")
+
+    def __init__(self, *, streams: int, state: CallState) -> None:
+        self.state = state
+        self.streams = streams
+        self.cast = False
+        self.cancelled = False
+        self.failed = False
+        self.number = 0
+        self.parts: list[bytes] = []
+        self.size = 0
+
+
+class Calls:
+    """All open calls of a connection: those made here and those made there."""
+
+    __slots__ = ("_line", "_made_here", "_made_there", "_streams")
+
+    def __init__(self, line: Line, streams: Streams) -> None:
+        """No calls yet."""
+        self._line = line
+        self._streams = streams
+        self._made_here: dict[int, _Call] = {}
+        self._made_there: dict[int, _Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._made_here) + len(self._made_there)
+
+    # -------------------------------------------------------------------------------------------------- our side
+
+    def request(self, header: CallHeader, body: bytes) -> int:
+        """Open a call; return its id. Its streams have the ids that follow.
+
+        Raises:
+            LocalProtocolError: too large, too many open, no credit, or a bad header.
+        """
+        message = header.to_bytes() + body
+        self._check_size(message)
+        self._line.message_allowance.spend(len(message))
+        call_id = self._line.open_local(len(header.streams))
+        call = _Call(streams=len(header.streams), state=CallState.RUNNING)
+        call.cast = header.kind is CallKind.CAST
+        frames = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body, end=True)
+        call.number = self._line.outbox.push(frames[0])
+        for part in frames[1:]:
+            # Data of a stream must not overtake the request that announces it.
+            if header.streams:
+                call.number = self._line.outbox.push(part)
+            else:
+                self._line.outbox.push_bulk(call_id, part)
+        self._made_here[call_id] = call
+        self._streams.announce(stream_ids(call_id, call.streams))
+        return call_id
+
+    def was_sent(self, call_id: int) -> bool:
+        """Whether bytes of that call may have reached the other side; a call that is over was sent."""
+        call = self._made_here.get(call_id)
+        return call is None or call.number <= self._line.outbox.taken
+
+    def cancel(self, call_id: int, reason: str) -> None:
+        """Give up a call made here, and its streams; nothing happens if it is over."""
+        call = self._made_here.get(call_id)
+        if call is None or call.cancelled:
+            return
+        call.cancelled = True
+        self._line.message_allowance.refund(self._line.outbox.drop(call_id))
+        self._line.outbox.push(frame(Kind.CANCEL, 0, call_id, encode([reason[:_MAX_REASON]])))
+
+    def answer(self, kind: Kind, call_id: int, body: bytes) -> None:
+        """Send a reply or a failure record.
+
+        Raises:
+            LocalProtocolError: the call is over, too large, or without credit.
+        """
+        self._check_size(body)
+        self._finish(call_id, CallStep.ANSWER_END, len(body))
+        frames = cut(kind, call_id, body, self._line.peer.frame_body, end=True)
+        self._line.outbox.push(frames[0])
+        for part in frames[1:]:
+            self._line.outbox.push_bulk(call_id, part)
+
+    def done(self, call_id: int) -> None:
+        """End a cast, or a cancelled call that has no answer.
+
+        Raises:
+            LocalProtocolError: somebody still waits for an answer.
+        """
+        call = self._made_there.get(call_id)
+        if call is not None and not (call.cast or call.cancelled):
+            raise LocalProtocolError(f"call {call_id} needs an answer")
+        self._finish(call_id, CallStep.DONE, 0)
+        self._line.answer(frame(Kind.DONE, 0, call_id))
+
+    def refuse_above(self, last_id: int) -> tuple[int, ...]:
+        """Forget the calls made here that the other side did not accept; return their ids."""
+        refused = tuple(call_id for call_id in self._made_here if call_id > last_id)
+        for call_id in refused:
+            call = self._made_here.pop(call_id)
+            self._line.message_allowance.refund(self._line.outbox.drop(call_id))
+            self._line.closed(call_id)
+            self._streams.forget(stream_ids(call_id, call.streams))
+        return refused
+
+    # ------------------------------------------------------------------------------------------------ their side
+
+    def on_request(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """REQUEST: the whole message, or its first part."""
+        self._line.message_window.arrive(len(body))
+        if self._line.refusing:
+            self._line.return_message(len(body))
+            return
+        self._line.open_remote(call_id)
+        call = self._made_there[call_id] = _Call(streams=0, state=CallState.ASKING)
+        self._gather(call_id, call, CallStep.BODY_END if flags & END else CallStep.BODY, body)
+        if flags & END:
+            self._ask(call_id, call, events)
+
+    def on_answer(self, kind: Kind, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """REPLY or FAILURE: the whole message, or its first part."""
+        self._line.message_window.arrive(len(body))
+        call = self._made_here.get(call_id)
+        if call is None:
+            self._line.check_late(call_id, "an answer")
+            self._line.return_message(len(body))
+            return
+        if call.cast:
+            raise RemoteProtocolError(f"an answer to cast {call_id}")
+        call.failed = kind is Kind.FAILURE
+        self._gather(call_id, call, CallStep.ANSWER_END if flags & END else CallStep.ANSWER, body)
+        if flags & END:
+            self._conclude(call_id, call, events)
+
+    def on_body(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """BODY: more of a request or of an answer."""
+        self._line.message_window.arrive(len(body))
+        call = self._made_there.get(call_id) or self._made_here.get(call_id)
+        if call is None:
+            self._line.check_late(call_id, "more of a message")
+            self._line.return_message(len(body))
+            return
+        self._gather(call_id, call, CallStep.BODY_END if flags & END else CallStep.BODY, body)
+        if not flags & END:
+            return
+        if call_id in self._made_there:
+            self._ask(call_id, call, events)
+        else:
+            self._conclude(call_id, call, events)
+
+    def on_cancel(self, _flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """CANCEL of a call made there."""
+        match decode(body):
+            case [str(reason), *_]:
+                pass
+            case _:
+                raise RemoteProtocolError("malformed cancel")
+        call = self._made_there.get(call_id)
+        if call is None:
+            self._line.check_late(call_id, "a cancel")
+            return
+        call.cancelled = True
+        self._advance(call_id, call, CallStep.CANCEL)
+        if call.state is CallState.OVER:
+            self._line.return_message(call.size)
+            del self._made_there[call_id]
+            self._line.closed(call_id)
+            self._line.answer(frame(Kind.DONE, 0, call_id))
+        else:
+            events.append(CancelArrived(call_id=call_id, reason=reason[:_MAX_REASON]))
+
+    def on_done(self, _flags: int, call_id: int, _body: bytes, events: list[Event]) -> None:
+        """DONE: a cast or a cancelled call is over."""
+        call = self._made_here.get(call_id)
+        if call is None:
+            self._line.check_late(call_id, "done")
+            return
+        if not (call.cast or call.cancelled):
+            raise RemoteProtocolError(f"call {call_id} ended without an answer")
+        self._advance(call_id, call, CallStep.DONE)
+        del self._made_here[call_id]
+        self._line.closed(call_id)
+        events.append(CallEnded(call_id=call_id))
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def _ask(self, call_id: int, call: _Call, events: list[Event]) -> None:
+        message = _whole(call)
+        self._line.return_message(call.size)
+        header, body = split_request(message)
+        call.cast = header.kind is CallKind.CAST
+        ids: Mapping[str, int] = {}
+        if header.streams:
+            call.streams = len(header.streams)
+            ids = dict(zip(header.streams, stream_ids(call_id, call.streams), strict=True))
+            self._line.open_remote_streams(call_id, call.streams)
+            self._streams.announce(ids.values())
+        events.append(CallArrived(call_id=call_id, header=header, body=body, streams=ids))
+
+    def _conclude(self, call_id: int, call: _Call, events: list[Event]) -> None:
+        message = _whole(call)
+        self._line.return_message(call.size)
+        del self._made_here[call_id]
+        self._line.closed(call_id)
+        if call.cancelled:
+            events.append(CallEnded(call_id=call_id))
+        elif call.failed:
+            events.append(FailureArrived(call_id=call_id, body=message))
+        else:
+            events.append(ReplyArrived(call_id=call_id, body=message))
+
+    def _gather(self, call_id: int, call: _Call, step: CallStep, body: bytes) -> None:
+        self._advance(call_id, call, step)
+        call.size += len(body)
+        if call.size > self._line.limits.message:
+            raise RemoteProtocolError(f"a message of more than {self._line.limits.message} bytes on {call_id}")
+        call.parts.append(body)
+
+    def _advance(self, call_id: int, call: _Call, step: CallStep) -> None:
+        after = CALL_LIFE.get((call.state, step))
+        if after is None:
+            raise RemoteProtocolError(f"{step.value} for call {call_id}, but {call.state.value}")
+        call.state = after
+
+    def _finish(self, call_id: int, step: CallStep, cost: int) -> None:
+        call = self._made_there.get(call_id)
+        if call is None or (call.state, step) not in CALL_LIFE:
+            raise LocalProtocolError(f"{step.value} for call {call_id}, which is over or not complete")
+        self._line.message_allowance.spend(cost)
+        del self._made_there[call_id]
+        self._line.closed(call_id)
+
+    def _check_size(self, message: bytes) -> None:
+        if len(message) > self._line.peer.message:
+            raise LocalProtocolError(f"a message of {len(message)} bytes; the peer takes {self._line.peer.message}")
+
+
+def _whole(call: _Call) -> bytes:
+    """The message of a call, whose parts are not needed any more."""
+    message = call.parts[0] if len(call.parts) == 1 else b"".join(call.parts)
+    call.parts = []
+    return message

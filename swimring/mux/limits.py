@@ -1,0 +1,96 @@
+"""Every bound of a connection in one table: sizes, counts and patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from swimring.errors import ConfigError
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_HEADER_BYTES: Final = 4 * KIB
+MAX_NAME: Final = 256
+MAX_STREAM_NAME: Final = 64
+MAX_STREAMS_PER_CALL: Final = 16
+MAX_UNREAD_ANSWERS: Final = 1_000
+MAX_UNSENT: Final = 64 * MIB
+MAX_WINDOW: Final = 2**31 - 1
+
+_FLOORS: Final = {
+    "frame_body": 16 * KIB,
+    "message": 16 * KIB,
+    "streams": 1,
+    "stream_window": 16 * KIB,
+    "connection_window": 16 * KIB,
+    "message_window": 16 * KIB,
+}
+_CEILINGS: Final = {"frame_body": 2**24 - 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one side of a connection takes, and how long it waits. Sizes are bytes, times are seconds.
+
+    The first six are told to the peer in the hello; the peer sends no more than that.
+    """
+
+    frame_body: int = 64 * KIB
+    """Body of one frame; a larger message or chunk is cut so that small calls slip between."""
+    message: int = MIB
+    """One request or reply, header included."""
+    streams: int = 10_000
+    """Calls and named streams the other side may have open at once."""
+    stream_window: int = 512 * KIB
+    """Bytes of one stream that are under way or not yet read by the application."""
+    connection_window: int = 16 * MIB
+    """The same for all streams of a connection together."""
+    message_window: int = 4 * MIB
+    """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application."""
+    connections: int = 1_024
+    """Connections of one pool; more are refused."""
+    hello_bytes: int = 64 * KIB
+    """What a peer may send before its hello is accepted."""
+    hello_within: float = 5.0
+    """How long a peer may take to say hello."""
+    dial_within: float = 5.0
+    """How long connecting may take, before the hello."""
+    cancel_grace: float = 0.25
+    """How long a cancelled call waits for the other side to confirm, and a handler outlives its connection."""
+    call_lifetime: float = 3600.0
+    """The longest a call without streams may run."""
+    idle_interval: float = 10.0
+    """Silence after which a PING is sent."""
+    idle_patience: float = 5.0
+    """Silence after that PING which ends the connection."""
+    redial_after: float = 0.05
+    """First pause after a failed dial; it doubles with each further failure."""
+    redial_at_most: float = 1.0
+    """The longest pause between two dials."""
+
+    def __post_init__(self) -> None:
+        """Check every bound.
+
+        Raises:
+            ConfigError: one of them is out of range.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            floor = _FLOORS.get(field.name, 0)
+            ceiling = _CEILINGS.get(field.name, MAX_WINDOW)
+            if not floor <= value <= ceiling:
+                raise ConfigError(f"limits.{field.name}", value, f"from {floor} to {ceiling}")
+        if self.message > self.message_window:
+            raise ConfigError("limits.message", self.message, f"at most message_window ({self.message_window})")
+
+    def announced(self) -> list[int]:
+        """The six numbers that go into the hello."""
+        return [
+            self.frame_body,
+            self.message,
+            self.streams,
+            self.stream_window,
+            self.connection_window,
+            self.message_window,
+        ]

@@ -1,0 +1,363 @@
+"""One connection without its socket: bytes in; bytes and events out. It has no clock: the driver has the patience.
+
+Feed `receive`, act on the events, then write what `bytes_to_send` returns. A `RemoteProtocolError` from `receive` ends
+the session: write what is left (it says why) and close. After one of our own methods raised `LocalProtocolError`
+nothing has changed and nothing was sent.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from swimring.codec import decode, encode
+from swimring.errors import LocalProtocolError, RemoteProtocolError
+
+from .calls import Calls
+from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, RefusalArrived
+from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
+from .hello import Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
+from .line import Line
+from .stream import ResetCode, Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swimring.identity import NodeId
+
+    from .events import Event
+    from .header import CallHeader
+    from .limits import Limits
+    from .stream import StreamState
+
+_MAX_REASON: Final = 512
+
+
+class Phase(enum.Enum):
+    """How far a connection is."""
+
+    PREFACE = "waiting for byte 0"
+    HELLO = "waiting for the hello"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class GoAwayCode(enum.IntEnum):
+    """Why a side takes no more calls."""
+
+    PROTOCOL = 1
+    """The other side broke the protocol; the connection is over."""
+    DRAINING = 2
+    """The sender is leaving; calls that it accepted still finish."""
+    DUPLICATE = 3
+    """There is another connection between the two; calls that were accepted still finish."""
+
+
+class Session:
+    """Calls and byte streams over one connection, for either side."""
+
+    def __init__(self, *, me: NodeId, cluster: str, limits: Limits, dialled: bool) -> None:
+        """Queue our preface and hello; ``dialled`` is True on the side that connected."""
+        self.hello = Hello(node=me, cluster=cluster_digest(cluster), limits=limits)
+        self.peer: Hello | None = None
+        self.version = 0
+        self.going_away = False
+        self.told_to_go_away = False
+        self._phase = Phase.PREFACE
+        self._limits = limits
+        self._tail = b""
+        self._line = Line(limits, dialled=dialled)
+        self._streams = Streams(self._line)
+        self._calls = Calls(self._line, self._streams)
+        self._handlers = self._table()
+        self._line.outbox.push(bytes([MAGIC]))
+        self._line.outbox.push(frame(Kind.HELLO, 0, 0, self.hello.to_bytes()))
+
+    def __repr__(self) -> str:
+        peer = self.peer.node.name if self.peer else "a stranger"
+        return f"<Session with {peer}: {self._phase.value}, {len(self._calls)} calls, {len(self._streams)} streams>"
+
+    @property
+    def phase(self) -> Phase:
+        """How far the connection is."""
+        return self._phase
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call and no stream is open on either side."""
+        return not len(self._calls) and not len(self._streams)
+
+    @property
+    def open_calls(self) -> int:
+        """Calls of both sides that are not over."""
+        return len(self._calls)
+
+    @property
+    def open_streams(self) -> int:
+        """Named streams that are not over."""
+        return len(self._streams)
+
+    # ----------------------------------------------------------------------------------------------------- bytes
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes as they come; return what they mean.
+
+        Raises:
+            RemoteProtocolError: they break the protocol; the session is closed, the events of this batch are lost.
+        """
+        if self._phase is Phase.CLOSED:
+            return []
+        events: list[Event] = []
+        try:
+            if self._phase is not Phase.OPEN:
+                data = self._preface(data)
+            self._parse(self._tail + data if self._tail else data, events)
+            self._line.check_answers()
+        except RemoteProtocolError as error:
+            self._close(error)
+            raise
+        return events
+
+    def receive_eof(self) -> None:
+        """The other side will send no more.
+
+        Raises:
+            RemoteProtocolError: it stopped within a frame or before its hello.
+        """
+        phase, self._phase = self._phase, Phase.CLOSED
+        if phase is Phase.CLOSED:
+            return
+        if self._tail or phase is not Phase.OPEN:
+            raise RemoteProtocolError(f"the connection ended {'in a frame' if self._tail else phase.value}")
+
+    def bytes_to_send(self, limit: int = 65536) -> bytes:
+        """What is to be written now; ``limit`` holds back bulk data, not small calls. Empty when there is nothing."""
+        data, emptied = self._line.take(limit)
+        for stream_id in emptied:
+            self._streams.settle(stream_id)
+        return data
+
+    @property
+    def has_bytes_to_send(self) -> bool:
+        """Whether `bytes_to_send` would return any."""
+        return bool(self._line.outbox)
+
+    # ----------------------------------------------------------------------------------------------------- calls
+
+    def has_room(self, size: int, *, streams: int = 0) -> bool:
+        """Whether a request of about that many bytes can be sent now; `CreditArrived` or the end of a call helps."""
+        return (
+            self._line.message_allowance.available >= min(size, self._line.peer.message)
+            and self._line.open_here + 1 + streams <= self._line.peer.streams
+        )
+
+    def has_credit(self, size: int) -> bool:
+        """Whether an answer of that many bytes can be sent now; `CreditArrived` with id 0 says when to ask again."""
+        return self._line.message_allowance.available >= min(size, self._line.peer.message)
+
+    def request(self, header: CallHeader, body: bytes) -> int:
+        """Send a request or cast; return its id. Its streams, in the order of the header, have the ids that follow.
+
+        Raises:
+            LocalProtocolError: not open, told to go away, too large, no room (`has_room`), or a bad header.
+        """
+        if self._phase is not Phase.OPEN or self.told_to_go_away:
+            raise LocalProtocolError("this connection takes no more calls")
+        return self._calls.request(header, body)
+
+    def reply(self, call_id: int, body: bytes) -> None:
+        """Answer a call with an encoded value."""
+        self._calls.answer(Kind.REPLY, call_id, body)
+
+    def fail(self, call_id: int, record: bytes) -> None:
+        """Answer a call with a failure record of `encode_failure`."""
+        self._calls.answer(Kind.FAILURE, call_id, record)
+
+    def done(self, call_id: int) -> None:
+        """End a cast, or a call that was cancelled, without an answer."""
+        self._calls.done(call_id)
+
+    def cancel(self, call_id: int, streams: range, reason: str) -> None:
+        """Give up a call made here and its ``streams``; `CallEnded` will confirm it."""
+        self._calls.cancel(call_id, reason)
+        for stream_id in streams:
+            self._streams.reset(stream_id, ResetCode.CANCELLED, reason)
+
+    def was_sent(self, call_id: int) -> bool:
+        """Whether any byte of that call may have reached the other side."""
+        return self._calls.was_sent(call_id)
+
+    # --------------------------------------------------------------------------------------------------- streams
+
+    def stream_state(self, stream_id: int) -> StreamState:
+        """Where in its life a stream is; unknown ones are closed."""
+        return self._streams.state(stream_id)
+
+    def send(self, stream_id: int, data: bytes | memoryview) -> int:
+        """Queue as much of ``data`` as there is credit for; return how many bytes that were."""
+        return self._streams.send(stream_id, data)
+
+    def finish(self, stream_id: int) -> None:
+        """End our direction of a stream, behind what was sent."""
+        self._streams.finish(stream_id)
+
+    def reset(self, stream_id: int, code: int, reason: str) -> None:
+        """Give up a stream; after `finish`, only what the other side still sends."""
+        self._streams.reset(stream_id, code, reason)
+
+    def consume(self, stream_id: int, count: int) -> None:
+        """Return the credit of bytes that the application has read or will never read."""
+        self._streams.consume(stream_id, count)
+
+    # ---------------------------------------------------------------------------------------------------- manners
+
+    def ping(self, payload: bytes) -> None:
+        """Ask for a `PongArrived` with the same 8 bytes."""
+        if len(payload) != 8:
+            raise LocalProtocolError("a ping carries 8 bytes")
+        self._line.outbox.push(frame(Kind.PING, 0, 0, payload))
+
+    def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
+        """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once."""
+        if self.going_away or self._phase is not Phase.OPEN:
+            return
+        self.going_away = self._line.refusing = True
+        hint = None if retry_after is None else int(retry_after * 1000)
+        body = encode([self._line.last_there, code, reason[:_MAX_REASON], hint])
+        self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
+
+    def refuse(self, code: RefusalCode, reason: str) -> None:
+        """Refuse a hello for a reason that only the driver knows; the session is closed."""
+        self._close(HelloRefused(code, reason), hello=True)
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def _table(self) -> dict[int, Callable[[int, int, bytes, list[Event]], None]]:
+        calls, streams = self._calls, self._streams
+        return {
+            Kind.REQUEST: calls.on_request,
+            Kind.REPLY: partial(calls.on_answer, Kind.REPLY),
+            Kind.FAILURE: partial(calls.on_answer, Kind.FAILURE),
+            Kind.BODY: calls.on_body,
+            Kind.CANCEL: calls.on_cancel,
+            Kind.DONE: calls.on_done,
+            Kind.DATA: streams.on_data,
+            Kind.RESET: streams.on_reset,
+            Kind.CREDIT: self._on_credit,
+            Kind.PING: self._on_ping,
+            Kind.PONG: self._on_pong,
+            Kind.GOAWAY: self._on_goaway,
+            Kind.REFUSE: self._on_refuse,
+        }
+
+    def _preface(self, data: bytes) -> bytes:
+        if self._phase is Phase.PREFACE and data:
+            if data[0] != MAGIC:
+                raise RemoteProtocolError(f"byte 0 is {data[0]:#04x}, not {MAGIC:#04x}")
+            self._phase = Phase.HELLO
+            data = data[1:]
+        return data
+
+    def _parse(self, data: bytes, events: list[Event]) -> None:
+        at, end = 0, len(data)
+        limit = self._limits.frame_body if self._phase is Phase.OPEN else self._limits.hello_bytes - 1 - HEADER_SIZE
+        while end - at >= HEADER_SIZE:
+            word, rest = HEADER.unpack_from(data, at)
+            length = word >> 8
+            if length > limit:
+                raise RemoteProtocolError(f"a frame of {length} bytes; at most {limit}")
+            body_at = at + HEADER_SIZE
+            at = body_at + length
+            if at > end:
+                at = body_at - HEADER_SIZE
+                break
+            self._dispatch(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
+            if self._phase is not Phase.OPEN:
+                self._tail = b""
+                return
+            limit = self._limits.frame_body
+        self._tail = data[at:] if at else data
+
+    def _dispatch(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if self._phase is Phase.OPEN:
+            handler = self._handlers.get(kind)
+            if handler is not None:
+                handler(flags, stream_id, body, events)
+            elif not flags & IGNORABLE:
+                raise RemoteProtocolError(f"an unknown frame of kind {kind:#04x}")
+        elif kind == Kind.HELLO:
+            self._on_hello(body, events)
+        elif kind == Kind.REFUSE:
+            self._on_refuse(flags, stream_id, body, events)
+        else:
+            raise RemoteProtocolError(f"a frame of kind {kind:#04x} instead of the hello")
+
+    def _on_hello(self, body: bytes, events: list[Event]) -> None:
+        peer = Hello.from_bytes(body)
+        self.version = check_hello(self.hello, peer)
+        self.peer = peer
+        self._line.welcome(peer.limits)
+        self._phase = Phase.OPEN
+        events.append(PeerReady(hello=peer))
+
+    def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
+        match decode(body):
+            case [int(code), str(reason), *_]:
+                self._phase = Phase.CLOSED
+                events.append(RefusalArrived(code=code, reason=reason[:_MAX_REASON]))
+            case _:
+                raise RemoteProtocolError("malformed refusal")
+
+    def _on_credit(self, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if len(body) != 4:
+            raise RemoteProtocolError("malformed credit")
+        count = int.from_bytes(body, "big")
+        if stream_id:
+            self._streams.on_credit(stream_id, count, events)
+            return
+        (self._line.message_allowance if flags & MESSAGES else self._line.allowance).grant(count)
+        events.append(CreditArrived(stream_id=0))
+
+    def _on_ping(self, _flags: int, _stream_id: int, body: bytes, _events: list[Event]) -> None:
+        if len(body) != 8:
+            raise RemoteProtocolError("malformed ping")
+        self._line.answer(frame(Kind.PONG, 0, 0, body))
+
+    def _on_pong(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
+        if len(body) != 8:
+            raise RemoteProtocolError("malformed pong")
+        events.append(PongArrived(payload=body))
+
+    def _on_goaway(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
+        match decode(body):
+            case [int(last_id), int(code), str(reason), (int() | None) as hint, *_]:
+                pass
+            case _:
+                raise RemoteProtocolError("malformed goaway")
+        self.told_to_go_away = True
+        events.append(
+            GoAwayArrived(
+                code=code,
+                reason=reason[:_MAX_REASON],
+                retry_after=None if hint is None else min(max(hint, 0), 3_600_000) / 1000,
+                refused=self._calls.refuse_above(last_id),
+            )
+        )
+
+    def _close(self, error: RemoteProtocolError, *, hello: bool = False) -> None:
+        """Say why, as the last frame; to somebody who does not even know byte 0, say nothing."""
+        phase, self._phase = self._phase, Phase.CLOSED
+        outbox = self._line.outbox
+        if phase is Phase.PREFACE:
+            outbox.clear()
+            return
+        if phase is Phase.HELLO or hello:
+            # Our preface and hello may still wait in there: the refusal only makes sense behind them.
+            code = error.code if isinstance(error, HelloRefused) else RefusalCode.PROTOCOL
+            outbox.push(frame(Kind.REFUSE, 0, 0, encode([int(code), str(error)[:_MAX_REASON]])))
+            return
+        outbox.clear()
+        # The largest id: nobody may conclude from an error that a call was not executed.
+        body = encode([MAX_STREAM_ID, GoAwayCode.PROTOCOL, str(error)[:_MAX_REASON], None])
+        outbox.push(frame(Kind.GOAWAY, 0, 0, body))
