@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from swimring.instrument import Instruments
     from swimring.net import Host, Network
 
-    from .calling import Call, Outgoing
+    from .calling import Call
+    from .outgoing import Outgoing
     from .serving import Serve
 
 _log = logging.getLogger("swimring.rpc")
