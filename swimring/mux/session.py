@@ -349,7 +349,7 @@ class Session:
         """Say why, as the last frame; to somebody who does not even know byte 0, say nothing."""
         phase, self._phase = self._phase, Phase.CLOSED
         outbox = self._line.outbox
-        if phase is Phase.PREFACE:
+        if phase is Phase.PREFACE and not hello:
             outbox.clear()
             return
         if phase is Phase.HELLO or hello:

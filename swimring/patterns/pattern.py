@@ -26,7 +26,7 @@ class Pattern:
 
     __slots__ = ("_fields", "_identity", "specificity")
 
-    def __init__(self, source: str | Mapping[str, object] | Pattern) -> None:
+    def __init__(self, source: str | Mapping[str, object] | Pattern | Fields) -> None:
         """Read a pattern from its one-line notation (see `notation`), from a mapping or from another pattern.
 
         Raises:
@@ -34,6 +34,8 @@ class Pattern:
         """
         if isinstance(source, Pattern):
             fields = source._fields
+        elif isinstance(source, Fields):
+            fields = source
         elif isinstance(source, str):
             fields = fields_for(notation.read(source), path="")
         elif isinstance(source, Mapping):
@@ -59,6 +61,16 @@ class Pattern:
     def literals(self) -> dict[str, object]:
         """The top-level fields that ask for one value, with that value: the beginning of a message that matches."""
         return {name: condition.value for name, condition in self.fields if isinstance(condition, Literal)}
+
+    def narrowed(self, **literals: object) -> Pattern:
+        """A pattern that asks for these fields too.
+
+        Raises:
+            ConfigError: one of them is asked about already, or stands for no condition, or there are too many.
+        """
+        if twice := literals.keys() & dict(self.fields).keys():
+            raise ConfigError("pattern", str(self), f"{', '.join(sorted(twice))} cannot be added: it is there")
+        return Pattern(Fields((*Pattern(literals)._fields.fields, *self._fields.fields)))
 
     def matches(self, message: Mapping[str, object]) -> bool:
         """Whether every field of this pattern is in ``message`` and accepted."""

@@ -91,7 +91,16 @@ class Router(Generic[H]):
 
     def lookup(self, message: Mapping[str, object]) -> Match[H] | None:
         """The match that wins, or None."""
-        return next(self.matches(message), None)
+        # The first of `matches`, without its generators: every call of a service comes by here.
+        best: _Entry[H] | None = None
+        for slot in _slots_for(message):
+            for entry in self._slots.get(slot, ()):
+                if best is not None and best.order < entry.order:
+                    break
+                if entry.match.pattern.matches(message):
+                    best = entry
+                    break
+        return best.match if best is not None else None
 
     def matches(self, message: Mapping[str, object]) -> Iterator[Match[H]]:
         """Every match, the winner first."""
@@ -110,8 +119,7 @@ class Router(Generic[H]):
         return best.match.pattern if best else None
 
     def _candidates(self, message: Mapping[str, object]) -> Iterator[list[_Entry[H]]]:
-        ns, cmd = _text(message.get("ns")), _text(message.get("cmd"))
-        for slot in dict.fromkeys(((ns, cmd), (ns, None), (None, cmd), (None, None))):
+        for slot in dict.fromkeys(_slots_for(message)):
             if entries := self._slots.get(slot):
                 yield entries
 
@@ -126,6 +134,11 @@ class Router(Generic[H]):
 def _slot_of(pattern: Pattern) -> _Slot:
     literals = pattern.literals
     return _text(literals.get("ns")), _text(literals.get("cmd"))
+
+
+def _slots_for(message: Mapping[str, object]) -> tuple[_Slot, ...]:
+    ns, cmd = _text(message.get("ns")), _text(message.get("cmd"))
+    return (ns, cmd), (ns, None), (None, cmd), (None, None)
 
 
 def _text(value: object) -> str | None:

@@ -63,18 +63,21 @@ class Dissemination:
             receiver: name of the member the packet goes to; it is not told that it is alive.
             besides: name of a member the packet already has a rumour about.
         """
-        chosen: list[_Queued] = []
+        chosen: list[Rumour] = []
         for queued in sorted(self._queued.values(), key=lambda each: self._rank(each, receiver)):
             member = queued.rumour.member
-            redundant = member.name == besides or (member.name == receiver and member.status is Status.ALIVE)
-            if queued.size <= budget and not redundant:
-                chosen.append(queued)
+            if member.name == besides or (member.name == receiver and member.status is Status.ALIVE):
+                self._count_sent(queued, limit)  # or it would wait for ever in a cluster of two
+            elif queued.size <= budget:
+                self._count_sent(queued, limit)
+                chosen.append(queued.rumour)
                 budget -= queued.size
-        for queued in chosen:
-            queued.sent += 1
-            if queued.sent >= limit:
-                del self._queued[queued.rumour.member.name]
-        return [queued.rumour for queued in chosen]
+        return chosen
+
+    def _count_sent(self, queued: _Queued, limit: int) -> None:
+        queued.sent += 1
+        if queued.sent >= limit:
+            del self._queued[queued.rumour.member.name]
 
     @staticmethod
     def _rank(queued: _Queued, receiver: str) -> tuple[bool, int, int, int]:

@@ -120,6 +120,11 @@ class Membership:
         """The running suspicion of the member ``name``."""
         return self._suspicions.get(name)
 
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """All running suspicions."""
+        return tuple(self._suspicions.values())
+
     def state(self, *, now: float) -> list[Member]:
         """What a full-state exchange shows: everything but tombstones in the second half of their time."""
         fresh = now - self._profile.tombstone_retention / 2
@@ -245,7 +250,7 @@ class Membership:
         if not self._joining:
             return Change(member=self._me, outbid=True)
         self._renew(claim.generation + 1, 1, metadata=self._me.metadata, now=now)
-        return Change(member=self._me, refuted=True)
+        return Change(member=self._me, events=(MemberUpdated(member=self._me),), refuted=True)
 
     def _renew(self, generation: int, incarnation: int, *, metadata: Metadata, now: float) -> None:
         self._become(
@@ -275,7 +280,8 @@ class Membership:
         self._store(member)
         self.rumours.put(rumour)
         if known.precedence == member.precedence:
-            return Change(member=member, events=_conflict(member, known) or _updates(known, member))
+            told = _updates(known, member) if member.status.active else ()
+            return Change(member=member, events=_conflict(member, known) or told)
         return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
 
     def _corroborate(self, known: Member, rumour: Rumour) -> Change | None:

@@ -37,12 +37,12 @@ class ProbeOrder:
             self._names.insert(place, name)
             self._next += place < self._next
 
-    def discard(self, name: str) -> None:
-        """Take a forgotten member out."""
-        if name in self._names:
-            place = self._names.index(name)
-            del self._names[place]
-            self._next -= place < self._next
+    def keep(self, known: Callable[[str], object]) -> None:
+        """Take the names out that are not ``known`` any more."""
+        done, left = self._names[: self._next], self._names[self._next :]
+        done = [name for name in done if known(name)]
+        self._names = done + [name for name in left if known(name)]
+        self._next = len(done)
 
     def take(self, wanted: Callable[[str], bool]) -> str | None:
         """The next name that is ``wanted``; None when no name is."""

@@ -41,7 +41,7 @@ def test_module_names_say_what_is_inside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=relative)
-def test_every_package_lists_its_public_names_in_order(path: Path) -> None:
+def test_every_package_lists_its_public_names(path: Path) -> None:
     exported = next(
         (
             ast.literal_eval(node.value)
@@ -51,7 +51,7 @@ def test_every_package_lists_its_public_names_in_order(path: Path) -> None:
         None,
     )
     assert exported is not None, "a package says in __all__ what it offers"
-    assert exported == sorted(exported)
+    assert len(exported) == len(set(exported))  # their order is ruff's RUF022
 
 
 @pytest.mark.parametrize("module", ["swimring", "swimring.service", "swimring.client", "swimring.mux", "swimring.swim"])

@@ -215,3 +215,9 @@ def test_differences_name_the_fields_and_keep_quiet_about_the_values() -> None:
     )
     assert str(Pattern({"n": even})) == "{'n': <even>}"
     assert repr(Pattern("greet")) == "Pattern({'cmd': 'greet'})"
+
+
+def test_a_pattern_is_narrowed_by_further_fields() -> None:
+    assert Pattern("greet").narrowed(ns="hello") == Pattern({"ns": "hello", "cmd": "greet"})
+    with pytest.raises(ConfigError, match="cmd cannot be added"):
+        Pattern("greet").narrowed(cmd="other")

@@ -1,0 +1,116 @@
+"""The membership, and who must know when it changes: the duties, the listeners, the instruments.
+
+Everything that changes the membership goes through here, synchronously: decide, then tell.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from swimring.errors import NameConflict
+from swimring.instrument import Instrument
+from swimring.swim import Change, Membership, NameConflicted, Status
+
+from .subscriptions import Subscriptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from swimring.identity import NodeId
+    from swimring.instrument import Instruments
+    from swimring.swim import Member, Metadata, Rumour, Suspicion
+
+_log = logging.getLogger("swimring.gossip")
+
+
+class Beliefs:
+    """What the duties of one node share."""
+
+    def __init__(self, membership: Membership, instruments: Instruments) -> None:
+        """Wrap ``membership``; duties add themselves to ``followers``."""
+        self.membership = membership
+        self.followers: list[Callable[[Change], None]] = []
+        self.listeners = Subscriptions(lambda: membership.members)
+        self.instruments = instruments
+        self._outbid = trio.Event()
+        self._told: dict[str, Status] = {}
+
+    def hear(self, rumours: Iterable[Rumour], *, source: str) -> set[str]:
+        """Take rumours out of a packet of ``source``; the names of those who must hear at once that we live."""
+        answer: set[str] = set()
+        for rumour in rumours:
+            change = self._follow(self.membership.apply(rumour, now=trio.current_time()))
+            if change is not None and change.refuted:
+                answer |= {source, rumour.accuser or source}
+        return answer
+
+    def merge(self, records: Iterable[Member]) -> bool:
+        """Take records out of a full state; True if somebody was wrong about us."""
+        refuted = False
+        for record in records:
+            change = self._follow(self.membership.merge(record, now=trio.current_time()))
+            refuted |= change is not None and change.refuted
+        return refuted
+
+    def accuse(self, accused: Member) -> None:
+        """A probe of ``accused`` failed."""
+        self._follow(self.membership.accuse(accused, now=trio.current_time()))
+
+    def declare_dead(self, suspicion: Suspicion) -> None:
+        """A suspect did not speak up in time."""
+        self._follow(self.membership.declare_dead(suspicion, now=trio.current_time()))
+
+    def bury(self, casualty: NodeId) -> None:
+        """There is proof of a death."""
+        self._follow(self.membership.bury(casualty, now=trio.current_time()))
+
+    def update_metadata(self, metadata: Metadata) -> None:
+        """We have something new to tell about us."""
+        self._follow(self.membership.update_metadata(metadata, now=trio.current_time()))
+
+    def leave(self) -> None:
+        """We say farewell."""
+        self._follow(self.membership.leave(now=trio.current_time()))
+
+    def forget(self) -> None:
+        """Drop tombstones whose time is over."""
+        for member in self.membership.forget(now=trio.current_time()):
+            self._told.pop(member.name, None)
+            self.instruments.tell(Instrument.member_changed, member.name, "forgotten")
+
+    async def wait_outbid(self) -> None:
+        """Wait until somebody runs under our name with a newer generation.
+
+        Raises:
+            NameConflict: that has happened.
+        """
+        await self._outbid.wait()
+        raise NameConflict(f"another process runs under the name {self.membership.me.name} with a newer generation")
+
+    def _follow(self, change: Change | None) -> Change | None:
+        if change is None:
+            return None
+        if change.outbid:
+            self._outbid.set()
+            return change
+        for follow in self.followers:
+            follow(change)
+        self._tell(change)
+        return change
+
+    def _tell(self, change: Change) -> None:
+        member = change.member
+        if self._told.get(member.name) is not member.status:
+            self._told[member.name] = member.status
+            self.instruments.tell(Instrument.member_changed, member.name, member.status.word)
+        for event in change.events:
+            if isinstance(event, NameConflicted):
+                _log.warning("%s is claimed by %s and by %s", member.name, member.address, event.other)
+            else:
+                _log.info(
+                    "%s %s (generation %d, incarnation %d)", member.name, member.status.word, *member.precedence[:2]
+                )
+            self.listeners.publish(event)

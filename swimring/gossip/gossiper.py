@@ -1,0 +1,381 @@
+"""Membership, running: the nursery of the duties, the loop that receives datagrams, and what a node asks of it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from swimring.errors import NodeClosed
+from swimring.swim import (
+    Ack,
+    BytesRefused,
+    Gossip,
+    Member,
+    Membership,
+    Nack,
+    Ping,
+    PingRequest,
+    RefusalAnswer,
+    RefusalQuery,
+    Status,
+    decode_datagram,
+    tag_key,
+)
+
+from .beliefs import Beliefs
+from .evidence import Evidence
+from .healer import Healer
+from .mail import Mail
+from .prober import Prober
+from .push_pull import PushPull
+from .refusals import Refusals
+from .relay import Relay
+from .rounds import Rounds
+from .spreader import Spreader
+from .statistics import GossipStatistics
+from .supervision import supervise
+from .suspicions import Suspicions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from swimring.identity import Address, NodeId
+    from swimring.instrument import Instruments
+    from swimring.net import Datagrams, Host, Network
+    from swimring.swim import Envelope, Metadata, Profile
+
+    from .subscriptions import Subscription
+
+_CORRECTION_INTERVAL: Final = 1.0
+
+
+class Gossiper:
+    """One node's membership. Opened by `open_gossiper`."""
+
+    def __init__(
+        self,
+        *,
+        membership: Membership,
+        datagrams: Datagrams,
+        network: Network,
+        host: Host,
+        key: bytes,
+        profile: Profile,
+        instruments: Instruments,
+        seeds: Callable[[], Awaitable[Sequence[Address]]],
+    ) -> None:
+        """Put the duties together; nothing runs yet."""
+        self._membership = membership
+        self._datagrams = datagrams
+        self._network = network
+        self._key = key
+        self._profile = profile
+        self._instruments = instruments
+        self._misdirected = 0
+        self._corrected: dict[str, float] = {}
+        rng = host.rng
+        self._beliefs = beliefs = Beliefs(membership, instruments)
+        self._refusals = refusals = Refusals(instruments)
+        self._mail = mail = Mail(beliefs=beliefs, datagrams=datagrams, network=network, key=key, profile=profile)
+        self._rounds = rounds = Rounds(mail)
+        self._suspicions = Suspicions(beliefs, profile)
+        self._spreader = Spreader(beliefs, mail, profile, rng)
+        self._relay = Relay(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile)
+        self._streams = streams = PushPull(
+            beliefs=beliefs, mail=mail, network=network, key=key, profile=profile, rng=rng, refusals=refusals
+        )
+        evidence = Evidence(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile, rng=rng)
+        self._prober = Prober(
+            beliefs=beliefs, mail=mail, rounds=rounds, streams=streams, evidence=evidence, profile=profile, rng=rng
+        )
+        self._healer = Healer(
+            beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=self._forget
+        )
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    @property
+    def me(self) -> Member:
+        """This node's own record; its generation grows once if an earlier life is met while joining."""
+        return self._membership.me
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everybody known, this node and the dead and gone included, sorted by name."""
+        return self._membership.members
+
+    def member(self, name: str) -> Member | None:
+        """The record of the member ``name``."""
+        return self._membership.get(name)
+
+    def statistics(self) -> GossipStatistics:
+        """Numbers for people and monitors."""
+        counts = dict.fromkeys(Status, 0)
+        for member in self.members:
+            counts[member.status] += 1
+        traffic = self._mail.traffic
+        return GossipStatistics(
+            alive=counts[Status.ALIVE],
+            suspect=counts[Status.SUSPECT],
+            dead=counts[Status.DEAD],
+            left=counts[Status.LEFT],
+            health=self._membership.health.score,
+            incarnation=self.me.incarnation,
+            rumours=len(self._membership.rumours),
+            probes=self._prober.probes,
+            probes_failed=self._prober.probes_failed,
+            exchanges=self._streams.exchanges,
+            datagrams_sent=traffic.datagrams_sent,
+            datagrams_received=traffic.datagrams_received,
+            bytes_sent=traffic.bytes_sent,
+            bytes_received=traffic.bytes_received,
+            misdirected=self._misdirected,
+            refused=self._refusals.counts,
+        )
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[Subscription]:
+        """Listen: an asynchronous iterator of the events from now on; it ends with the gossiper.
+
+        A listener that lets 256 events wait gets `Resynced` with everybody instead of them.
+        """
+        await trio.lowlevel.checkpoint()
+        subscription = self._beliefs.listeners.add()
+        try:
+            yield subscription
+        finally:
+            self._beliefs.listeners.discard(subscription)
+
+    # ------------------------------------------------------------------------------------------------ acting
+
+    async def join(self, addresses: Iterable[Address]) -> int:
+        """Exchange full states with whoever is at each of ``addresses``, and with one member they know.
+
+        Returns how many members answered. One that does not, or that belongs to another cluster, is counted and
+        logged.
+        """
+        self._check_open()
+        self._streams.joins_under_way += 1
+        try:
+            numeric = [literal for address in addresses for literal in await self._resolve(address)]
+            before = self.me.id
+            found = await self._healer.try_all(numeric)
+            if self.me.id != before:  # an earlier life of ours was known there: introduce ourselves again
+                found = await self._healer.try_all(numeric)
+        finally:
+            self._streams.joins_under_way -= 1
+        if found:
+            self._membership.joined()
+            self._spreader.wake()
+            await self._ask_one_more(set(numeric))
+        return found
+
+    async def leave(self) -> None:
+        """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.
+
+        The node is not probed any more afterwards, and cannot join again.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._membership.leaving:
+            return
+        self._beliefs.leave()
+        if self._membership.active_count == 0:
+            return
+        with trio.CancelScope(deadline=trio.current_time() + self._profile.leave_propagate, shield=True):
+            await self._spreader.spread_once(fanout=self._membership.retransmit_limit)
+            await trio.sleep_forever()
+
+    async def update_metadata(self, metadata: Metadata) -> None:
+        """Tell everybody new metadata.
+
+        Raises:
+            NodeClosed: this node has left.
+        """
+        self._check_open()
+        await trio.lowlevel.checkpoint()
+        self._beliefs.update_metadata(metadata)
+
+    def learn(self, members: Iterable[Member]) -> None:
+        """Believe records that somebody showed us, as far as they are news; a death only as a suspicion."""
+        self._beliefs.merge(members)
+
+    def suspect_connection(self, name: str) -> None:
+        """A connection to the member ``name`` was lost: probe it at once."""
+        self._prober.probe_soon(name)
+
+    async def serve_stream(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
+        """Answer a gossip connection accepted on the node's port, after the bytes ``received`` already; closes it."""
+        await self._streams.serve(stream, remote, received)
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Run all duties, each under its supervisor.
+
+        Raises:
+            NameConflict: somebody runs under our name with a newer generation (in an exception group).
+        """
+        duties: dict[str, Callable[[], Awaitable[None]]] = {
+            "receiver": self._receive,
+            "prober": self._prober.run,
+            "suspicions": self._suspicions.run,
+            "spreader": self._spreader.run,
+            "push-pull": self._streams.run,
+            "healer": self._healer.run,
+            "relay": self._relay.run,
+        }
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")
+            for duty, run in duties.items():
+                nursery.start_soon(supervise, duty, run, self._instruments, name=f"swimring {duty}")
+
+    def close(self) -> None:
+        """End the listeners' iterations."""
+        self._beliefs.listeners.close()
+
+    async def _receive(self) -> None:
+        while True:
+            for payload, source in await self._datagrams.receive():
+                self._mail.traffic.datagrams_received += 1
+                self._mail.traffic.bytes_received += len(payload)
+                try:
+                    envelope = decode_datagram(payload, key=self._key)
+                except BytesRefused as refusal:
+                    self._refusals.refuse("datagram", refusal, source)
+                else:
+                    await self._take(envelope, source)
+
+    async def _take(self, envelope: Envelope, source: Address) -> None:
+        if envelope.source == self.me.id:
+            return
+        to_answer = self._beliefs.hear(envelope.rumours, source=envelope.source.name)
+        await self._answer(envelope, source)
+        for name in to_answer:
+            accuser = self._membership.get(name)
+            if accuser is not None:
+                await self._mail.send(Gossip(), to=accuser)
+        if self._is_ahead(envelope):
+            self._streams.nudge(envelope.source.name)
+
+    async def _answer(self, envelope: Envelope, source: Address) -> None:
+        match envelope.message:
+            case Ping():
+                await self._answer_ping(envelope, source)
+            case Ack() | Nack() | RefusalAnswer():
+                self._rounds.take(envelope)
+            case PingRequest() | RefusalQuery():
+                self._relay.help_soon(envelope, source)
+
+    async def _answer_ping(self, envelope: Envelope, source: Address) -> None:
+        if envelope.destination == self.me.id:
+            await self._mail.reply(Ack(), to=envelope.source, at=source, sequence=envelope.sequence)
+            return
+        # Meant for another process that had this address, or for an earlier life of ours: it is not here.
+        self._misdirected += 1
+        sender = self._membership.get(envelope.source.name)
+        mistaken = envelope.destination is not None and envelope.destination.name == self.me.name
+        if mistaken and sender is not None and self._may_correct(sender.name):
+            self._membership.announce()
+            await self._mail.send(Gossip(), to=sender)
+
+    def _may_correct(self, name: str) -> bool:
+        now = trio.current_time()
+        if now - self._corrected.get(name, -_CORRECTION_INTERVAL) < _CORRECTION_INTERVAL:
+            return False
+        self._corrected[name] = now
+        return True
+
+    def _is_ahead(self, envelope: Envelope) -> bool:
+        known = self._membership.get(envelope.source.name)
+        ours = envelope.source.name == self.me.name
+        if known is None or ours:
+            return False
+        return (envelope.source.generation, envelope.incarnation) > (known.generation, known.incarnation)
+
+    async def _resolve(self, address: Address) -> list[Address]:
+        try:
+            return await self._network.resolve(address)
+        except OSError:
+            return [address]  # the exchange will fail and say why
+
+    async def _ask_one_more(self, asked: set[Address]) -> None:
+        others = [m for m in self._membership.others if m.status is Status.ALIVE and m.address not in asked]
+        if others:
+            await self._streams.try_exchange(others[0].address)
+
+    def _forget(self) -> None:
+        self._beliefs.forget()
+        self._prober.forget()
+
+    def _check_open(self) -> None:
+        if self._membership.leaving:
+            raise NodeClosed("this node has left its cluster")
+
+
+def _record(me: NodeId, address: Address, metadata: Metadata) -> Member:
+    return Member(
+        name=me.name,
+        address=address,
+        generation=me.generation,
+        incarnation=1,
+        status=Status.ALIVE,
+        metadata=metadata,
+        since=trio.current_time(),
+    )
+
+
+@asynccontextmanager
+async def open_gossiper(
+    *,
+    cluster: str,
+    me: NodeId,
+    address: Address,
+    metadata: Metadata,
+    datagrams: Datagrams,
+    network: Network,
+    host: Host,
+    profile: Profile,
+    instruments: Instruments,
+    seeds: Sequence[Address] | Callable[[], Awaitable[Sequence[Address]]] = (),
+) -> AsyncIterator[Gossiper]:
+    """Run one node's membership while the block runs; it starts alone, and finds others by `join` and by ``seeds``.
+
+    Args:
+        cluster: the name that all members share; it keeps clusters apart.
+        me: name and generation of this node.
+        address: where others reach this node, for datagrams and for streams.
+        metadata: what it tells about itself.
+        datagrams: the bound socket; it stays the caller's to close, after this block.
+        network: for dialling.
+        host: for dice.
+        profile: the constants.
+        instruments: who observes.
+        seeds: addresses to try for ever while this node is alone, and now and then afterwards; or a function that
+            finds them.
+
+    Raises:
+        NameConflict: somebody runs under our name with a newer generation (in an exception group).
+    """
+
+    async def find_seeds() -> Sequence[Address]:
+        return await seeds() if callable(seeds) else seeds
+
+    gossiper = Gossiper(
+        membership=Membership(me=_record(me, address, metadata), profile=profile),
+        datagrams=datagrams,
+        network=network,
+        host=host,
+        key=tag_key(cluster),
+        profile=profile,
+        instruments=instruments,
+        seeds=find_seeds,
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gossiper.run, name=f"swimring gossip of {me}")
+            yield gossiper
+            nursery.cancel_scope.cancel()
+    finally:
+        gossiper.close()

@@ -1,0 +1,137 @@
+"""Datagrams out: envelopes with as many rumours as fit."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from swimring.swim import Envelope, Rumour, Status, encode_datagram, room_for_rumours
+
+if TYPE_CHECKING:
+    from swimring.identity import Address, NodeId
+    from swimring.net import Datagrams, Network
+    from swimring.swim import Member, Message, Profile
+
+    from .beliefs import Beliefs
+
+_log = logging.getLogger("swimring.gossip")
+_RESOLVED_FOR: Final = 60.0
+_RESOLVED_LIMIT: Final = 4096
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the datagram port so far."""
+
+    datagrams_sent: int = 0
+    bytes_sent: int = 0
+    datagrams_received: int = 0
+    bytes_received: int = 0
+    sends_failed: int = 0
+
+
+class Mail:
+    """Sends messages to members."""
+
+    def __init__(
+        self, *, beliefs: Beliefs, datagrams: Datagrams, network: Network, key: bytes, profile: Profile
+    ) -> None:
+        """Send through ``datagrams`` with tags of ``key``."""
+        self._membership = beliefs.membership
+        self._datagrams = datagrams
+        self._network = network
+        self._key = key
+        self._budget = profile.datagram_budget
+        self._resolved: dict[Address, tuple[Address, float]] = {}
+        self._sequence = 0
+        self.traffic = Traffic()
+
+    def next_sequence(self) -> int:
+        """A number for a question; answers repeat it."""
+        self._sequence += 1
+        return self._sequence
+
+    async def send(self, message: Message, *, to: Member, sequence: int = 0) -> bool:
+        """Send to a known member, with rumours; False if the network did not take it."""
+        return await self._post(self._compose(message, to=to.id, sequence=sequence, known=to), to.address)
+
+    async def reply(self, message: Message, *, to: NodeId, at: Address, sequence: int) -> bool:
+        """Answer to where a question came from; with rumours only for somebody known.
+
+        A stranger gets no more bytes than it sent, so that a forged sender makes no amplifier of us.
+        """
+        known = self._membership.get(to.name)
+        return await self._post(self._compose(message, to=to, sequence=sequence, known=known), at)
+
+    async def gossip(self, message: Message, *, to: Member) -> bool:
+        """Send rumours alone; nothing is sent when there are none for ``to``."""
+        envelope = self._envelope(message, to=to.id, sequence=0, known=to)
+        return not envelope.rumours or await self._post(encode_datagram(envelope, key=self._key), to.address)
+
+    def _compose(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> bytes:
+        return encode_datagram(self._envelope(message, to=to, sequence=sequence, known=known), key=self._key)
+
+    def _envelope(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> Envelope:
+        me = self._membership.me
+        envelope = Envelope(
+            source=me.id, incarnation=me.incarnation, destination=to, sequence=sequence, message=message
+        )
+        if known is None:
+            return envelope
+        envelope = replace(envelope, rumours=self._about_receiver(known.name))
+        more = self._membership.rumours.take(
+            budget=room_for_rumours(envelope, budget=self._budget),
+            limit=self._membership.retransmit_limit,
+            receiver=known.name,
+            besides=known.name if envelope.rumours else "",
+        )
+        return replace(envelope, rumours=(*envelope.rumours, *more))
+
+    def _about_receiver(self, name: str) -> tuple[Rumour, ...]:
+        # Lifeguard's buddy system: who is accused hears of it from everybody who talks to it, and can speak up.
+        record = self._membership.get(name)
+        if record is None or record.status is Status.ALIVE:
+            return ()
+        accuser = self._membership.me.name if record.status is Status.SUSPECT else ""
+        return (Rumour(member=record, accuser=accuser),)
+
+    async def _post(self, payload: bytes, to: Address) -> bool:
+        try:
+            await self._datagrams.send(payload, await self._numeric(to))
+        except OSError as error:
+            self.traffic.sends_failed += 1
+            _log.debug("a datagram to %s could not be sent: %s", to, error)
+            return False
+        self.traffic.datagrams_sent += 1
+        self.traffic.bytes_sent += len(payload)
+        return True
+
+    async def _numeric(self, address: Address) -> Address:
+        """Where to send for ``address``; host names are looked up once a minute.
+
+        Raises:
+            OSError: the name is not known.
+        """
+        known, until = self._resolved.get(address, (None, 0.0))
+        if known is not None and trio.current_time() < until:
+            return known
+        if _is_literal(address.host):
+            found, until = address, float("inf")
+        else:
+            found, until = (await self._network.resolve(address))[0], trio.current_time() + _RESOLVED_FOR
+        if len(self._resolved) >= _RESOLVED_LIMIT:
+            self._resolved.clear()
+        self._resolved[address] = (found, until)
+        return found
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

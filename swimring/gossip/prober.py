@@ -1,0 +1,165 @@
+"""Probes one member after the other: directly, then through relays and over a stream at the same time."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from swimring.instrument import Instrument
+from swimring.swim import MemberJoined, Ping, PingRequest, ProbeOrder, RoundTrips, Status, judge
+
+if TYPE_CHECKING:
+    import random
+
+    from swimring.swim import Change, Member, Profile
+
+    from .beliefs import Beliefs
+    from .evidence import Evidence
+    from .mail import Mail
+    from .push_pull import PushPull
+    from .rounds import Round, Rounds
+
+_log = logging.getLogger("swimring.gossip")
+_URGENT_LIMIT: Final = 64
+
+
+class Prober:
+    """The duty that finds out who does not answer."""
+
+    def __init__(
+        self,
+        *,
+        beliefs: Beliefs,
+        mail: Mail,
+        rounds: Rounds,
+        streams: PushPull,
+        evidence: Evidence,
+        profile: Profile,
+        rng: random.Random,
+    ) -> None:
+        """Follow ``beliefs`` to know whom to probe."""
+        self._beliefs = beliefs
+        self._membership = beliefs.membership
+        self._mail = mail
+        self._rounds = rounds
+        self._streams = streams
+        self._evidence = evidence
+        self._profile = profile
+        self._rng = rng
+        self._order = ProbeOrder(rng)
+        self._trips = RoundTrips(profile)
+        self._probing: set[str] = set()
+        self._urgent, self._urgent_names = trio.open_memory_channel[str](_URGENT_LIMIT)
+        self.probes = 0
+        self.probes_failed = 0
+        beliefs.followers.append(self._follow)
+
+    async def run(self) -> None:
+        """Probe, for ever: one member an interval, and at once those whose connection was lost."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._probe_urgent, nursery)
+            await trio.sleep(self._rng.uniform(0, self._profile.probe_interval))
+            while True:
+                round_ends = trio.current_time() + self._profile.probe_interval * self._membership.health.factor
+                name = self._order.take(self._wanted)
+                target = None if name is None else self._membership.get(name)
+                if target is not None:
+                    await self._probe(target, nursery)
+                await trio.sleep_until(round_ends)
+
+    def probe_soon(self, name: str) -> None:
+        """Probe ``name`` at once, out of turn. When 64 wait already, the regular rounds will have to find out."""
+        try:
+            self._urgent.send_nowait(name)
+        except trio.WouldBlock:
+            _log.debug("too many urgent probes: %s waits for its turn", name)
+
+    def forget(self) -> None:
+        """Drop names that have been forgotten from the order."""
+        self._order.keep(self._membership.get)
+
+    async def _probe_urgent(self, nursery: trio.Nursery) -> None:
+        async for name in self._urgent_names:
+            target = self._membership.get(name)
+            if target is not None and self._wanted(name):
+                nursery.start_soon(self._evidence.examine, target)
+                nursery.start_soon(self._probe, target, nursery)
+
+    def _wanted(self, name: str) -> bool:
+        member = self._membership.get(name)
+        other = name != self._membership.me.name and name not in self._probing
+        return other and member is not None and member.status.active and not self._membership.leaving
+
+    def _follow(self, change: Change) -> None:
+        if any(isinstance(event, MemberJoined) for event in change.events):
+            self._order.add(change.member.name)
+
+    async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
+        if target.name in self._probing:
+            return
+        self._probing.add(target.name)
+        try:
+            with self._rounds.open(target.id) as asking:
+                rtt, lag = await self._reach(target, asking, nursery)
+        finally:
+            self._probing.discard(target.name)
+        verdict = judge(
+            answered=asking.acked.is_set(),
+            asked=asking.asked,
+            nacked=asking.nacked,
+            lag=lag,
+            probe_timeout=self._profile.probe_timeout,
+        )
+        self._membership.health.adjust(verdict.health)
+        self.probes += 1
+        self._beliefs.instruments.tell(Instrument.probe_finished, target.name, rtt)
+        if verdict.accuse:
+            self.probes_failed += 1
+            self._beliefs.accuse(target)
+
+    async def _reach(self, target: Member, asking: Round, nursery: trio.Nursery) -> tuple[float | None, float]:
+        """Try to get an ack: the seconds it took (None without one), and by how much our own timers were late."""
+        started = trio.current_time()
+        factor = self._membership.health.factor
+        deadline = started + self._profile.probe_interval * factor
+        lag = 0.0
+        if await self._mail.send(Ping(), to=target, sequence=asking.sequence):
+            lag = await _wait_until(asking.acked, trio.current_time() + self._trips.ping_timeout * factor)
+            if asking.acked.is_set():
+                self._trips.add(trio.current_time() - started)
+        # A ping that could not even be sent is a failed one: an interface that is down must not keep others alive.
+        if not asking.acked.is_set():
+            async with trio.open_nursery() as helpers:
+                helpers.start_soon(self._ask_relays, asking, target)
+                helpers.start_soon(self._ping_by_stream, asking, target, nursery)
+                lag = max(lag, await _wait_until(asking.acked, deadline))
+                helpers.cancel_scope.cancel()
+        return (trio.current_time() - started if asking.acked.is_set() else None), lag
+
+    async def _ask_relays(self, asking: Round, target: Member) -> None:
+        relays = [
+            member for member in self._membership.others if member.status is Status.ALIVE and member.name != target.name
+        ]
+        budget = self._profile.relay_budget * self._membership.health.factor
+        for relay in self._rng.sample(relays, min(len(relays), self._profile.indirect_probes)):
+            asking.asked.add(relay.name)
+            await self._mail.send(PingRequest(target=target.id, budget=budget), to=relay, sequence=asking.sequence)
+
+    async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
+        try:
+            answered = await self._streams.ping(target)
+        except ConnectionRefusedError:
+            nursery.start_soon(self._evidence.collect, target)
+            return
+        if answered and not asking.acked.is_set():
+            _log.warning("%s answers over a stream and not to datagrams: are they blocked?", target.name)
+            asking.acked.set()
+
+
+async def _wait_until(happened: trio.Event, deadline: float) -> float:
+    """Wait for an event until ``deadline``; by how many seconds the deadline was missed, if it was."""
+    with trio.CancelScope(deadline=deadline) as patience:
+        await happened.wait()
+    return trio.current_time() - deadline if patience.cancelled_caught else 0.0

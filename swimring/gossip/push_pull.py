@@ -1,0 +1,247 @@
+"""Full-state exchange and ping over short connections: gossip's own, never shared with calls.
+
+The one who dials sends its whole state and then reads the other's; both merge. Rumours spread fast and lose their
+last listeners; this is what makes all views equal in the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from swimring.codec import encode
+from swimring.swim import (
+    MAX_FRAME,
+    Ack,
+    BytesRefused,
+    Envelope,
+    Gossip,
+    Ping,
+    Refused,
+    Rumour,
+    State,
+    Status,
+)
+
+from .frames import Frames
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator
+
+    from swimring.identity import Address, NodeId
+    from swimring.net import Network
+    from swimring.swim import Member, Message, Profile
+
+    from .beliefs import Beliefs
+    from .mail import Mail
+    from .refusals import Refusals
+
+_log = logging.getLogger("swimring.gossip")
+_PART_SIZE: Final = MAX_FRAME - 1024
+_PARTS_LIMIT: Final = 256
+_STRANGER_PATIENCE: Final = 5.0
+_AT_ONCE: Final = 128
+_NUDGE_INTERVAL: Final = 1.0
+
+
+class PushPull:
+    """The duty that compares whole states, and both ends of the connections it needs."""
+
+    def __init__(
+        self,
+        *,
+        beliefs: Beliefs,
+        mail: Mail,
+        network: Network,
+        key: bytes,
+        profile: Profile,
+        rng: random.Random,
+        refusals: Refusals,
+    ) -> None:
+        """Dial through ``network``."""
+        self._beliefs = beliefs
+        self._membership = beliefs.membership
+        self._mail = mail
+        self._network = network
+        self._key = key
+        self._profile = profile
+        self._rng = rng
+        self._refusals = refusals
+        self._serving = trio.CapacityLimiter(_AT_ONCE)
+        self._nudges, self._nudged = trio.open_memory_channel[str](1)
+        self.joins_under_way = 0
+        self.exchanges = 0
+
+    # ------------------------------------------------------------------------------------------------ the duty
+
+    async def run(self) -> None:
+        """Exchange states with a random member at every period, and soon with one that a nudge names."""
+        period = self._profile.push_pull_interval
+        next_exchange = trio.current_time() + self._rng.uniform(0, period)
+        while True:
+            name = ""
+            with trio.CancelScope(deadline=next_exchange):
+                name = await self._nudged.receive()
+            partner = self._membership.get(name) if name else self._random_partner()
+            if partner is not None and not self._membership.leaving:
+                await self.try_exchange(partner.address)
+            if name:
+                await trio.sleep(_NUDGE_INTERVAL)
+            else:
+                period = self._profile.push_pull_period(self._membership.active_count)
+                next_exchange = trio.current_time() + period
+
+    def nudge(self, name: str) -> None:
+        """The member ``name`` is ahead of our record: exchange states with it soon, at most once a second."""
+        try:
+            self._nudges.send_nowait(name)
+        except trio.WouldBlock:
+            _log.debug("an exchange is due already")
+
+    def _random_partner(self) -> Member | None:
+        partners = [member for member in self._membership.others if member.status is Status.ALIVE]
+        return self._rng.choice(partners) if partners else None
+
+    # ------------------------------------------------------------------------------------------------ dialling
+
+    async def try_exchange(self, address: Address) -> NodeId | None:
+        """Exchange states with whoever is at ``address``: its identity, or None when that failed (logged) or is us."""
+        with trio.move_on_after(self._profile.stream_patience):
+            try:
+                partner = await self._exchange(address)
+            except BytesRefused as refusal:
+                self._refusals.refuse("stream", refusal, address)
+                return None
+            except (OSError, trio.BrokenResourceError) as error:
+                _log.debug("no exchange with %s: %s", address, error)
+                return None
+            return partner if partner != self._membership.me.id else None
+        _log.debug("no exchange with %s: not within %.1f s", address, self._profile.stream_patience)
+        return None
+
+    async def _exchange(self, address: Address) -> NodeId:
+        stream = await self._network.connect(address)
+        async with stream:
+            frames = Frames(stream, key=self._key)
+            await frames.send(*self._state(None))
+            first = await frames.receive()
+            if first is None:
+                raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
+            if isinstance(first.message, Refused):
+                raise BytesRefused("malformed", f"it refuses us: {first.message.reason}")
+            if first.source != self._membership.me.id:
+                await self._take_state(frames, first)
+        return first.source
+
+    async def ping(self, target: Member) -> bool:
+        """Ask ``target`` over a stream whether it is there; the caller's scope is the deadline.
+
+        Raises:
+            ConnectionRefusedError: its machine answers that nobody listens.
+        """
+        try:
+            stream = await self._network.connect(target.address)
+            async with stream:
+                frames = Frames(stream, key=self._key)
+                await frames.send(self._envelope(Ping(), destination=target.id))
+                answer = await frames.receive()
+        except ConnectionRefusedError:
+            raise
+        except (OSError, trio.BrokenResourceError, BytesRefused) as error:
+            _log.debug("no ping over a stream to %s: %s", target.name, error)
+            return False
+        return answer is not None and isinstance(answer.message, Ack) and answer.source == target.id
+
+    # ------------------------------------------------------------------------------------------------ answering
+
+    async def serve(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
+        """Answer one connection, until it ends. Whatever goes wrong with it ends only this connection."""
+        patience = max(self._profile.stream_patience, _STRANGER_PATIENCE)
+        async with stream:
+            with trio.move_on_after(patience):
+                async with self._serving:
+                    frames = Frames(stream, key=self._key, received=received)
+                    try:
+                        await self._answer(frames)
+                    except BytesRefused as refusal:
+                        self._refusals.refuse("stream", refusal, remote)
+                        await self._say_refused(frames, refusal)
+                    except trio.BrokenResourceError as error:
+                        _log.debug("the connection from %s broke: %s", remote, error)
+
+    async def _answer(self, frames: Frames) -> None:
+        envelope = None
+        with trio.move_on_after(_STRANGER_PATIENCE):
+            envelope = await frames.receive()
+        if envelope is None:
+            return
+        match envelope.message:
+            case State():
+                await self._take_state(frames, envelope)
+                await frames.send(*self._state(envelope.source))
+            case Ping() if envelope.destination == self._membership.me.id:
+                await frames.send(self._envelope(Ack(), destination=envelope.source))
+            case _:
+                raise BytesRefused(
+                    "malformed", f"begins with {type(envelope.message).__name__}, meant for somebody else"
+                )
+
+    async def _say_refused(self, frames: Frames, refusal: BytesRefused) -> None:
+        try:
+            await frames.send(self._envelope(Refused(reason=refusal.reason), destination=None))
+        except trio.BrokenResourceError:
+            _log.debug("it did not stay for the answer")
+
+    # ------------------------------------------------------------------------------------------------ states
+
+    async def _take_state(self, frames: Frames, envelope: Envelope) -> None:
+        refuted = False
+        for _part in range(_PARTS_LIMIT):
+            if not isinstance(envelope.message, State):
+                raise BytesRefused("malformed", "something else in the middle of a state")
+            refuted |= self._beliefs.merge(rumour.member for rumour in envelope.rumours)
+            if not envelope.message.more:
+                break
+            following = await frames.receive()
+            if following is None:
+                raise BytesRefused("truncated", "the connection ended in the middle of a state")
+            envelope = following
+        else:
+            raise BytesRefused("oversized", f"a state of more than {_PARTS_LIMIT} parts")
+        self.exchanges += 1
+        if not self.joins_under_way and envelope.source.name != self._membership.me.name:
+            self._membership.joined()
+        partner = self._membership.get(envelope.source.name)
+        if refuted and partner is not None:
+            await self._mail.send(Gossip(), to=partner)
+
+    def _state(self, destination: NodeId | None) -> list[Envelope]:
+        parts = list(_parts(self._membership.state(now=trio.current_time())))
+        return [
+            self._envelope(State(more=number < len(parts)), destination=destination, rumours=part)
+            for number, part in enumerate(parts, start=1)
+        ]
+
+    def _envelope(self, message: Message, *, destination: NodeId | None, rumours: tuple[Rumour, ...] = ()) -> Envelope:
+        me = self._membership.me
+        return Envelope(
+            source=me.id, incarnation=me.incarnation, destination=destination, message=message, rumours=rumours
+        )
+
+
+def _parts(members: list[Member]) -> Iterator[tuple[Rumour, ...]]:
+    """``members`` in portions that fit a frame each; at least one portion."""
+    part: list[Rumour] = []
+    size = 0
+    for member in members:
+        rumour = Rumour(member=member)
+        length = len(encode(rumour.to_wire()))
+        if size + length > _PART_SIZE:
+            yield tuple(part)
+            part, size = [], 0
+        part.append(rumour)
+        size += length
+    yield tuple(part)

@@ -1,0 +1,59 @@
+"""Spreads rumours: while there are any, a few random members hear of them at every interval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from swimring.swim import Gossip, Status
+
+if TYPE_CHECKING:
+    import random
+
+    from swimring.swim import Change, Member, Profile
+
+    from .beliefs import Beliefs
+    from .mail import Mail
+
+
+class Spreader:
+    """The duty that empties the queue of rumours; probes and their answers carry some, too."""
+
+    def __init__(self, beliefs: Beliefs, mail: Mail, profile: Profile, rng: random.Random) -> None:
+        """Follow ``beliefs``."""
+        self._membership = beliefs.membership
+        self._mail = mail
+        self._profile = profile
+        self._rng = rng
+        self._something = trio.Event()
+        beliefs.followers.append(self._follow)
+
+    async def run(self) -> None:
+        """Spread, for ever; idle while there is nothing to spread."""
+        self.wake()
+        while True:
+            await self._something.wait()
+            await self.spread_once()
+            await trio.sleep(self._profile.gossip_interval)
+            if not self._membership.rumours or self._membership.active_count == 1:
+                self._something = trio.Event()
+
+    def wake(self) -> None:
+        """There may be something to spread."""
+        self._something.set()
+
+    async def spread_once(self, *, fanout: int | None = None) -> None:
+        """Send to ``fanout`` random members, by default as many as the profile says."""
+        hearers = [member for member in self._membership.others if self._hears(member)]
+        for member in self._rng.sample(hearers, min(len(hearers), fanout or self._profile.gossip_fanout)):
+            if self._membership.rumours:
+                await self._mail.gossip(Gossip(), to=member)
+
+    def _hears(self, member: Member) -> bool:
+        # A dead member hears for a while, so that one that lives learns of its death and refutes it.
+        dead_for = trio.current_time() - member.since
+        return member.status.active or (member.status is Status.DEAD and dead_for < self._profile.gossip_to_dead)
+
+    def _follow(self, _change: Change) -> None:
+        self.wake()

@@ -1,0 +1,50 @@
+"""Numbers for people and monitors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipStatistics:
+    """How the membership is doing, at one moment.
+
+    Attributes:
+        alive: members believed alive, this node included.
+        suspect: members that are being suspected.
+        dead: members remembered as dead.
+        left: members remembered as gone.
+        health: the local health score; 0 is good.
+        incarnation: how often this node has spoken up or changed its metadata, from 1.
+        rumours: rumours still being spread.
+        probes: probe rounds so far.
+        probes_failed: those in which nobody reached the member.
+        exchanges: full-state exchanges so far, dialled or answered.
+        datagrams_sent: datagrams handed to the network.
+        datagrams_received: datagrams that arrived, refused ones included.
+        bytes_sent: bytes of the datagrams sent.
+        bytes_received: bytes of the datagrams received.
+        misdirected: pings for another name or generation; they are not answered.
+        refused: bytes that made no sense, as ``port:reason`` -> count.
+    """
+
+    alive: int
+    suspect: int
+    dead: int
+    left: int
+    health: int
+    incarnation: int
+    rumours: int
+    probes: int
+    probes_failed: int
+    exchanges: int
+    datagrams_sent: int
+    datagrams_received: int
+    bytes_sent: int
+    bytes_received: int
+    misdirected: int
+    refused: Mapping[str, int]

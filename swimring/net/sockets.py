@@ -1,0 +1,252 @@
+"""The real network: one UDP socket and one TCP listener on the same port, by non-blocking system calls.
+
+Addresses handed to `Datagrams.send` and `connect` are numeric: a name would mean a blocking look-up in the middle of
+gossip. `bind` and `resolve` take names. IPv6 sockets speak IPv6 only, so that a peer has one address, not two.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import socket
+from typing import Final
+
+import trio
+
+from swimring.identity import Address
+
+from .transport import Binding, Datagrams, Network, StreamListener
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 64
+"""The most datagrams one `receive` returns."""
+
+_LARGEST_DATAGRAM: Final = 65_535
+_BACKLOG: Final = 1024
+_RECEIVE_BUFFER: Final = 1 << 20
+_TRIES_FOR_A_COMMON_PORT: Final = 32
+_FIRST_ACCEPT_PAUSE: Final = 0.01
+_LONGEST_ACCEPT_PAUSE: Final = 1.0
+
+# No descriptor or no memory just now. The connection stays in the backlog, so that trying again at once would spin.
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+# accept(2): errors already pending on the new connection; "treat them like EAGAIN by retrying".
+_THAT_CONNECTION_ONLY: Final = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EPERM,  # a firewall said no
+    }
+)
+
+# ICMP's answers to earlier datagrams; some platforms report them on receive. They concern one peer, not the socket.
+_AN_EARLIER_DATAGRAM_FAILED: Final = frozenset(
+    {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+)
+
+_SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+@functools.lru_cache(maxsize=4096)
+def _numeric(address: Address) -> tuple[socket.AddressFamily, _SocketAddress]:
+    """Family and socket address of a literal, without any look-up; `OSError` if the host is a name."""
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        )
+    except (socket.gaierror, UnicodeError):
+        raise OSError(errno.EINVAL, f"{address} is not a numeric address: resolve it first") from None
+    family, _, _, _, where = found[0]
+    return family, (str(where[0]), int(where[1]), *where[2:])
+
+
+def _address(where: _SocketAddress) -> Address:
+    return Address(where[0], where[1])
+
+
+class SocketDatagrams(Datagrams):
+    """A UDP socket. A full send buffer makes `send` wait; a full receive buffer loses what arrives."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        """Own ``bound``, which is non-blocking."""
+        self._socket = bound
+        self._family = bound.family
+
+    def __repr__(self) -> str:
+        return f"<SocketDatagrams {'closed' if self._closed else _address(self._socket.getsockname())}>"
+
+    @property
+    def _closed(self) -> bool:
+        return self._socket.fileno() < 0
+
+    async def send(self, payload: bytes, to: Address) -> None:
+        """Send at once if the kernel takes it, which is nearly always; otherwise wait until it does."""
+        await trio.lowlevel.checkpoint()
+        family, where = _numeric(to)
+        if family != self._family:
+            raise OSError(errno.EAFNOSUPPORT, f"this socket cannot reach {to}")
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError("this socket was closed")
+            try:
+                self._socket.sendto(payload, where)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._socket)
+            else:
+                return
+
+    async def receive(self) -> list[tuple[bytes, Address]]:
+        """Wait until something is there, then take all of it, up to 64."""
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError("this socket was closed")
+            await trio.lowlevel.wait_readable(self._socket)
+            if batch := self._drain():
+                return batch
+
+    def _drain(self) -> list[tuple[bytes, Address]]:
+        batch: list[tuple[bytes, Address]] = []
+        for _ in range(BATCH):
+            try:
+                payload, where = self._socket.recvfrom(_LARGEST_DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno not in _AN_EARLIER_DATAGRAM_FAILED:
+                    raise
+            else:
+                batch.append((payload, _address(where)))
+        return batch
+
+    def close(self) -> None:
+        """Close; a pending `receive` or `send` raises `trio.ClosedResourceError`."""
+        if not self._closed:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+class SocketStreamListener(StreamListener):
+    """A TCP listener with a backlog of 1024 connections; beyond it the kernel makes callers try again."""
+
+    def __init__(self, listening: trio.socket.SocketType) -> None:
+        """Own ``listening``."""
+        self._socket = listening
+        self._closing = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<SocketStreamListener {'closed' if self._closing.is_set() else _address(self._socket.getsockname())}>"
+
+    async def accept(self) -> tuple[trio.SocketStream, Address]:
+        """Wait for a connection, however long the machine is out of descriptors."""
+        pause = _FIRST_ACCEPT_PAUSE
+        while True:
+            if self._closing.is_set():
+                raise trio.ClosedResourceError("this listener was closed")
+            try:
+                accepted, where = await self._socket.accept()
+            except OSError as error:
+                if error.errno in _THAT_CONNECTION_ONLY:
+                    continue
+                if error.errno not in _EXHAUSTED:
+                    raise
+                logger.warning("cannot accept a connection, next try in %.2f s: %s", pause, error)
+                with trio.move_on_after(pause):
+                    await self._closing.wait()
+                pause = min(pause * 2, _LONGEST_ACCEPT_PAUSE)
+            else:
+                return trio.SocketStream(accepted), _address(where)  # SocketStream sets no-delay
+
+    def close(self) -> None:
+        """Stop listening; connections that were not accepted are reset."""
+        self._closing.set()
+        self._socket.close()
+
+
+class SocketNetwork(Network):
+    """UDP and TCP of this machine."""
+
+    async def bind(self, address: Address) -> Binding:
+        """Bind both protocols to one port of ``address``; a name is bound by the first address it stands for."""
+        address = (await self.resolve(address))[0]
+        tries = 1 if address.port else _TRIES_FOR_A_COMMON_PORT
+        for left in reversed(range(tries)):
+            try:
+                return await _bind_both(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not left:
+                    raise OSError(error.errno, f"cannot bind {address}: {error.strerror}") from error
+        raise AssertionError("the last try returns or raises")
+
+    async def connect(self, address: Address) -> trio.SocketStream:
+        """Dial a numeric address."""
+        family, where = _numeric(address)
+        dialling = trio.socket.socket(family, socket.SOCK_STREAM)
+        try:
+            await dialling.connect(where)
+            if dialling.getsockname() == dialling.getpeername():
+                # A free port of the ephemeral range, chosen as our own end: TCP's simultaneous open with oneself.
+                raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
+        except BaseException:
+            dialling.close()
+            raise
+        return trio.SocketStream(dialling)
+
+    async def resolve(self, address: Address) -> list[Address]:
+        """Ask the system's resolver, in a thread; its order is kept."""
+        await trio.lowlevel.checkpoint()
+        try:
+            return [_address(_numeric(address)[1])]
+        except OSError:
+            pass
+        try:
+            found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(errno.EINVAL, f"{address.host!r} is not a host name: {error}") from error
+        return list(dict.fromkeys(Address(str(where[0]), int(where[1])) for *_, where in found))
+
+
+async def _bind_both(address: Address) -> Binding:
+    """Bind TCP, then UDP to the port that gave; close what was bound if the other fails."""
+    family, where = _numeric(address)
+    listening = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # For TCP a restart must not wait for TIME_WAIT. For UDP the same option would let two processes share the port.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _ipv6_only(listening, family)
+        await listening.bind(where)
+        listening.listen(_BACKLOG)
+        bound = _address(listening.getsockname())
+        datagrams = _bind_datagrams(bound)
+    except BaseException:
+        listening.close()
+        raise
+    return Binding(address=bound, datagrams=datagrams, listener=SocketStreamListener(listening))
+
+
+def _bind_datagrams(address: Address) -> SocketDatagrams:
+    family, where = _numeric(address)
+    bound = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        _ipv6_only(bound, family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)  # the kernel caps it to what is allowed
+        bound.bind(where)
+    except BaseException:
+        bound.close()
+        raise
+    return SocketDatagrams(bound)
+
+
+def _ipv6_only(opened: socket.socket | trio.socket.SocketType, family: socket.AddressFamily) -> None:
+    if family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,0 +1,77 @@
+"""From a message to the handler that answers it, with its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from swimring.errors import ConfigError, NoSuchHandler
+from swimring.patterns import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .endpoint import Endpoint
+    from .request import Request
+    from .service import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCall:
+    """A handler and the validated arguments for one run of it."""
+
+    endpoint: Endpoint[..., Any]
+    """What runs."""
+    arguments: Mapping[str, Any]
+    """Its keyword arguments, loaded from the message."""
+
+    async def invoke(self, request: Request) -> Any:
+        """Run the handler and return its result as a wire value.
+
+        Raises:
+            LocalProtocolError: the result does not fit its annotation.
+            Exception: whatever the handler raises.
+        """
+        return self.endpoint.dump_result(await self.endpoint.function(request, **self.arguments))
+
+
+class Dispatcher:
+    """The handlers of several services behind one door. It knows the handlers registered when it was made."""
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        """Collect the handlers of ``services``.
+
+        Raises:
+            ConfigError: two services have one name.
+        """
+        self._router: Router[Endpoint[..., Any]] = Router()
+        names: list[str] = []
+        for service in services:
+            if service.name in names:
+                raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
+            names.append(service.name)
+            for endpoint in service.endpoints:
+                self._router.add(endpoint.pattern, endpoint)
+        self.services = tuple(names)
+        """The names of the services."""
+
+    def match(self, message: Mapping[str, Any]) -> BoundCall:
+        """The handler for ``message``, ready to run.
+
+        Raises:
+            NoSuchHandler: no pattern matches; the text names the nearest one and what differs.
+            InvalidRequest: a field does not fit the handler; the text names the field, what was found, what is allowed.
+        """
+        found = self._router.lookup(message)
+        if found is None:
+            raise NoSuchHandler(self._explain(message), key=message.get("key"))
+        return BoundCall(endpoint=found.handler, arguments=found.handler.load_arguments(message))
+
+    def _explain(self, message: Mapping[str, Any]) -> str:
+        asked = ", ".join(f"{name} {str(message[name])[:64]!r}" for name in ("ns", "cmd") if name in message)
+        nearest = self._router.nearest(message)
+        if nearest is None:
+            return f"no handler for {asked or 'this message'}: this node offers no service"
+        return (
+            f"no handler for {asked or 'this message'}; nearest is {nearest}: {'; '.join(nearest.differences(message))}"
+        )

@@ -1,0 +1,165 @@
+"""The parameters of a handler as fields of a message: one table, read in both directions.
+
+What a handler may look like is checked here, when it is registered.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from swimring.codec import Checker, ShapeError, checker, resolve_hints
+from swimring.errors import ConfigError
+
+RESERVED: Final = frozenset({"ns", "cmd", "key"})
+"""Fields that route a message; no parameter can have their names."""
+
+_Function: TypeAlias = Callable[..., Any]
+_MISSING: Final = object()
+
+
+class _Field(NamedTuple):
+    name: str
+    checker: Checker
+    required: bool
+
+
+class Parameters:
+    """How the fields of a message become the arguments of one handler, and arguments become fields."""
+
+    def __init__(self, function: _Function, *, setting: str, consumed: frozenset[str], lenient: bool) -> None:
+        """Compile the signature of ``function``, called ``setting`` in errors.
+
+        Fields named in ``consumed`` may be in a message without being a parameter; with ``lenient`` any other may.
+
+        Raises:
+            ConfigError: the function cannot be a handler.
+        """
+        _check_kind(function, setting)
+        first, *rest = _signature(function, setting)
+        hints = _hints(function, skip=first.name, setting=setting)
+        self._fields = [_field(parameter, hints, setting) for parameter in rest if parameter.kind is not _VAR_KEYWORD]
+        self._positional = [one.name for one in rest if one.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        self._by_name: Final[Mapping[str, _Field]] = {one.name: one for one in self._fields}
+        self._rest = next((_field(one, hints, setting) for one in rest if one.kind is _VAR_KEYWORD), None)
+        # A field with the name of the request itself cannot be handed to **kwargs beside it.
+        self._unusable = RESERVED | ({first.name} if first.kind is not Parameter.POSITIONAL_ONLY else set())
+        self._known = self._by_name.keys() | consumed | RESERVED
+        self._lenient = lenient
+        self.result: Final = checker(hints.get("return", Any), setting=f"{setting} -> result")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters, in the order of the signature, without the request and ``**kwargs``."""
+        return tuple(self._by_name)
+
+    def load(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The keyword arguments that ``message`` holds.
+
+        Raises:
+            ShapeError: a field is missing, unknown, or does not fit its annotation.
+        """
+        arguments = {}
+        for name, check, required in self._fields:
+            value = message.get(name, _MISSING)
+            if value is not _MISSING:
+                arguments[name] = _under(name, check.load, value)
+            elif required:
+                raise ShapeError("nothing", f"{check.allowed}, which is required", (name,))
+        if unknown := message.keys() - self._known:
+            self._load_unknown(unknown, message, arguments)
+        return arguments
+
+    def _load_unknown(self, unknown: set[str], message: Mapping[str, Any], arguments: dict[str, Any]) -> None:
+        if self._rest is not None:
+            for name in sorted(unknown, key=str):
+                if name in self._unusable or not isinstance(name, str):
+                    raise self._refuse(name)
+                arguments[name] = _under(name, self._rest.checker.load, message[name])
+        elif not self._lenient:
+            raise self._refuse(min(unknown, key=str))
+
+    def dump(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of the message that a call with these arguments sends; defaults are left to the other side.
+
+        Raises:
+            ShapeError: an argument is missing, unknown, given twice, or does not fit its annotation.
+        """
+        if len(args) > len(self._positional):
+            raise ShapeError(f"{len(args)} positional arguments", f"at most {len(self._positional)}")
+        fields = {}
+        for name, value in zip(self._positional, args, strict=False):
+            if name in kwargs:
+                raise ShapeError("two values", "one", (name,))
+            fields[name] = _under(name, self._by_name[name].checker.dump, value)
+        for name, value in kwargs.items():
+            one = self._by_name.get(name, self._rest)
+            if one is None or name in self._unusable:
+                raise self._refuse(name)
+            fields[name] = _under(name, one.checker.dump, value)
+        for one in self._fields:
+            if one.required and one.name not in fields:
+                raise ShapeError("nothing", f"{one.checker.allowed}, which is required", (one.name,))
+        return fields
+
+    def _refuse(self, name: object) -> ShapeError:
+        allowed = f"one of {', '.join(self._by_name)}" if self._by_name else "no field"
+        return ShapeError("an unknown field", allowed, (str(name),))
+
+
+_VAR_KEYWORD: Final = Parameter.VAR_KEYWORD
+
+
+def _under(name: str, convert: Callable[[Any], Any], value: object) -> Any:
+    try:
+        return convert(value)
+    except ShapeError as error:
+        error.put_under(name)
+        raise
+
+
+def _check_kind(function: _Function, setting: str) -> None:
+    if inspect.isasyncgenfunction(function):
+        raise ConfigError(setting, "an async generator", "streaming results are not supported yet: return a value")
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigError(setting, function, "a handler is an `async def` function")
+
+
+def _signature(function: _Function, setting: str) -> list[Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or parameters[0].kind not in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+        raise ConfigError(setting, "no first parameter", "a handler takes the request first")
+    for parameter in parameters[1:]:
+        if parameter.name in RESERVED and parameter.kind is not _VAR_KEYWORD:
+            allowed = f"ns, cmd and key route the message: read request.{parameter.name}"
+            if parameter.name != "key":
+                allowed = f"ns, cmd and key route the message: read request.message[{parameter.name!r}]"
+            raise ConfigError(setting, f"a parameter named {parameter.name}", allowed)
+        if parameter.kind is Parameter.POSITIONAL_ONLY:
+            raise ConfigError(setting, f"positional-only {parameter.name}", "fields of a message have names")
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            raise ConfigError(setting, f"*{parameter.name}", "fields of a message have names: take a list")
+    return parameters
+
+
+def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
+    """The resolved annotations, but for that of the request, which only a type checker needs to find."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    inner = inspect.unwrap(function)
+
+    def holder() -> None: ...
+
+    try:
+        holder.__annotations__ = {name: hint for name, hint in inner.__annotations__.items() if name != skip}
+    except NameError as error:  # from Python 3.14 on, looking at annotations evaluates them
+        raise ConfigError(setting, str(error), "import what annotations name outside `if TYPE_CHECKING`") from error
+    return resolve_hints(holder, setting, names=getattr(inner, "__globals__", {}))
+
+
+def _field(parameter: Parameter, hints: Mapping[str, Any], setting: str) -> _Field:
+    compiled = checker(hints.get(parameter.name, Any), setting=f"{setting}({parameter.name})")
+    return _Field(parameter.name, compiled, parameter.default is Parameter.empty)

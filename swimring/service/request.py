@@ -1,0 +1,149 @@
+"""What a handler is given, and the interfaces behind it: the node seen from inside, byte streams.
+
+The node and the streams are Protocols, because a module that defines a service needs no event loop to be imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swimring.identity import Key
+    from swimring.swim import Member
+
+    from .endpoint import Endpoint
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Caller(Protocol):
+    """Whoever can ask the cluster: a node, or a client outside of it.
+
+    All three route by the key; without a key anybody who offers the service answers. The surrounding cancel scope is
+    the deadline.
+    """
+
+    async def call(self, endpoint: Endpoint[P, R], key: Key | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``endpoint`` where ``key`` lives, and return what it returns.
+
+        Raises:
+            CallError: it did not return; the class says why and ``maybe_executed`` whether it may have run.
+        """
+        ...
+
+    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
+        """Have any message answered; the reply is made of plain wire values.
+
+        Raises:
+            CallError: as for ``call``.
+        """
+        ...
+
+    async def cast(self, message: Mapping[str, Any], /) -> None:
+        """Send a message nobody answers; returns when it may be sent, promises nothing about its arrival."""
+        ...
+
+
+class NodeView(Caller, Protocol):
+    """The node a handler runs on, as much of it as handlers need."""
+
+    @property
+    def name(self) -> str:
+        """The node's name, unique in its cluster."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Everybody this node knows of, itself included."""
+        ...
+
+    def lookup(self, key: Key, /, *, service: str | None = None) -> Member:
+        """The member on which ``key`` of ``service`` lives, as far as this node knows.
+
+        Without ``service`` the node's only one is meant.
+        """
+        ...
+
+    def owns(self, key: Key, /, *, service: str | None = None) -> bool:
+        """Whether ``key`` of ``service`` lives on this node, as far as this node knows."""
+        ...
+
+
+class ByteStream(Protocol):
+    """One named stream of bytes in both directions, inside one call.
+
+    Leaving the block closes both directions; leaving it by an exception resets the stream, with the reason. Credit
+    returns to the sender as bytes are received: a slow reader stops the writer.
+    """
+
+    async def __aenter__(self) -> Self:
+        """The stream itself."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool | None:
+        """Close the stream, or reset it if the block failed."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks as they come, until the other side sends no more."""
+        ...
+
+    async def receive(self, max_bytes: int | None = None, /) -> bytes:
+        """The next 1 to ``max_bytes`` bytes, or ``b""`` when the other side sends no more.
+
+        Raises:
+            StreamReset: the other side gave the stream up.
+            StreamLost: the connection broke.
+        """
+        ...
+
+    async def send(self, data: bytes, /) -> None:
+        """Send ``data``, waiting for credit.
+
+        Raises:
+            StreamReset: the other side does not want it.
+            StreamLost: the connection broke.
+        """
+        ...
+
+    async def send_eof(self) -> None:
+        """Send no more; receiving goes on."""
+        ...
+
+
+StreamSource: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray] | None
+"""What feeds a named stream of a call: bytes, a file, chunks; None leaves it to the caller to send and receive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One message on its way through its handler; only ``node`` has no default, so a unit test writes one in a line."""
+
+    node: NodeView
+    """The node the handler runs on."""
+    key: Key | None = None
+    """What the message was routed by."""
+    message: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """The whole message, as it came: plain wire values, including ns, cmd and key."""
+    peer: str = ""
+    """The name of the node or client that sent it; empty if the message did not say."""
+    deadline: float = math.inf
+    """When the caller stops waiting, on the clock of the event loop; the handler is cancelled then."""
+    streams: Mapping[str, ByteStream] = field(default_factory=lambda: _NOTHING)
+    """The named streams that came with the call."""

@@ -1,0 +1,94 @@
+"""A service: a name and the handlers registered under it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from swimring.errors import ConfigError
+from swimring.identity import check_name
+from swimring.patterns import Pattern
+
+from .endpoint import Endpoint, Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Service:
+    """Handlers for the messages of one namespace; whoever runs it offers the service to the cluster."""
+
+    def __init__(self, name: str) -> None:
+        """Name the service; the name is the ``ns`` of its messages, and its keys have a ring of their own.
+
+        Raises:
+            ConfigError: this cannot be a name.
+        """
+        check_name(name, setting="service")
+        self.name: Final = name
+        self._endpoints: list[Endpoint[..., Any]] = []
+        self._default: Endpoint[..., Any] | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint[..., Any], ...]:
+        """The registered handlers, in the order of registration, the default one last."""
+        return (*self._endpoints, *([self._default] if self._default is not None else []))
+
+    def on(
+        self, pattern: str | Mapping[str, object] | Pattern, *, idempotent: bool = False
+    ) -> Callable[[Handler[P, R]], Endpoint[P, R]]:
+        """Register the decorated function for messages that match ``pattern``.
+
+        ``"greet"`` is short for ``{"cmd": "greet"}``; ``ns`` is the name of the service. ``idempotent`` allows a call
+        to be repeated when its connection broke before the answer.
+
+        Raises:
+            ConfigError: the pattern is not one, or is registered already; or, when decorating, the function cannot be
+                a handler.
+        """
+        read = self._pattern(pattern)
+
+        def register(function: Handler[P, R]) -> Endpoint[P, R]:
+            if any(endpoint.pattern == read for endpoint in self._endpoints):
+                raise ConfigError(f"service {self.name}", str(read), "a pattern is registered once")
+            endpoint = self._endpoint(function, read, idempotent=idempotent)
+            self._endpoints.append(endpoint)
+            return endpoint
+
+        return register
+
+    def default(self, function: Handler[P, R]) -> Endpoint[P, R]:
+        """Register the decorated function for messages of this service that match no pattern.
+
+        Fields that are not among its parameters are not an error: it finds them in ``request.message``.
+
+        Raises:
+            ConfigError: there is a default handler already, or the function cannot be a handler.
+        """
+        if self._default is not None:
+            raise ConfigError(f"service {self.name}", f"a second default handler after {self._default!r}", "one is")
+        endpoint = self._endpoint(function, Pattern({"ns": self.name}), lenient=True)
+        self._default = endpoint
+        return endpoint
+
+    def _pattern(self, source: str | Mapping[str, object] | Pattern) -> Pattern:
+        read = Pattern(source)
+        conditions = dict(read.fields)
+        if "ns" not in conditions:
+            return read.narrowed(ns=self.name)
+        if read.literals.get("ns") != self.name:
+            allowed = f"ns is {self.name!r}, the name of the service: owners are looked up by it"
+            raise ConfigError(f"service {self.name}", f"ns {conditions['ns']}", allowed)
+        return read
+
+    def _endpoint(
+        self, function: Handler[P, R], pattern: Pattern, *, idempotent: bool = False, lenient: bool = False
+    ) -> Endpoint[P, R]:
+        if isinstance(function, Endpoint):  # one function under several patterns
+            function = function.function
+        return Endpoint(function, service=self.name, pattern=pattern, idempotent=idempotent, lenient=lenient)
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name}: {len(self.endpoints)} handlers>"

@@ -1,0 +1,209 @@
+"""What the simulated sockets share: the dice, the faults in force, the post, the counters, the trace."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from .faults import PASS, Fault, Latency, Packet, PacketKind, Verdict
+from .trace import Trace
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+
+RETRANSMIT_AFTER: Final = 0.2
+"""Seconds until a lost or held segment or handshake is tried again; doubled for each further loss, as TCP does."""
+
+_MOST_RETRANSMISSIONS: Final = 8
+_WITHIN_A_HOST: Final = Latency(low=0.00002, high=0.00005)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatistics:
+    """What one host sent and received since the simulation began, over all its lives."""
+
+    datagrams_sent: int
+    datagrams_received: int
+    datagram_bytes_sent: int
+    stream_bytes_sent: int
+    stream_bytes_received: int
+    connections_dialled: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """The running totals behind `HostStatistics`."""
+
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    datagram_bytes_sent: int = 0
+    stream_bytes_sent: int = 0
+    stream_bytes_received: int = 0
+    connections_dialled: int = 0
+
+    def snapshot(self) -> HostStatistics:
+        """The totals now."""
+        return HostStatistics(
+            datagrams_sent=self.datagrams_sent,
+            datagrams_received=self.datagrams_received,
+            datagram_bytes_sent=self.datagram_bytes_sent,
+            stream_bytes_sent=self.stream_bytes_sent,
+            stream_bytes_received=self.stream_bytes_received,
+            connections_dialled=self.connections_dialled,
+        )
+
+
+class Socket(Protocol):
+    """What dies with its host."""
+
+    def die(self, *, silently: bool) -> None:
+        """Close; unless ``silently``, peers are told as the kernel of a killed process tells them."""
+        ...
+
+
+class Life:
+    """One life of a host: what it opens is gone when it ends."""
+
+    def __init__(self, host: str, number: int, counters: Counters) -> None:
+        """Begin."""
+        self.host = host
+        self.number = number
+        self.counters = counters
+        self.alive = True
+        self._sockets: dict[Socket, None] = {}  # in order of opening: a set would die in an order of its own
+
+    def __repr__(self) -> str:
+        return f"<Life {self.number} of {self.host}, {'running' if self.alive else 'over'}>"
+
+    def opened(self, socket: Socket) -> None:
+        """Remember ``socket``."""
+        self._sockets[socket] = None
+
+    def closed(self, socket: Socket) -> None:
+        """Forget ``socket``."""
+        self._sockets.pop(socket, None)
+
+    def end(self, *, silently: bool) -> None:
+        """Close everything this life opened."""
+        self.alive = False
+        for socket in list(self._sockets):
+            socket.die(silently=silently)
+        self._sockets.clear()
+
+
+class Post:
+    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting."""
+
+    def __init__(self) -> None:
+        """Nothing is under way."""
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._nap = trio.CancelScope()
+
+    def at(self, due: float, deliver: Callable[[], None]) -> None:
+        """Call ``deliver`` at ``due`` (Trio's clock)."""
+        heapq.heappush(self._heap, (due, next(self._numbers), deliver))
+        if due < self._nap.deadline:
+            self._nap.deadline = due
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            now = trio.current_time()
+            while self._heap and self._heap[0][0] <= now:
+                heapq.heappop(self._heap)[2]()
+            with trio.CancelScope(deadline=self._heap[0][0] if self._heap else math.inf) as self._nap:
+                await trio.sleep_forever()
+
+
+class Held(Protocol):
+    """What a cut stopped and waits for the end of a fault."""
+
+    def resume(self) -> None:
+        """A fault was lifted: try again."""
+        ...
+
+
+class Fabric:
+    """The laws of one simulated network: verdicts, journeys, and who waits for a fault to be lifted."""
+
+    def __init__(self, *, rng: random.Random, latency: Latency) -> None:
+        """No faults yet."""
+        self.rng = rng
+        self.trace = Trace()
+        self.post = Post()
+        self.lifted = trio.Event()
+        self.silent_hosts: set[str] = set()
+        self._latency = latency
+        self._faults: list[Fault] = []
+        self._held: dict[Held, None] = {}
+
+    @contextmanager
+    def inject(self, fault: Fault) -> Iterator[None]:
+        """``fault`` is in force within the block."""
+        self._faults.append(fault)
+        try:
+            yield
+        finally:
+            for index, known in enumerate(self._faults):
+                if known is fault:
+                    del self._faults[index]
+                    break
+            self.release()
+
+    def release(self) -> None:
+        """Something was lifted: whatever was held tries again."""
+        held, self._held = self._held, {}
+        for one in held:
+            one.resume()
+        lifted, self.lifted = self.lifted, trio.Event()
+        lifted.set()
+
+    def hold(self, held: Held) -> None:
+        """Call ``held.resume()`` when a fault is lifted."""
+        self._held[held] = None
+
+    def judge(self, source: str, target: str, kind: PacketKind) -> Verdict:
+        """What all faults together say about a packet."""
+        if source == target:
+            return PASS
+        verdict = Verdict(cut=True) if source in self.silent_hosts or target in self.silent_hosts else PASS
+        if self._faults:
+            packet = Packet(source=source, target=target, kind=kind)
+            for fault in self._faults:
+                said = fault.judge(packet)
+                if said is not PASS:
+                    verdict = verdict.and_also(said)
+        return verdict
+
+    def journey(self, source: str, target: str, verdict: Verdict) -> float:
+        """Seconds that one transmission takes."""
+        if source == target:
+            return _WITHIN_A_HOST.draw(self.rng)
+        return (verdict.latency or self._latency).draw(self.rng)
+
+    def retransmissions(self, verdict: Verdict) -> float:
+        """Seconds that losses cost a segment or a handshake, which is sent again until it arrives."""
+        lost = 0
+        while verdict.loss and lost < _MOST_RETRANSMISSIONS and self.rng.random() < verdict.loss:
+            lost += 1
+        return RETRANSMIT_AFTER * ((1 << lost) - 1)
+
+    async def travel(self, source: str, target: str) -> Verdict:
+        """Be a handshake packet: wait out cuts and losses, then the journey; return the verdict on arrival."""
+        while True:
+            verdict = self.judge(source, target, PacketKind.HANDSHAKE)
+            if not verdict.cut:
+                await trio.sleep(self.retransmissions(verdict) + self.journey(source, target, verdict))
+                verdict = self.judge(source, target, PacketKind.HANDSHAKE)
+                if not verdict.cut:
+                    return verdict
+            await self.lifted.wait()
+            await trio.sleep(RETRANSMIT_AFTER)

@@ -1,0 +1,139 @@
+"""Runs an async function in virtual time, by a seed: the same seed, the same schedule.
+
+Trio has all the parts but no public switch for a seeded scheduler (its own Hypothesis plug-in uses a private one), so
+this module sets private names while a simulation runs and puts them back. It does so for the versions of Trio it was
+tested with and refuses others by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
+
+import trio
+import trio.testing
+from trio import _threads as threads
+from trio._core import _run as scheduler
+
+from swimring.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+TESTED_WITH: Final = ("0.35",)
+"""The versions of Trio whose private switches are known to do what this module needs."""
+
+_running: list[int] = []
+"""The seed of the simulation that runs in this process, if one does: the switches are global, so it is alone."""
+
+
+def run_simulation(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, seed: int) -> T:
+    """Run ``main(*args)`` to its end in virtual time, and return what it returns.
+
+    Whenever every task waits, the clock jumps to the next deadline: hours take milliseconds. Threads, and with them
+    files and the system's resolver, are refused, since virtual time would jump past them.
+
+    Raises:
+        ConfigError: this version of Trio is not one that was tested, or a simulation is running already.
+        BaseException: what ``main`` raises, with a note that names the seed.
+    """
+    _check_trio()
+    if _running:
+        raise ConfigError("seed", seed, "one simulation at a time in a process: Trio's scheduler is global")
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    _running.append(seed)
+    try:
+        with _seeded_scheduler(seed), _seeded_random(seed), _no_threads():
+            return trio.run(main, *args, clock=clock)
+    except BaseException as error:
+        error.add_note(f"simulation failed with seed={seed}; run_simulation(..., seed={seed}) repeats it")
+        raise
+    finally:
+        _running.clear()
+
+
+def dice(*purpose: object) -> random.Random:
+    """Dice that follow from what they are for, seed included, and from nothing else."""
+    return random.Random(" ".join(map(str, purpose)))  # noqa: S311 - to repeat is what they are for
+
+
+def current_seed() -> int:
+    """The seed of the running simulation.
+
+    Raises:
+        ConfigError: none is running.
+    """
+    if not _running:
+        raise ConfigError("seed", None, "outside run_simulation a seed has to be given")
+    return _running[0]
+
+
+def _check_trio() -> None:
+    if ".".join(trio.__version__.split(".")[:2]) not in TESTED_WITH:
+        raise ConfigError("trio", trio.__version__, f"simulation was tested with {', '.join(TESTED_WITH)}")
+
+
+@contextlib.contextmanager
+def _seeded_scheduler(seed: int) -> Iterator[None]:
+    """Every batch of runnable tasks is ordered by age, then shuffled by seeded dice.
+
+    Trio keeps tasks and cancel scopes in sets, whose order follows from memory addresses. That order shows when several
+    waits are cancelled at once and their abort functions do something, such as sending a frame. So both get a hash
+    that follows from the order of their creation instead.
+    """
+    dice: random.Random = scheduler._r  # noqa: SLF001 - private, see the top of this module
+    state = dice.getstate()
+    dice.seed(seed)
+    with contextlib.ExitStack() as undo:
+        undo.callback(dice.setstate, state)
+        _replace(undo, scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True)
+        first = itertools.count(1)
+        births: dict[int, int] = {}
+
+        def remember(original: Callable[..., None]) -> Callable[..., None]:
+            def create(self: object, *args: Any, **kwargs: Any) -> None:
+                births[id(self)] = next(first)  # an address is used again only by a newer object, which comes by here
+                original(self, *args, **kwargs)
+
+            return create
+
+        for kind in (scheduler.Task, scheduler.CancelStatus):
+            _replace(undo, kind, "__init__", new=remember(kind.__init__))
+            _replace(undo, kind, "__hash__", new=lambda self: births.get(id(self), 0))
+        yield
+
+
+@contextlib.contextmanager
+def _seeded_random(seed: int) -> Iterator[None]:
+    """Applications use the dice of the module `random`: seed them, and give the old state back."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@contextlib.contextmanager
+def _no_threads() -> Iterator[None]:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(
+            "a simulation has no threads, and so no files and no resolver: virtual time would jump past them"
+        )
+
+    with contextlib.ExitStack() as undo:
+        _replace(undo, threads, "start_thread_soon", new=refuse)
+        yield
+
+
+def _replace(undo: contextlib.ExitStack, owner: object, name: str, *, new: object) -> None:
+    if name in vars(owner):
+        undo.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        undo.callback(delattr, owner, name)  # it was inherited
+    setattr(owner, name, new)
