@@ -1,16 +1,19 @@
-"""Calls between nodes: runs the mux over the network, one connection per pair of nodes, and finds who is to be asked."""
+"""Calls between nodes: runs the mux over the network, one connection per pair of nodes, and finds whom to ask."""
 
 from .calling import Call, Outgoing
 from .feeding import StreamSource
+from .here import Here, open_here
 from .pool import Peer, Pool, open_pool
-from .routing import Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
+from .routing import DIRECT, Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
 from .serving import Incoming, Serve
 from .streams import PeerStream
 
 __all__ = [
+    "DIRECT",
     "Call",
     "Door",
     "Doors",
+    "Here",
     "Incoming",
     "Outgoing",
     "Peer",
@@ -20,6 +23,7 @@ __all__ = [
     "Routing",
     "Serve",
     "StreamSource",
+    "open_here",
     "open_pool",
     "outgoing",
     "refuse_unless_owner",
