@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from swimring.instrument import Instruments
 
-    from .calling import Call, Outgoing
+    from .calling import Call
+    from .outgoing import Outgoing
     from .serving import Serve
 
 _CHUNKS: Final = 16

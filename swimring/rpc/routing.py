@@ -31,7 +31,7 @@ from swimring.identity import NodeId, key_bytes
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
 
-from .calling import Outgoing
+from .outgoing import Outgoing
 
 if TYPE_CHECKING:
     import random
