@@ -288,7 +288,7 @@ class Pool:
         connection = self._make(stream, dialled=True, expected=name)
         await self._run(connection, b"")
         if self._dials.get(name) is dial:
-            self._dial_failed(name, dial, f"no hello from {name} at {dial.address}: {connection.reason}")
+            self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
     def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
         before = self._pauses.get(name)
