@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
-        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed", "NotJoined",
-        "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset", "SwimringError",
+        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
+        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset", "SwimringError",
         "Unreachable",
     ),
     ".identity": ("Address", "NodeId"),
