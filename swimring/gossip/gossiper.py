@@ -314,6 +314,18 @@ class Gossiper:
             raise NodeClosed("this node has left its cluster")
 
 
+def _record(me: NodeId, address: Address, metadata: Metadata) -> Member:
+    return Member(
+        name=me.name,
+        address=address,
+        generation=me.generation,
+        incarnation=1,
+        status=Status.ALIVE,
+        metadata=metadata,
+        since=trio.current_time(),
+    )
+
+
 @asynccontextmanager
 async def open_gossiper(
     *,
@@ -350,17 +362,8 @@ async def open_gossiper(
     async def find_seeds() -> Sequence[Address]:
         return await seeds() if callable(seeds) else seeds
 
-    record = Member(
-        name=me.name,
-        address=address,
-        generation=me.generation,
-        incarnation=1,
-        status=Status.ALIVE,
-        metadata=metadata,
-        since=trio.current_time(),
-    )
     gossiper = Gossiper(
-        membership=Membership(me=record, profile=profile),
+        membership=Membership(me=_record(me, address, metadata), profile=profile),
         datagrams=datagrams,
         network=network,
         host=host,

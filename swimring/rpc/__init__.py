@@ -1,16 +1,19 @@
-"""Runs mux over net: connections to peers, calls made and served, and where calls go."""
+"""Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
 
 from .calling import Call
+from .here import Here, open_here
 from .outgoing import Outgoing
 from .pool import Peer, Pool, open_pool
-from .routing import Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
+from .routing import DIRECT, Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
 from .serving import Incoming, Serve
 from .streams import PeerStream
 
 __all__ = [
+    "DIRECT",
     "Call",
     "Door",
     "Doors",
+    "Here",
     "Incoming",
     "Outgoing",
     "Peer",
@@ -19,6 +22,7 @@ __all__ = [
     "RingView",
     "Routing",
     "Serve",
+    "open_here",
     "open_pool",
     "outgoing",
     "refuse_unless_owner",

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+DIRECT: Final = 255
+"""Hops of a call that names its member: that one handles it, whatever the ring says."""
+
+_READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
 _MAX_ATTEMPT: Final = 255
 _MAX_LISTED: Final = 16
 
@@ -112,6 +117,27 @@ class _Target:
     """None for this node itself."""
 
 
+class _Course:
+    """How one call with an answer is made, and whether it can be made again."""
+
+    def __init__(self, out: Outgoing) -> None:
+        self._idempotent = out.idempotent
+        self._once = any(not isinstance(source, _READABLE_AGAIN) for source in out.streams.values())
+        self._spent = False
+
+    async def ask(self, door: Door, out: Outgoing) -> Any:
+        """Make the call, wait for its result."""
+        if not out.streams:
+            return await door.request(out)
+        async with door.open(out) as call:
+            self._spent = self._once
+            return await call.result()
+
+    def may_repeat(self, error: CallError) -> bool:
+        """Whether there may be another attempt after ``error``."""
+        return not self._spent and safe_to_retry(error, idempotent=self._idempotent)
+
+
 class Routing:
     """Makes calls from this node to wherever they belong.
 
@@ -145,13 +171,16 @@ class Routing:
     async def request(self, out: Outgoing) -> Any:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
 
-        Refusals are tried again until the deadline; a lost connection is, if the call is idempotent.
+        Refusals are tried again until the deadline; a lost connection is, if the call is idempotent. Streams are fed
+        from their sources in each attempt; one with a source that can be read only once ends with the first that
+        was sent.
 
         Raises:
             CallError: the outcome, if it is not a result.
         """
+        course = _Course(out)
         with self._reporting(out):
-            value, _ = await self._routed(out, lambda door, final: door.request(final), idempotent=out.idempotent)
+            value, _ = await self._routed(out, course.ask, course.may_repeat)
             return value
 
     async def cast(self, out: Outgoing) -> None:
@@ -161,7 +190,7 @@ class Routing:
             CallError: it was not sent.
         """
         with self._reporting(out):
-            await self._routed(out, lambda door, final: door.cast(final), idempotent=False)
+            await self._routed(out, lambda door, final: door.cast(final), _unless_sent)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Any]:
@@ -179,17 +208,60 @@ class Routing:
                 async def enter(door: Door, final: Outgoing) -> Any:
                     return await stack.enter_async_context(door.open(final))
 
-                call, target = await self._routed(out, enter, idempotent=False)
+                call, target = await self._routed(out, enter, _unless_sent)
                 try:
                     yield call
-                except CallError as error:
-                    self._note(error, out, target)
+                except Moved as error:
+                    if error.owner == target.id.name:
+                        self._learn(error)
                     raise
+
+    # ---------------------------------------------------------------------------------------------- one certain node
+
+    async def request_at(self, name: str, out: Outgoing) -> Any:
+        """Make a call to the member ``name``, whatever the ring says, once.
+
+        Raises:
+            CallError: the outcome, if it is not a result.
+        """
+        with self._reporting(out):
+            return await _Course(out).ask(await self._door(name, out), _direct(out))
+
+    async def cast_at(self, name: str, out: Outgoing) -> None:
+        """Send a message to the member ``name``, whatever the ring says, once.
+
+        Raises:
+            CallError: it was not sent.
+        """
+        with self._reporting(out):
+            await (await self._door(name, out)).cast(_direct(out))
+
+    @asynccontextmanager
+    async def open_at(self, name: str, out: Outgoing) -> AsyncIterator[Any]:
+        """Make a call to the member ``name``, whatever the ring says, and hold it open.
+
+        Raises:
+            CallError: the call could not be made, or what the block lets through of its outcome.
+        """
+        with self._reporting(out):
+            async with (await self._door(name, out)).open(_direct(out)) as call:
+                yield call
+
+    async def _door(self, name: str, out: Outgoing) -> Door:
+        if name == self._me.name:
+            return self._here
+        member = self._view.member(name)
+        if member is None:
+            raise Unreachable(f"no member named {name!r} is here", key=out.key, owner=name)
+        return await self._peers.peer(name, member.address, member.generation)
 
     # ------------------------------------------------------------------------------------------------- attempts
 
     async def _routed(
-        self, out: Outgoing, perform: Callable[[Door, Outgoing], Awaitable[_T]], *, idempotent: bool
+        self,
+        out: Outgoing,
+        perform: Callable[[Door, Outgoing], Awaitable[_T]],
+        may_repeat: Callable[[CallError], bool],
     ) -> tuple[_T, _Target]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         attempts = self._policy.attempts(deadline=trio.current_effective_deadline(), rng=self._rng)
@@ -200,7 +272,7 @@ class Routing:
                     return await self._ask(target, _numbered(out, hop, attempts), perform), target
                 except CallError as error:
                     self._note(error, out, target)
-                    if not safe_to_retry(error, idempotent=idempotent):
+                    if not may_repeat(error):
                         raise
                     attempts.failed(error)
         except CallError as error:
@@ -257,12 +329,15 @@ class Routing:
             error.key = out.key
         if error.owner is None:
             error.owner = target.id.name
-        if isinstance(error, Moved) and error.records:
-            try:
-                self._view.apply(error.records)
-            except RemoteProtocolError as fault:
-                _log.warning("%s shows records that are none: %s", error.owner, fault)
-                self._instruments.tell(Instrument.bytes_refused, "stream", f"records of a refusal: {fault}")
+        if isinstance(error, Moved):
+            self._learn(error)
+
+    def _learn(self, refusal: Moved) -> None:
+        try:
+            self._view.apply(refusal.records)
+        except RemoteProtocolError as fault:
+            _log.warning("%s shows records that are none: %s", refusal.owner, fault)
+            self._instruments.tell(Instrument.bytes_refused, "stream", f"records of a refusal: {fault}")
 
     @contextmanager
     def _reporting(self, out: Outgoing) -> Iterator[None]:
@@ -354,13 +429,14 @@ def whole_message(out: Outgoing) -> dict[str, object]:
 def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     """What a node checks before it handles a call that arrived: it owns the key, as far as it knows.
 
-    A call without a key, or for a service that has no members in the view (then the handlers decide), passes.
+    A call without a key, one that was addressed to this node by name (`DIRECT`), and one for a service that has no
+    members in the view (then the handlers decide) pass.
 
     Raises:
         Moved: another member owns the key; with its record, and this node's own.
         NotOwner: the same, and so many nodes were asked before that the caller should wait and see.
     """
-    if header.key is None or not view.offering(header.ns):
+    if header.key is None or header.hops == DIRECT or not view.offering(header.ns):
         return
     owner = view.owner(header.ns, header.key)
     if owner is not None and owner.name == me:
@@ -375,6 +451,14 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
 
 def _is_message(message: object) -> bool:
     return isinstance(message, Mapping) and all(type(name) is str for name in message)
+
+
+def _direct(out: Outgoing) -> Outgoing:
+    return replace(out, hops=DIRECT)
+
+
+def _unless_sent(error: CallError) -> bool:
+    return safe_to_retry(error, idempotent=False)
 
 
 def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:

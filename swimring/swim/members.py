@@ -280,7 +280,8 @@ class Membership:
         self._store(member)
         self.rumours.put(rumour)
         if known.precedence == member.precedence:
-            return Change(member=member, events=_conflict(member, known) or _updates(known, member))
+            told = _updates(known, member) if member.status.active else ()
+            return Change(member=member, events=_conflict(member, known) or told)
         return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
 
     def _corroborate(self, known: Member, rumour: Rumour) -> Change | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,8 @@ from swimring.swim import Member, Metadata, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+    from swimring.service import StreamSource
 
     Behaviour = Callable[[Outgoing], Awaitable[Any]]
 
@@ -75,6 +78,7 @@ class House:
         self.beliefs = Beliefs(members)
         self.view = Rebalancer(self.beliefs, cluster="test")
         self.behaviour: dict[str, Behaviour] = {}
+        self.results: Behaviour | None = None
         self.unreachable: set[str] = set()
         self.asked: list[tuple[str, Outgoing]] = []
         self.heard = Heard()
@@ -133,8 +137,20 @@ class Behind:
         await self.request(out)
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[str]:
-        yield await self.request(out)
+    async def open(self, out: Outgoing) -> AsyncIterator[Opened]:
+        yield Opened(await self.request(out), self._house.results)
+
+
+class Opened:
+    """A call that is open: answers, or does what the test says."""
+
+    def __init__(self, answer: Any, behaviour: Behaviour | None) -> None:
+        self._answer = answer
+        self._behaviour = behaviour
+
+    async def result(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        return self._answer if self._behaviour is None else await self._behaviour(Outgoing())
 
 
 class Heard(Instrument):
@@ -461,23 +477,74 @@ async def test_an_open_call_goes_to_the_owner_and_is_tried_again_until_it_is_ope
     house = House(member(ME), member("a", "kv"))
     house.behaviour["a"] = failing(Unreachable("refused"))
     async with house.routing.open(put("k")) as call:
-        assert call == "at last"
+        assert await call.result() == "at last"
         assert house.heard.finished == []
     assert house.heard.finished == ["ok"]
 
 
-async def test_an_error_inside_an_open_call_is_completed_learnt_from_and_not_retried() -> None:
+async def test_an_error_inside_an_open_call_is_learnt_from_and_not_retried() -> None:
     house = House(member(ME), member("a", "kv"))
     with pytest.raises(NotOwner) as caught:
         async with house.routing.open(put("k")):
-            raise Moved("b does", records=(member("b", "kv").to_wire(),))
-    assert (caught.value.key, caught.value.owner) == ("k", "a")
+            raise Moved("of another call", records=(member("c", "kv").to_wire(),), owner="c")
+    assert "c" not in house.view.snapshot.members
+    assert caught.value.key is None
+    with pytest.raises(NotOwner):
+        async with house.routing.open(put("k")):
+            raise Moved("b does", records=(member("b", "kv").to_wire(),), owner="a")
     assert "b" in house.view.snapshot.members
-    assert house.order == ["a"]
+    assert house.order == ["a"] * 2
     with pytest.raises(KeyError):
         async with house.routing.open(put("k")):
             raise KeyError
-    assert house.heard.finished == ["Moved", "KeyError"]
+    assert house.heard.finished == ["Moved", "Moved", "KeyError"]
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    yield b"once"
+
+
+@pytest.mark.parametrize(
+    ("source", "repeated"),
+    [(b"bytes", True), (memoryview(b"bytes"), True), (Path("file"), True), (chunks(), False), (None, False)],
+    ids=repr,
+)
+async def test_a_call_with_streams_is_repeated_only_if_they_can_be_read_again(
+    source: StreamSource, repeated: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    house = House(member(ME), member("a", "kv"))
+    house.unreachable = {"a"}
+    house.results = failing(Draining("leaving"))
+
+    async def repair() -> None:
+        await trio.sleep(1)
+        house.unreachable.clear()
+
+    out = Outgoing(ns="kv", cmd="put", key="k", streams={"file": source})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(repair)
+        if repeated:
+            assert await house.routing.request(out) == "at last"
+        else:
+            with pytest.raises(Draining):
+                await house.routing.request(out)
+    assert house.order.count("a") == 1 + repeated
+
+
+async def test_one_certain_member_is_asked_once_whatever_the_ring_says() -> None:
+    house = House(member(ME), member("a", "kv"), member("b", "chat"))
+    assert await house.routing.request_at("b", put("k")) == "from b"
+    assert await house.routing.request_at(ME, put("k")) == "from me"
+    await house.routing.cast_at("b", put("k"))
+    async with house.routing.open_at("b", put("k")) as call:
+        assert await call.result() == "from b"
+    assert [(name, out.hops) for name, out in house.asked] == [("b", 255), (ME, 255), ("b", 255), ("b", 255)]
+    house.behaviour["b"] = failing(Draining("leaving"))
+    with pytest.raises(Draining):
+        await house.routing.request_at("b", put("k"))
+    with pytest.raises(Unreachable, match="no member named 'z'"):
+        await house.routing.request_at("z", put("k"))
+    refuse_unless_owner(house.view, ME, CallHeader(ns="kv", key="k", hops=255))
 
 
 # ------------------------------------------------------------------------------------------------------- the message

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-
 from swimring.identity import Address
 from swimring.swim import Member, Membership, Metadata, Profile, Rumour, Status
 

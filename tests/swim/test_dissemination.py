@@ -1,0 +1,95 @@
+"""Which rumours go into a packet."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swimring.codec import encode
+from swimring.swim import Dissemination, Metadata, Rumour, Status
+from tests.swim.records import member, rumour
+
+
+def about(name: str, *, padding: int = 0, incarnation: int = 1, status: Status = Status.ALIVE) -> Rumour:
+    metadata = Metadata(tags={"p": "x" * padding}) if padding else Metadata()
+    return Rumour(member=member(name, status, incarnation, metadata=metadata))
+
+
+def names(rumours: list[Rumour]) -> list[str]:
+    return [each.member.name for each in rumours]
+
+
+def size(each: Rumour) -> int:
+    return len(encode(each.to_wire()))
+
+
+def test_the_least_sent_go_first_then_the_larger_then_the_newer() -> None:
+    queue = Dissemination()
+    for each in (about("old"), about("new"), about("large", padding=40)):
+        queue.put(each)
+    assert names(queue.take(budget=10_000, limit=9)) == ["large", "new", "old"]
+    queue.put(about("fresh"))
+    assert names(queue.take(budget=10_000, limit=9)) == ["fresh", "large", "new", "old"]
+
+
+def test_what_does_not_fit_leaves_its_room_to_smaller_ones() -> None:
+    queue = Dissemination()
+    small, large = about("small"), about("large", padding=200)
+    queue.put(small)
+    queue.put(large)
+    assert names(queue.take(budget=size(small) + 5, limit=9)) == ["small"]
+
+
+def test_a_newer_rumour_replaces_the_older_one_about_the_same_member() -> None:
+    queue = Dissemination()
+    queue.put(about("bob", incarnation=1))
+    queue.take(budget=10_000, limit=2)
+    queue.put(about("bob", incarnation=2))
+    assert len(queue) == 1
+    taken = [queue.take(budget=10_000, limit=2) for _ in range(3)]
+    assert [[each.member.incarnation for each in packet] for packet in taken] == [[2], [2], []]
+
+
+def test_a_rumour_is_sent_as_often_as_the_limit_says() -> None:
+    queue = Dissemination()
+    for number in range(4):
+        queue.put(about(f"n{number}"))
+    budget = 3 * size(about("n0"))
+    assert [len(queue.take(budget=budget, limit=2)) for _ in range(4)] == [3, 3, 2, 0]
+
+
+def test_who_is_accused_hears_of_it_first() -> None:
+    queue = Dissemination()
+    queue.put(rumour(Status.SUSPECT, 1, name="bob"))
+    queue.take(budget=10_000, limit=9)
+    queue.put(about("carol"))
+    assert names(queue.take(budget=10_000, limit=9, receiver="bob")) == ["bob", "carol"]
+
+
+def test_nobody_is_told_that_he_is_alive_and_yet_that_rumour_ends() -> None:
+    queue = Dissemination()
+    queue.put(about("bob"))
+    assert queue.take(budget=10_000, limit=2, receiver="bob") == []
+    assert queue.take(budget=10_000, limit=2, receiver="bob") == []
+    assert not queue
+
+
+def test_a_packet_has_at_most_one_rumour_about_a_member() -> None:
+    queue = Dissemination()
+    queue.put(about("bob"))
+    queue.put(about("carol"))
+    assert names(queue.take(budget=10_000, limit=9, besides="bob")) == ["carol"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 200)), max_size=20),
+    st.lists(st.integers(0, 700), max_size=20),
+)
+def test_no_packet_exceeds_its_budget_or_repeats_a_member(puts: list[tuple[str, int]], budgets: list[int]) -> None:
+    queue = Dissemination()
+    for name, padding in puts:
+        queue.put(about(name, padding=padding))
+    for budget in budgets:
+        taken = queue.take(budget=budget, limit=4)
+        assert sum(size(each) for each in taken) <= budget
+        assert len(set(names(taken))) == len(taken)

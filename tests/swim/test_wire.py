@@ -1,0 +1,204 @@
+"""Envelopes to bytes and back: golden bytes, and everything that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import siphash24
+
+from swimring.codec import encode
+from swimring.identity import Address, NodeId
+from swimring.swim import (
+    FRAME_HEADER_SIZE,
+    MAX_DATAGRAM,
+    MAX_FRAME,
+    Ack,
+    BytesRefused,
+    Envelope,
+    Gossip,
+    Member,
+    Message,
+    Metadata,
+    Nack,
+    Ping,
+    PingRequest,
+    RefusalAnswer,
+    RefusalQuery,
+    Refused,
+    Rumour,
+    State,
+    Status,
+    Unknown,
+    decode_datagram,
+    decode_frame,
+    encode_datagram,
+    encode_frame,
+    frame_length,
+    room_for_rumours,
+    tag_key,
+)
+
+KEY = tag_key("demo")
+TARGET = NodeId("carol", 3)
+MESSAGES: list[Message] = [
+    Ping(),
+    Ack(),
+    Nack(),
+    PingRequest(target=TARGET, budget=0.4),
+    Gossip(),
+    RefusalQuery(target=TARGET),
+    RefusalAnswer(refused=True),
+    State(more=False),
+    Refused(reason="cluster"),
+    Unknown(kind=77),
+]
+SUSPECT = Rumour(
+    member=Member(
+        name="carol",
+        address=Address("10.0.0.3", 7979),
+        generation=3,
+        incarnation=2,
+        status=Status.SUSPECT,
+        metadata=Metadata(services=("kv",)),
+    ),
+    accuser="alice",
+)
+
+
+def envelope(message: Message, *rumours: Rumour) -> Envelope:
+    return Envelope(
+        source=NodeId("alice", 1),
+        incarnation=5,
+        destination=NodeId("bob", 2),
+        sequence=42,
+        message=message,
+        rumours=rumours,
+    )
+
+
+GOLDEN = dict(line.split(": ") for line in (Path(__file__).parent / "golden_v1.txt").read_text().splitlines())
+DATAGRAMS = {
+    "ping": envelope(Ping()),
+    "ping with a rumour": envelope(Ping(), SUSPECT),
+    "ping request": envelope(PingRequest(target=TARGET, budget=0.4)),
+    "ack": envelope(Ack()),
+    "nack": envelope(Nack()),
+    "gossip": envelope(Gossip(), SUSPECT),
+    "refusal query": envelope(RefusalQuery(target=TARGET)),
+    "refusal answer": envelope(RefusalAnswer(refused=True)),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_message_survives_the_wire(message: Message) -> None:
+    to_an_address = dataclasses.replace(envelope(message), destination=None)
+    for sent in (envelope(message), envelope(message, SUSPECT), to_an_address):
+        assert decode_datagram(encode_datagram(sent, key=KEY), key=KEY) == sent
+        assert decode_frame(encode_frame(sent, key=KEY), key=KEY) == sent
+
+
+@pytest.mark.parametrize("name", DATAGRAMS)
+def test_version_1_has_these_bytes(name: str) -> None:
+    assert encode_datagram(DATAGRAMS[name], key=KEY).hex() == GOLDEN[name]
+    assert decode_datagram(bytes.fromhex(GOLDEN[name]), key=KEY) == DATAGRAMS[name]
+
+
+def test_a_frame_is_a_datagram_with_a_length() -> None:
+    frame = encode_frame(envelope(State(more=False), SUSPECT), key=KEY)
+    assert frame.hex() == GOLDEN["frame"]
+    assert frame_length(frame[:FRAME_HEADER_SIZE]) == len(frame) - FRAME_HEADER_SIZE
+
+
+def refusal(data: bytes, *, key: bytes = KEY) -> str:
+    with pytest.raises(BytesRefused) as caught:
+        decode_datagram(data, key=key)
+    return caught.value.reason
+
+
+def test_bytes_that_are_no_datagram_of_ours_are_refused_for_a_reason() -> None:
+    good = encode_datagram(envelope(Ping(), SUSPECT), key=KEY)
+    assert refusal(b"") == "empty"
+    assert refusal(good[:5]) == "truncated"
+    assert refusal(good + b"x" * MAX_DATAGRAM) == "oversized"
+    assert refusal(b"GET / HTTP/1.1") == "magic"
+    assert refusal(b"\xe2" + good[1:]) == "version"
+    assert refusal(good, key=tag_key("other")) == "cluster"
+    assert refusal(good + b"x") == "cluster"
+
+
+def test_every_truncation_is_refused() -> None:
+    good = encode_datagram(envelope(Ping(), SUSPECT), key=KEY)
+    for length in range(len(good)):
+        assert refusal(good[:length]) in {"empty", "truncated", "cluster"}
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    good = encode_datagram(envelope(Ping()), key=KEY)
+    for bit in range(8 * len(good)):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert refusal(bytes(damaged)) in {"magic", "version", "cluster"}
+
+
+def sealed(wire: object) -> bytes:
+    """What an insider could send: any CBOR under the right tag."""
+    blank = encode_datagram(envelope(Ping()), key=KEY)
+    body = blank[:1] + encode(wire)
+    return body + bytes(siphash24.siphash24(body, key=KEY).digest())
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        None, [], {}, "x", [1] * 7, [1, 1, "a", 1, 1, "", 0, None], [-1, 1, "a", 1, 1, "", 0, []],
+        ["1", 1, "a", 1, 1, "", 0, []], [1, 1 << 62, "a", 1, 1, "", 0, []], [1, 1, "", 1, 1, "", 0, []],
+        [1, 1, "a", -1, 1, "", 0, []], [1, 1, "a", 1, 1, 5, 0, []], [1, 1, "a", 1, 1, "b", "x", []],
+        [1, 1, "a", 1, 1, "", 0, [[]]], [4, 1, "a", 1, 1, "", 0, []], [4, 1, "a", 1, 1, "", 0, [], "b", 1, -1],
+        [4, 1, "a", 1, 1, "", 0, [], "b", 1, 60_000], [6, 1, "a", 1, 1, "", 0, [], 1, 1],
+        [7, 1, "a", 1, 1, "", 0, [], 1],
+        [8, 1, "a", 1, 1, "", 0, []], [9, 1, "a", 1, 1, "", 0, [], 1],
+    ],
+)  # fmt: skip
+def test_an_envelope_that_makes_no_sense_is_malformed(wire: object) -> None:
+    assert refusal(sealed(wire)) == "malformed"
+
+
+def test_items_of_a_later_version_are_ignored() -> None:
+    grown = sealed([1, 42, "alice", 1, 5, "bob", 2, [], "more", 7])
+    assert decode_datagram(grown, key=KEY) == envelope(Ping())
+
+
+def test_a_message_of_a_later_version_is_unknown_and_keeps_its_rumours() -> None:
+    later = sealed([99, 42, "alice", 1, 5, "bob", 2, [SUSPECT.to_wire()], {"what": "ever"}])
+    assert decode_datagram(later, key=KEY) == envelope(Unknown(kind=99), SUSPECT)
+
+
+def test_a_frame_header_is_refused_before_its_body_is_read() -> None:
+    with pytest.raises(BytesRefused, match="oversized"):
+        frame_length(b"\xe1" + (MAX_FRAME + 1).to_bytes(4, "big"))
+    with pytest.raises(BytesRefused, match="version"):
+        frame_length(b"\xe3\0\0\0\0")
+    with pytest.raises(BytesRefused, match="truncated"):
+        frame_length(b"\xe1\0\0")
+
+
+def test_a_frame_that_is_not_as_long_as_it_says_is_refused() -> None:
+    frame = encode_frame(envelope(Ping()), key=KEY)
+    for wrong in (frame[:-1], frame + b"x"):
+        with pytest.raises(BytesRefused, match="truncated"):
+            decode_frame(wrong, key=KEY)
+
+
+def test_the_room_for_rumours_is_what_a_datagram_has_left() -> None:
+    for count in (1, 5, 30):
+        empty = envelope(Gossip())
+        full = envelope(Gossip(), *[SUSPECT] * count)
+        rumours = count * len(encode(SUSPECT.to_wire()))
+        assert len(encode_datagram(full, key=KEY)) <= 1400 - room_for_rumours(empty, budget=1400) + rumours
+
+
+def test_clusters_have_different_keys() -> None:
+    assert tag_key("demo").hex() == "7aacc862bbd72c3beb97ae6272162e1f"
+    assert tag_key("demo") != tag_key("demo2")
