@@ -10,7 +10,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from swimring.errors import ConnectionLost, Draining, LocalProtocolError, Unreachable
 from swimring.identity import Address, NodeId
-from swimring.mux import CallHeader, Limits, Session, encode_fields
+from swimring.mux import CallHeader, Limits, Session
 from swimring.rpc import Incoming, Outgoing
 
 from .wires import PATIENT, End, echo, open_end, open_wires, two_ends
@@ -113,14 +113,18 @@ async def test_of_two_connections_dialled_at_once_both_sides_keep_the_one_of_the
 
 
 async def test_a_node_that_came_back_replaces_its_earlier_life(clock: MockClock) -> None:
-    async with open_wires() as wires, open_end(wires, "b") as b:
-        async with open_end(wires, "a", generation=1) as old, open_end(wires, "a", generation=2) as new:
-            await (await old.to(b)).request(Outgoing(cmd="c"))
-            await (await new.to(b)).request(Outgoing(cmd="c"))
-            await wait_all_tasks_blocked()
-            assert [connection.peer for connection in b.pool.connections] == [NodeId("a", 2)]
-            with pytest.raises(Unreachable, match="a later life of a is connected"):
-                await old.to(b)
+    async with (
+        open_wires() as wires,
+        open_end(wires, "b") as b,
+        open_end(wires, "a", generation=1) as old,
+        open_end(wires, "a", generation=2) as new,
+    ):
+        await (await old.to(b)).request(Outgoing(cmd="c"))
+        await (await new.to(b)).request(Outgoing(cmd="c"))
+        await wait_all_tasks_blocked()
+        assert [connection.peer for connection in b.pool.connections] == [NodeId("a", 2)]
+        with pytest.raises(Unreachable, match="a later life of a is connected"):
+            await old.to(b)
 
 
 async def test_another_cluster_is_refused_by_name_on_both_sides(clock: MockClock) -> None:
@@ -325,11 +329,17 @@ async def test_a_handler_that_fails_while_its_pool_closes_does_not_break_the_clo
         finally:
             raise ValueError("while cleaning up")
 
-    async with open_wires() as wires, open_end(wires, "a") as a:
-        async with open_end(wires, "b", untidy) as b, trio.open_nursery() as nursery:
-            nursery.start_soon((await a.to(b)).request, Outgoing(cmd="c"))
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+    async with (
+        open_wires() as wires,
+        open_end(wires, "a") as a,
+        open_end(wires, "b", untidy) as b,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon((await a.to(b)).request, Outgoing(cmd="c"))
+        await wait_all_tasks_blocked()
+        b.pool.close()
+        b.pool._nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_repr_tells_the_state_in_words(clock: MockClock) -> None:

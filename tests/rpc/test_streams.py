@@ -176,14 +176,13 @@ async def test_a_handler_that_fails_resets_its_streams(clock: MockClock) -> None
             await file.receive()
             raise ValueError("no")
 
-    async with two_ends(fail) as (a, b, _):
-        async with (await a.to(b)).open(Outgoing(cmd="c", streams={"file": None})) as call:
-            await call.streams["file"].send(b"x")
-            with pytest.raises(StreamReset, match="ValueError") as caught:
-                await call.streams["file"].receive()
-            assert caught.value.code == ResetCode.FAILED
-            with pytest.raises(HandlerFailed, match="no"):
-                await call.result()
+    async with two_ends(fail) as (a, b, _), (await a.to(b)).open(Outgoing(cmd="c", streams={"file": None})) as call:
+        await call.streams["file"].send(b"x")
+        with pytest.raises(StreamReset, match="ValueError") as caught:
+            await call.streams["file"].receive()
+        assert caught.value.code == ResetCode.FAILED
+        with pytest.raises(HandlerFailed, match="no"):
+            await call.result()
 
 
 async def test_leaving_the_block_cancels_the_handler_and_its_streams(clock: MockClock) -> None:
