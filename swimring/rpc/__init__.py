@@ -1,0 +1,30 @@
+"""Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
+
+from .calling import Call
+from .here import Here, open_here
+from .outgoing import Outgoing
+from .pool import Peer, Pool, open_pool
+from .routing import DIRECT, Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
+from .serving import Incoming, Serve
+from .streams import PeerStream
+
+__all__ = [
+    "DIRECT",
+    "Call",
+    "Door",
+    "Doors",
+    "Here",
+    "Incoming",
+    "Outgoing",
+    "Peer",
+    "PeerStream",
+    "Pool",
+    "RingView",
+    "Routing",
+    "Serve",
+    "open_here",
+    "open_pool",
+    "outgoing",
+    "refuse_unless_owner",
+    "whole_message",
+]

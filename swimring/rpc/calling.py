@@ -1,0 +1,276 @@
+"""Calls made here: requests, casts and calls with streams over one connection."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import trio
+
+from swimring.codec import decode
+from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.mux import (
+    CallEnded,
+    CallHeader,
+    CallKind,
+    FailureArrived,
+    GoAwayCode,
+    ReplyArrived,
+    decode_failure,
+    encode_fields,
+    stream_ids,
+)
+
+from .feeding import checked_sources, feed
+from .parking import Signal, Turnstile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from swimring.identity import Key
+    from swimring.mux import GoAwayArrived
+
+    from .connection import Connection
+    from .feeding import Source
+    from .outgoing import Outgoing
+    from .streams import PeerStream
+
+_HEADER_ALLOWANCE: Final = 5 * 1024
+
+
+class Superseded(Draining):
+    """Another connection to the same peer took over before the call was accepted: ask again there."""
+
+
+def _header(out: Outgoing, kind: CallKind) -> CallHeader:
+    """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+    return CallHeader(
+        ns=out.ns,
+        cmd=out.cmd,
+        key=out.key,
+        kind=kind,
+        remaining=trio.current_effective_deadline() - trio.current_time(),
+        idempotent=out.idempotent,
+        streams=tuple(out.streams),
+        traceparent=out.traceparent,
+        hops=out.hops,
+        attempt=out.attempt,
+    )
+
+
+Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
+
+
+class _Pending:
+    """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
+
+    __slots__ = ("answer", "arrived")
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.arrived = Signal()
+
+    def settle(self, answer: Answer) -> None:
+        """The answer is there."""
+        self.answer = answer
+        self.arrived.say()
+
+    async def wait(self) -> Answer:
+        """Wait for the answer."""
+        while self.answer is None:
+            await self.arrived.wait()
+        return self.answer
+
+
+class _Feeder:
+    """A task that fills one stream; the block of the call waits for it."""
+
+    __slots__ = ("finished", "scope", "source", "stream")
+
+    def __init__(self, stream: PeerStream, source: Source) -> None:
+        self.stream = stream
+        self.source = source
+        self.scope = trio.CancelScope()
+        self.finished = trio.Event()
+
+
+class Call:
+    """A call with streams, while the block of `Peer.open` runs."""
+
+    def __init__(self, calling: Calling, pending: _Pending, key: Key | None, streams: Mapping[str, PeerStream]) -> None:
+        """Made by `Peer.open`."""
+        self.streams: Mapping[str, PeerStream] = streams
+        self.source_failure: Exception | None = None
+        self._calling = calling
+        self._pending = pending
+        self._key = key
+
+    async def result(self) -> object:
+        """Wait for the handler's value; one task at a time, as often as you like.
+
+        Raises:
+            CallError: the handler failed, or the connection did.
+            Exception: a source of a stream raised this while it was read; the call was cancelled.
+        """
+        await trio.lowlevel.checkpoint()
+        answer = await self._pending.wait()
+        if isinstance(answer, CallEnded) and self.source_failure is not None:
+            raise self.source_failure
+        return self._calling.value(answer, self._key)
+
+
+class Calling:
+    """The calls that this side of a connection has made and whose answers are due."""
+
+    def __init__(self, connection: Connection) -> None:
+        """No calls yet."""
+        self._connection = connection
+        self._session = connection.session
+        self._pending: dict[int, _Pending] = {}
+        self.room = Turnstile()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    # ----------------------------------------------------------------------------------------- for the application
+
+    async def request(self, out: Outgoing) -> object:
+        """Send a request and wait for its answer, at most until the deadline of the surrounding scopes.
+
+        Raises:
+            CallError: see the classes; ``maybe_executed`` says whether the handler may have run.
+            LocalProtocolError: the message cannot be sent at all.
+        """
+        call_id, pending = await self._begin(out, CallKind.REQUEST)
+        try:
+            answer = await pending.wait()
+        except trio.Cancelled:
+            await self._withdraw(call_id, pending, range(0), "the caller was cancelled")
+            raise
+        return self.value(answer, out.key)
+
+    async def cast(self, out: Outgoing) -> None:
+        """Send a message that nobody answers; returns when it has credit, which promises nothing."""
+        await trio.lowlevel.checkpoint()
+        call_id, _pending = await self._begin(out, CallKind.CAST)
+        del self._pending[call_id]
+
+    @asynccontextmanager
+    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+        """Send a request with streams; leaving the block before its answer cancels it."""
+        await trio.lowlevel.checkpoint()
+        sources = checked_sources(out.streams)
+        call_id, pending = await self._begin(out, CallKind.REQUEST)
+        ids = stream_ids(call_id, len(out.streams))
+        streams = {name: self._connection.attach(ident, name) for name, ident in zip(out.streams, ids, strict=True)}
+        call = Call(self, pending, out.key, streams)
+        feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
+        try:
+            for feeder in feeders:
+                self._connection.spawn(self._feed, feeder, call, call_id, ids)
+            yield call
+        finally:
+            for feeder in feeders:
+                feeder.scope.cancel()
+            if pending.answer is None:
+                await self._withdraw(call_id, pending, ids, "the caller left the block of its call")
+            for stream in streams.values():
+                stream.conclude()
+                self._connection.detach(stream.stream_id)
+            with trio.CancelScope(shield=True):
+                for feeder in feeders:
+                    await feeder.finished.wait()
+
+    def value(self, answer: Answer, key: Key | None) -> object:
+        """The value of an answer, or the error that it is."""
+        owner = self._connection.peer_name
+        match answer:
+            case ReplyArrived(body=body):
+                try:
+                    return decode(body)
+                except RemoteProtocolError as error:
+                    self._connection.refuse_bytes(error)
+                    raise ConnectionLost(f"the reply was malformed: {error}", key=key, owner=owner) from error
+            case FailureArrived(body=body):
+                try:
+                    failure = decode_failure(body, key=key, owner=owner)
+                except RemoteProtocolError as error:
+                    self._connection.refuse_bytes(error)
+                    raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
+                raise failure
+            case CallError():
+                answer.key, answer.owner = key, owner
+                raise answer
+            case CallEnded():
+                raise ConnectionLost("the call was cancelled", key=key, owner=owner)
+
+    # ------------------------------------------------------------------------------------------ for the connection
+
+    def on_answer(self, event: ReplyArrived | FailureArrived | CallEnded) -> None:
+        """An answer came in; of a call that nobody waits for any more it is dropped."""
+        pending = self._pending.pop(event.call_id, None)
+        if pending is not None:
+            pending.settle(event)
+        if self.room:
+            self.room.nudge()
+
+    def on_go_away(self, event: GoAwayArrived) -> None:
+        """The peer takes no more calls; those it had not accepted are certain not to have run."""
+        kind = Superseded if event.code == GoAwayCode.DUPLICATE else Draining
+        for call_id in event.refused:
+            pending = self._pending.pop(call_id, None)
+            if pending is not None:
+                pending.settle(kind(event.reason, retry_after=event.retry_after))
+        self.room.nudge()
+
+    def on_lost(self, reason: str, *, accepted: bool) -> None:
+        """The connection is gone: what was sent may have run, unless the peer refused all of us."""
+        for call_id, pending in self._pending.items():
+            if accepted and self._session.was_sent(call_id):
+                pending.settle(ConnectionLost(reason))
+            else:
+                pending.settle(Unreachable(reason))
+        self._pending.clear()
+        self.room.nudge()
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    async def _begin(self, out: Outgoing, kind: CallKind) -> tuple[int, _Pending]:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        body = encode_fields(out.fields)
+        size, streams = len(body) + _HEADER_ALLOWANCE, len(out.streams)
+
+        def ready() -> bool:
+            return not self._connection.usable or self._session.has_room(size, streams=streams)
+
+        if not self.room.free(ready):
+            await self.room.wait_turn(ready)
+        if not self._connection.usable:
+            raise self._connection.unusable(out.key)
+        call_id = self._session.request(_header(out, kind), body)
+        pending = self._pending[call_id] = _Pending()
+        self._connection.poke()
+        return call_id, pending
+
+    async def _withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+        """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
+        late = trio.current_effective_deadline() <= trio.current_time()
+        self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
+        self._connection.poke()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._connection.cancel_grace):
+            await pending.wait()
+        self._pending.pop(call_id, None)
+
+    async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
+        try:
+            with feeder.scope:
+                await feed(feeder.stream, feeder.source)
+        except CallError:
+            # The stream or the connection broke: the result of the call says so better.
+            feeder.stream.conclude()
+        except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
+            call.source_failure = error
+            self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
+            self._connection.poke()
+        finally:
+            feeder.finished.set()

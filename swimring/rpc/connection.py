@@ -1,0 +1,359 @@
+"""One connection to one peer: a task that reads, a task that writes, a task that notices silence.
+
+Only the writer touches the sending side of the stream, so a cancelled call can never leave half a frame behind. What
+callers and workers queue while it is busy leaves in one piece.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument
+from swimring.mux import (
+    CallArrived,
+    CallEnded,
+    CancelArrived,
+    CreditArrived,
+    DataArrived,
+    EndArrived,
+    FailureArrived,
+    GoAwayArrived,
+    GoAwayCode,
+    HelloRefused,
+    PeerReady,
+    Phase,
+    PongArrived,
+    RefusalArrived,
+    ReplyArrived,
+    ResetArrived,
+)
+
+from .calling import Calling, Superseded
+from .parking import Signal
+from .serving import Serving
+from .streams import PeerStream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from swimring.identity import Key, NodeId
+    from swimring.instrument import Instruments
+    from swimring.mux import Event, Limits, Session
+
+    from .serving import Serve
+    from .workers import Workers
+
+_log = logging.getLogger("swimring.rpc")
+
+_READ: Final = 65536
+_LAST_WORDS: Final = 0.5
+
+
+class Connection:
+    """A session, the stream it runs over, and the calls of both sides."""
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        stream: trio.abc.Stream,
+        limits: Limits,
+        workers: Workers,
+        serve: Serve,
+        instruments: Instruments,
+        adopt: Callable[[Connection], None],
+        on_end: Callable[[Connection], None] = lambda _connection: None,
+        is_suspect: Callable[[str], bool],
+        dialled: bool,
+    ) -> None:
+        """Ready to `run`.
+
+        ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
+        the connection is over before its calls are.
+        """
+        self.session = session
+        self.limits = limits
+        self.workers = workers
+        self.instruments = instruments
+        self.dialled = dialled
+        self.peer: NodeId | None = None
+        self.open = False
+        self.ended = False
+        self.refused = False
+        self.reason = ""
+        self.adopted = False
+        self.ready = trio.Event()
+        self.calling = Calling(self)
+        self.serving = Serving(self, serve)
+        self._stream = stream
+        self._adopt = adopt
+        self._on_end = on_end
+        self._is_suspect = is_suspect
+        self._streams: dict[int, PeerStream] = {}
+        self._work = Signal()
+        self._quiet = trio.Event()
+        self._watched = False
+        self._finishing = False
+        self._superseded = False
+        self._heard = 0.0
+        self._nursery: trio.Nursery | None = None
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            CallArrived: self.serving.on_call,
+            CancelArrived: self.serving.on_cancel,
+            ReplyArrived: self.calling.on_answer,
+            FailureArrived: self.calling.on_answer,
+            CallEnded: self.calling.on_answer,
+            GoAwayArrived: self._on_go_away,
+            DataArrived: self._on_data,
+            EndArrived: self._on_stream_event,
+            ResetArrived: self._on_stream_event,
+            CreditArrived: self._on_credit,
+            PeerReady: self._on_ready,
+            RefusalArrived: self._on_refusal,
+            PongArrived: lambda _event: None,
+        }
+
+    def __repr__(self) -> str:
+        state = "open" if self.open else self.reason or "not ready"
+        direction = "to" if self.dialled else "from"
+        return f"<Connection {direction} {self.peer_name}: {state}, {len(self.calling)} out, {len(self.serving)} in>"
+
+    @property
+    def peer_name(self) -> str:
+        """The name of the node on the other side, as its hello gave it."""
+        return "a stranger" if self.peer is None else self.peer.name
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls can be made."""
+        return self.open and not self.session.told_to_go_away
+
+    @property
+    def cancel_grace(self) -> float:
+        """How long a cancelled call waits for its confirmation, in seconds."""
+        return 0.0 if self._is_suspect(self.peer_name) else self.limits.cancel_grace
+
+    @property
+    def peer_message_limit(self) -> int:
+        """The longest message the other side takes."""
+        hello = self.session.peer
+        return self.limits.message if hello is None else hello.limits.message
+
+    def unusable(self, key: Key | None) -> CallError:
+        """The error of a call that was not sent because the connection is not `usable` (any more)."""
+        if self._superseded:
+            return Superseded(self.reason, key=key, owner=self.peer_name)
+        if self.session.told_to_go_away and self.open:
+            return Draining("the peer takes no more calls", key=key, owner=self.peer_name)
+        return Unreachable(self.reason or "the connection is not open", key=key, owner=self.peer_name)
+
+    # ----------------------------------------------------------------------------------------------- running it
+
+    async def run(self, received: bytes = b"") -> None:
+        """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled."""
+        self._heard = trio.current_time()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._write)
+                self._nursery.start_soon(self._watch)
+                await self._read(received)
+                self._finish()
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
+            self.reason = self.reason or str(errors.exceptions[0]) or "the connection broke"
+        finally:
+            self._end()
+            await trio.aclose_forcefully(self._stream)
+
+    def poke(self) -> None:
+        """There may be something to write."""
+        self._work.say()
+
+    def close(self, reason: str) -> None:
+        """End the connection now; calls under way are lost."""
+        self.reason = self.reason or reason
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def refuse_bytes(self, error: RemoteProtocolError) -> None:
+        """The peer sent nonsense: count it, and end this connection."""
+        self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
+        _log.info("connection with %s refused: %s", self.peer_name, error)
+        self.reason = self.reason or str(error)
+        self._finish()
+
+    def go_away(self, code: GoAwayCode, reason: str) -> None:
+        """Take no more calls; a duplicate ends when it is idle."""
+        self.session.go_away(code, reason)
+        self._superseded = self._superseded or code == GoAwayCode.DUPLICATE
+        self._watched = True
+        self.poke()
+
+    async def wait_idle(self) -> None:
+        """Wait until no call of either side is open and all answers are written, or the connection has ended."""
+        self._watched = True
+        self.poke()
+        await self._quiet.wait()
+
+    # --------------------------------------------------------------------------------------- for calls and streams
+
+    def attach(self, stream_id: int, name: str) -> PeerStream:
+        """The stream of a call, which gets its events from now on."""
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke)
+        return stream
+
+    def detach(self, stream_id: int) -> None:
+        """Nobody reads or writes that stream any more."""
+        self._streams.pop(stream_id, None)
+
+    def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Run a task that ends with the connection at the latest."""
+        assert self._nursery is not None
+        self._nursery.start_soon(function, *args)
+
+    # ---------------------------------------------------------------------------------------------------- duties
+
+    async def _read(self, received: bytes) -> None:
+        data = received
+        while not self._finishing:
+            if data and not self._take(data):
+                return
+            data = bytes(await self._stream.receive_some(_READ))
+            if not data:
+                self._take_end()
+                return
+
+    def _take(self, data: bytes) -> bool:
+        """Act on what arrived; False if the connection is over."""
+        self._heard = trio.current_time()
+        try:
+            for event in self.session.receive(data):
+                self._handlers[type(event)](event)
+                if self._finishing:
+                    break
+        except HelloRefused as error:
+            self.refused = True
+            self.refuse_bytes(error)
+        except RemoteProtocolError as error:
+            self.refuse_bytes(error)
+        if self._watched or self.session.has_bytes_to_send:
+            self.poke()
+        return self.session.phase is not Phase.CLOSED
+
+    def _take_end(self) -> None:
+        self.reason = self.reason or "the peer closed the connection"
+        try:
+            self.session.receive_eof()
+        except RemoteProtocolError as error:
+            self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
+
+    async def _write(self) -> None:
+        while True:
+            data = self.session.bytes_to_send()
+            if data:
+                await self._stream.send_all(data)
+                continue
+            if self._watched and self.session.idle and self.open:
+                self._quiet.set()
+                self._finishing = self._finishing or self._superseded
+            if self._finishing:
+                assert self._nursery is not None
+                self._nursery.cancel_scope.cancel()
+            await self._work.wait()
+
+    async def _watch(self) -> None:
+        """End a connection that says no hello, or falls silent and does not answer a ping."""
+        with trio.move_on_after(self.limits.hello_within):
+            await self.ready.wait()
+        if not self.ready.is_set():
+            self.refuse_bytes(RemoteProtocolError(f"no hello within {self.limits.hello_within:g} s"))
+            return
+        while True:
+            await trio.sleep_until(self._heard + self.limits.idle_interval)
+            silent_since = self._heard
+            if trio.current_time() < silent_since + self.limits.idle_interval:
+                continue
+            self.session.ping(b"\0" * 8)
+            self.poke()
+            await trio.sleep(self.limits.idle_patience)
+            if self._heard == silent_since:
+                self.close(f"silent for {self.limits.idle_interval + self.limits.idle_patience:g} s")
+                return
+
+    def _finish(self) -> None:
+        """Write what is left (a refusal says why), for half a second at most, and end."""
+        self._finishing = True
+        self.open = False
+        self.poke()
+        if self._nursery is not None:
+            scope = self._nursery.cancel_scope
+            scope.deadline = min(scope.deadline, trio.current_time() + _LAST_WORDS)
+
+    def _end(self) -> None:
+        self.open = False
+        self.ended = True
+        reason = self.reason = self.reason or "the connection was closed"
+        self._on_end(self)
+        self.calling.on_lost(reason, accepted=not self.refused)
+        self.serving.on_lost()
+        for stream in self._streams.values():
+            stream.on_lost(reason)
+        self._streams.clear()
+        self._quiet.set()
+        self.ready.set()
+
+    # ---------------------------------------------------------------------------------------------------- events
+
+    def _on_ready(self, event: PeerReady) -> None:
+        self.peer = event.hello.node
+        self.open = True
+        try:
+            self._adopt(self)
+        except HelloRefused as error:
+            self.open = False
+            self.refused = True
+            self.reason = str(error)
+            self.session.refuse(error.code, str(error))
+            self._finish()
+        else:
+            self.ready.set()
+
+    def _on_refusal(self, event: RefusalArrived) -> None:
+        self.refused = True
+        self.reason = f"refused by the peer: {event.reason}"
+        self._finish()
+
+    def _on_go_away(self, event: GoAwayArrived) -> None:
+        self._superseded = self._superseded or event.code == GoAwayCode.DUPLICATE
+        self._watched = self._watched or self._superseded
+        self.calling.on_go_away(event)
+
+    def _on_data(self, event: DataArrived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            self.session.consume(event.stream_id, len(event.data))
+        else:
+            stream.arrive(event.data)
+
+    def _on_stream_event(self, event: EndArrived | ResetArrived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if isinstance(event, EndArrived):
+            stream.on_end(event)
+        else:
+            stream.on_reset(event)
+
+    def _on_credit(self, event: CreditArrived) -> None:
+        if event.stream_id:
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                stream.on_credit()
+            return
+        self.calling.room.nudge()
+        self.serving.credit.nudge()
+        for stream in self._streams.values():
+            stream.on_credit()

@@ -1,0 +1,406 @@
+"""The connections of one node: one per peer, used both ways, dialled when needed and shared by all callers."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from swimring.errors import LocalProtocolError, Unreachable
+from swimring.instrument import Instrument
+from swimring.mux import GoAwayCode, HelloRefused, Limits, RefusalCode, Session
+
+from .calling import Superseded
+from .connection import Connection
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from swimring.identity import Address, NodeId
+    from swimring.instrument import Instruments
+    from swimring.net import Host, Network
+
+    from .calling import Call
+    from .outgoing import Outgoing
+    from .serving import Serve
+
+_log = logging.getLogger("swimring.rpc")
+
+
+@asynccontextmanager
+async def open_pool(
+    *,
+    me: NodeId,
+    cluster: str,
+    network: Network,
+    host: Host,
+    serve: Serve,
+    instruments: Instruments,
+    limits: Limits | None = None,
+    connection_lost: Callable[[str], None] = lambda _name: None,
+    is_suspect: Callable[[str], bool] = lambda _name: False,
+) -> AsyncIterator[Pool]:
+    """Hold connections to peers for the length of the block; leaving it closes them and cancels all handlers.
+
+    ``connection_lost`` is told the name of a peer whose connection ended without a farewell or could not be made;
+    ``is_suspect`` spares cancelled calls to such a peer the wait for a confirmation.
+    """
+    async with trio.open_nursery() as nursery:
+        pool = Pool(
+            me=me,
+            cluster=cluster,
+            network=network,
+            host=host,
+            serve=serve,
+            instruments=instruments,
+            limits=Limits() if limits is None else limits,
+            connection_lost=connection_lost,
+            is_suspect=is_suspect,
+            nursery=nursery,
+        )
+        try:
+            yield pool
+        finally:
+            pool.close()
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Dial:
+    """One attempt to connect, shared by all who want that peer."""
+
+    address: Address
+    settled: trio.Event
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pause:
+    """After a failed dial: do not try that address before this time."""
+
+    address: Address
+    failures: int
+    until: float
+    error: str
+
+
+class Peer:
+    """One member as somebody to talk to. Cheap to make and to throw away; the pool holds the connection."""
+
+    def __init__(self, pool: Pool, name: str, address: Address | None, generation: int) -> None:
+        """Made by `Pool.peer`."""
+        self.name = name
+        self.address = address
+        self.generation = generation
+        self._pool = pool
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.name} at {self.address}>"
+
+    async def request(self, out: Outgoing) -> object:
+        """Send a request and wait for its answer, at most until the deadline of the surrounding scopes.
+
+        Raises:
+            CallError: what became of it; ``maybe_executed`` says whether the handler may have run.
+            LocalProtocolError: the message cannot be sent at all; nothing was.
+        """
+        while True:
+            connection = await self._connection()
+            try:
+                return await connection.calling.request(out)
+            except Superseded:
+                continue
+
+    async def cast(self, out: Outgoing) -> None:
+        """Send a message that nobody answers. It returns when the message has credit and promises nothing.
+
+        Raises:
+            Unreachable: there is no connection and none could be made.
+            LocalProtocolError: the message cannot be sent at all.
+        """
+        while True:
+            connection = await self._connection()
+            try:
+                return await connection.calling.cast(out)
+            except Superseded:
+                continue
+
+    @asynccontextmanager
+    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+        """Send a request with byte streams; leaving the block before its result cancels it and resets them.
+
+        Raises:
+            Unreachable: there is no connection and none could be made.
+            LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
+        """
+        connection = await self._connection()
+        async with connection.calling.open(out) as call:
+            yield call
+
+    async def _connection(self) -> Connection:
+        connection = self._pool.current(self.name, self.generation)
+        if connection is not None:
+            return connection
+        return await self._pool.connect(self.name, self.address, self.generation)
+
+
+class Pool:
+    """All connections of a node. At most `Limits.connections`; more are refused."""
+
+    def __init__(
+        self,
+        *,
+        me: NodeId,
+        cluster: str,
+        network: Network,
+        host: Host,
+        serve: Serve,
+        instruments: Instruments,
+        limits: Limits,
+        connection_lost: Callable[[str], None],
+        is_suspect: Callable[[str], bool],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Made by `open_pool`."""
+        self.me = me
+        self._cluster = cluster
+        self._network = network
+        self._host = host
+        self._serve = serve
+        self._instruments = instruments
+        self._limits = limits
+        self._connection_lost = connection_lost
+        self._is_suspect = is_suspect
+        self._nursery = nursery
+        self._workers = Workers(nursery)
+        self._all: set[Connection] = set()
+        self._current: dict[str, Connection] = {}
+        self._dials: dict[str, _Dial] = {}
+        self._pauses: dict[str, _Pause] = {}
+        self._draining = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool of {self.me}: {len(self._all)} connections, {len(self._dials)} dials>"
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """All connections that have not ended."""
+        return tuple(self._all)
+
+    # ---------------------------------------------------------------------------------------------------- peers
+
+    async def peer(self, name: str, address: Address | None = None, generation: int = 0) -> Peer:
+        """Somebody to talk to, with a connection that is ready now. It is a checkpoint only if it has to dial.
+
+        Without an ``address`` only a connection that the peer opened will do (clients have no listener).
+
+        Raises:
+            Unreachable: no connection, and none can be made (now).
+            LocalProtocolError: that is ourselves.
+        """
+        if self.current(name, generation) is None:
+            await self.connect(name, address, generation)
+        return Peer(self, name, address, generation)
+
+    def current(self, name: str, generation: int = 0) -> Connection | None:
+        """The connection to use for ``name``, if it is not one to an earlier life of it."""
+        connection = self._current.get(name)
+        if connection is None or not connection.usable:
+            return None
+        if connection.peer is not None and connection.peer.generation < generation:
+            return None
+        return connection
+
+    async def connect(self, name: str, address: Address | None, generation: int = 0) -> Connection:
+        """Dial ``name``, or wait for a dial that is under way.
+
+        Raises:
+            Unreachable: it failed, or failed a moment ago (``retry_after`` says when it makes sense again).
+            LocalProtocolError: that is ourselves.
+        """
+        await trio.lowlevel.checkpoint()
+        if name == self.me.name:
+            raise LocalProtocolError("a node has no connection to itself")
+        connection = self.current(name, generation)
+        if connection is None:
+            dial = self._dials.get(name) or self._start_dial(name, address)
+            await dial.settled.wait()
+            connection = self.current(name, generation)
+            if connection is None:
+                error = dial.error or f"{name} answers with an earlier generation, or left at once"
+                raise Unreachable(error, owner=name, retry_after=self._pause_left(name))
+        return connection
+
+    async def serve_stream(self, stream: trio.abc.Stream, remote: Address, received: bytes = b"") -> None:
+        """Serve a connection that was accepted, until it ends; ``received`` was read from it before.
+
+        Whatever goes wrong with it ends this connection only.
+        """
+        if self._closed or len(self._all) >= self._limits.connections:
+            self._instruments.tell(Instrument.bytes_refused, "stream", f"too many connections, {remote} refused")
+            await self._turn_away(stream)
+            return
+        await self._run(self._make(stream, dialled=False, expected=None), received)
+
+    async def drain(self) -> None:
+        """Take no more calls from anybody and wait until those under way, of both sides, are over."""
+        self._draining = True
+        for connection in self.connections:
+            connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
+        for connection in self.connections:
+            await connection.wait_idle()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """End all connections now."""
+        self._closed = True
+        for connection in self.connections:
+            connection.close("this node is closing")
+
+    # --------------------------------------------------------------------------------------------------- dialling
+
+    def _start_dial(self, name: str, address: Address | None) -> _Dial:
+        if address is None:
+            raise Unreachable(f"{name} is not connected and has no address", owner=name)
+        pause = self._pauses.get(name)
+        left = self._pause_left(name)
+        if pause is not None and pause.address == address and left:
+            raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=left)
+        if self._closed or len(self._all) >= self._limits.connections:
+            raise Unreachable("this node has all the connections it may have", owner=name)
+        dial = self._dials[name] = _Dial(address=address, settled=trio.Event())
+        self._nursery.start_soon(self._dial, name, dial)
+        return dial
+
+    async def _dial(self, name: str, dial: _Dial) -> None:
+        try:
+            with trio.fail_after(self._limits.dial_within):
+                stream = await self._network.connect(dial.address)
+        except (OSError, trio.TooSlowError) as error:
+            text = str(error) or type(error).__name__
+            self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
+            return
+        connection = self._make(stream, dialled=True, expected=name)
+        await self._run(connection, b"")
+        if self._dials.get(name) is dial:
+            self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
+
+    def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
+        before = self._pauses.get(name)
+        failures = 0 if before is None or before.address != dial.address else before.failures
+        longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
+        pause = longest * self._host.rng.uniform(0.5, 1.0)
+        self._pauses.pop(name, None)
+        while len(self._pauses) >= self._limits.connections:
+            del self._pauses[next(iter(self._pauses))]
+        self._pauses[name] = _Pause(
+            address=dial.address, failures=min(failures + 1, 30), until=trio.current_time() + pause, error=error
+        )
+        dial.error = error
+        self._settle(name)
+        self._connection_lost(name)
+
+    def _pause_left(self, name: str) -> float | None:
+        pause = self._pauses.get(name)
+        left = 0.0 if pause is None else pause.until - trio.current_time()
+        return left if left > 0 else None
+
+    def _settle(self, name: str) -> None:
+        dial = self._dials.pop(name, None)
+        if dial is not None:
+            dial.settled.set()
+
+    # ------------------------------------------------------------------------------------------------ connections
+
+    def _make(self, stream: trio.abc.Stream, *, dialled: bool, expected: str | None) -> Connection:
+        def adopt(connection: Connection) -> None:
+            self._adopt(connection, expected)
+
+        return Connection(
+            session=Session(me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled),
+            stream=stream,
+            limits=self._limits,
+            workers=self._workers,
+            serve=self._serve,
+            instruments=self._instruments,
+            adopt=adopt,
+            on_end=self._ended,
+            dialled=dialled,
+            is_suspect=self._is_suspect,
+        )
+
+    async def _run(self, connection: Connection, received: bytes) -> None:
+        self._all.add(connection)
+        try:
+            await connection.run(received)
+        except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
+            _log.exception("connection with %s crashed", connection.peer_name)
+            self._instruments.tell(Instrument.duty_failed, "connection", errors)
+
+    def _ended(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if connection.peer is None or not connection.adopted:
+            return
+        name = connection.peer.name
+        if self._current.get(name) is connection:
+            del self._current[name]
+            if not (self._closed or connection.session.told_to_go_away):
+                self._connection_lost(name)
+        self._instruments.tell(Instrument.connection_closed, name, connection.reason)
+
+    def _adopt(self, new: Connection, expected: str | None) -> None:
+        """Make a connection whose hello was accepted the one to use, or the spare one.
+
+        Raises:
+            HelloRefused: it is not the node that was dialled, or an earlier life of one we know.
+        """
+        assert new.peer is not None
+        name = new.peer.name
+        if expected is not None and name != expected:
+            raise HelloRefused(RefusalCode.SELF, f"expected {expected} at that address, found {name}")
+        old = self._current.get(name)
+        if old is None or old.peer is None or not old.usable:
+            self._prefer(new)
+        elif new.peer.generation < old.peer.generation:
+            raise HelloRefused(RefusalCode.STALE, f"a later life of {name} is connected")
+        elif new.peer.generation > old.peer.generation:
+            self._prefer(new)
+            old.close(f"a later life of {name} has connected")
+        elif self._wins(new, old):
+            self._prefer(new)
+            old.go_away(GoAwayCode.DUPLICATE, "another connection took over")
+        else:
+            self._settle(name)
+            new.go_away(GoAwayCode.DUPLICATE, "another connection exists")
+        new.adopted = True
+        self._instruments.tell(Instrument.connection_opened, name)
+        if self._draining:
+            new.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
+
+    def _wins(self, new: Connection, old: Connection) -> bool:
+        """Of two at once, both sides keep the one dialled by the smaller; of two by the same, the later."""
+        return new.dialled == old.dialled or self._dialler(new) < self._dialler(old)
+
+    def _dialler(self, connection: Connection) -> NodeId:
+        assert connection.peer is not None
+        return self.me if connection.dialled else connection.peer
+
+    def _prefer(self, connection: Connection) -> None:
+        assert connection.peer is not None
+        name = connection.peer.name
+        self._current[name] = connection
+        self._pauses.pop(name, None)
+        self._settle(name)
+
+    async def _turn_away(self, stream: trio.abc.Stream) -> None:
+        session = Session(me=self.me, cluster=self._cluster, limits=self._limits, dialled=False)
+        session.refuse(RefusalCode.BUSY, f"{self.me} has all the connections it may have")
+        with trio.move_on_after(1):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(session.bytes_to_send())
+        await trio.aclose_forcefully(stream)

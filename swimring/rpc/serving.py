@@ -1,0 +1,249 @@
+"""Calls made there: each becomes a job of a worker, inside a cancel scope with the call's own deadline.
+
+A handler ends with its caller: on CANCEL at once, with the deadline on our clock, and `cancel_grace` after the
+connection. A cast has no caller: it runs until its deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import trio
+
+from swimring.codec import encode
+from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, RemoteProtocolError
+from swimring.instrument import Instrument
+from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
+
+from .parking import Turnstile
+
+if TYPE_CHECKING:
+    from swimring.mux import CallArrived, CallHeader, CancelArrived
+
+    from .connection import Connection
+    from .streams import PeerStream
+
+_log = logging.getLogger("swimring.rpc")
+
+
+class Incoming:
+    """One call as it arrives at `Serve`."""
+
+    __slots__ = ("begun", "deadline", "header", "message", "peer", "streams")
+
+    def __init__(
+        self,
+        *,
+        header: CallHeader,
+        message: Mapping[str, Any],
+        streams: Mapping[str, PeerStream],
+        peer: str,
+        deadline: float,
+    ) -> None:
+        """Complete at birth; only `begin` changes it."""
+        self.header = header
+        self.message = message
+        """All of it: ns, cmd and key from the header if they are set, and the fields."""
+        self.streams = streams
+        self.peer = peer
+        """The name of the node that sent it."""
+        self.deadline = deadline
+        """By Trio's clock, absolute; `math.inf` without one."""
+        self.begun = False
+
+    def begin(self) -> None:
+        """Say that the handler starts now: whatever is raised from here on may have been executed in part.
+
+        Before that, a `CallError` raised by `Serve` goes back as a refusal with its own ``maybe_executed``, and the
+        caller may try elsewhere.
+        """
+        self.begun = True
+
+
+Serve: TypeAlias = Callable[[Incoming], Awaitable[object]]
+"""Answers one call: what it returns is the reply, what it raises goes back as a failure."""
+
+
+class Serving:
+    """The calls of the other side of one connection that are not over."""
+
+    def __init__(self, connection: Connection, serve: Serve) -> None:
+        """Answer with ``serve``."""
+        self.connection = connection
+        self.serve = serve
+        self.credit = Turnstile()
+        self._jobs: dict[int, CallJob] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def on_call(self, event: CallArrived) -> None:
+        """A call came in: its id is known before its worker runs, since CANCEL may be in the same batch."""
+        job = self._jobs[event.call_id] = CallJob(self, event)
+        self.connection.workers.assign(job)
+
+    def on_cancel(self, event: CancelArrived) -> None:
+        """The caller gave up."""
+        job = self._jobs.get(event.call_id)
+        if job is not None:
+            job.cancel()
+
+    def on_lost(self) -> None:
+        """The connection is gone: casts go on, the others get a moment."""
+        until = trio.current_time() + self.connection.limits.cancel_grace
+        for job in self._jobs.values():
+            job.expire(until)
+        self._jobs.clear()
+        self.credit.nudge()
+
+    def finished(self, call_id: int) -> None:
+        """The answer is on its way."""
+        self._jobs.pop(call_id, None)
+
+
+class CallJob:
+    """One call being served."""
+
+    def __init__(self, serving: Serving, event: CallArrived) -> None:
+        """Take over the call that ``event`` tells of; its streams can receive from now on."""
+        self._serving = serving
+        self._connection = serving.connection
+        self._event = event
+        self._header = event.header
+        self._arrived = trio.current_time()
+        lifetime = math.inf if event.streams else self._connection.limits.call_lifetime
+        self.deadline = self._arrived + min(event.header.remaining, lifetime)
+        self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
+        self._scope: trio.CancelScope | None = None
+        self._cancelled = False
+        self._lost = False
+        self._failed = False
+        self._answer: bytes | None = None
+        self._outcome = "cancelled"
+
+    # ---------------------------------------------------------------------------------------- for the connection
+
+    def cancel(self) -> None:
+        """Stop the handler."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def expire(self, until: float) -> None:
+        """The connection is lost: nobody will hear the answer."""
+        self._lost = True
+        if self._header.kind is CallKind.CAST:
+            return
+        self.deadline = min(self.deadline, until)
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, until)
+
+    # -------------------------------------------------------------------------------------------- for the worker
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Run the handler inside ``scope``."""
+        if self._cancelled:
+            await trio.lowlevel.checkpoint()
+            return
+        self._scope = scope
+        begun = False
+        try:
+            incoming = self._incoming()
+            try:
+                value = await self._serving.serve(incoming)
+            finally:
+                begun = incoming.begun
+                self._scope = None
+            self._keep(value)
+        except RemoteProtocolError as error:
+            # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
+            if begun:
+                self._keep_failure(error, executed=True)
+            else:
+                self._connection.refuse_bytes(error)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its caller's answer
+            self._keep_failure(error, executed=begun)
+
+    def answer_nowait(self) -> bool:
+        """Send what came out, if it has credit; False if it has to wait."""
+        size = 0 if self._answer is None else len(self._answer)
+        if not self._free(size):
+            return False
+        self._send()
+        return True
+
+    async def answer(self) -> None:
+        """Send what came out, when it has credit."""
+        if self._answer is None and not self._cancelled:
+            late = DeadlineExceeded("the deadline passed while the handler ran")
+            self._keep_failure(late, executed=True)
+        size = 0 if self._answer is None else len(self._answer)
+
+        def ready() -> bool:
+            return self._lost or self._connection.session.has_credit(size)
+
+        if not self._serving.credit.free(ready):
+            await self._serving.credit.wait_turn(ready)
+        self._send()
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def _incoming(self) -> Incoming:
+        if self.deadline <= trio.current_time():
+            raise DeadlineExceeded("the deadline had passed on arrival", maybe_executed=False)
+        return Incoming(
+            header=self._header,
+            message=decode_fields(self._header, self._event.body),
+            streams=self._streams,
+            peer=self._connection.peer_name,
+            deadline=self.deadline,
+        )
+
+    def _free(self, size: int) -> bool:
+        return self._serving.credit.free(lambda: self._lost or self._connection.session.has_credit(size))
+
+    def _keep(self, value: object) -> None:
+        if self._header.kind is CallKind.REQUEST:
+            self._answer = encode(value)
+            most = self._connection.peer_message_limit
+            if len(self._answer) > most:
+                raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}")
+        self._outcome = "ok"
+
+    def _keep_failure(self, error: Exception, *, executed: bool) -> None:
+        self._failed = True
+        self._outcome = type(error).__name__
+        if not isinstance(error, CallError):
+            _log.debug("handler of %s:%s failed", self._header.ns, self._header.cmd, exc_info=error)
+        self._answer = encode_failure(error, executed=executed)
+
+    def _send(self) -> None:
+        self._serving.finished(self._event.call_id)
+        self._conclude_streams()
+        connection = self._connection
+        if not self._lost and connection.open:
+            call_id = self._event.call_id
+            if self._answer is None or self._header.kind is CallKind.CAST:
+                if self._cancelled or self._header.kind is CallKind.CAST:
+                    connection.session.done(call_id)
+            elif self._failed:
+                connection.session.fail(call_id, self._answer)
+            else:
+                connection.session.reply(call_id, self._answer)
+            connection.poke()
+        header, seconds = self._header, trio.current_time() - self._arrived
+        connection.instruments.tell(
+            Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds
+        )
+
+    def _conclude_streams(self) -> None:
+        for stream in self._streams.values():
+            if self._outcome == "ok":
+                stream.conclude()
+            else:
+                code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED
+                stream.reset(code, f"the handler ended: {self._outcome}")
+            self._connection.detach(stream.stream_id)
