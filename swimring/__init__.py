@@ -60,9 +60,9 @@ if TYPE_CHECKING:
 _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
-        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed", "NotJoined",
-        "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset", "SwimringError",
-        "Unreachable",
+        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
+        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
+        "SwimringError", "Unreachable",
     ),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),

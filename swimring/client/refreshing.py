@@ -94,7 +94,7 @@ class Refresher:
             self._under_way.set()
             self._under_way = None
 
-    def _candidates(self, avoid: str) -> list[Callable[[], Awaitable[Link]]]:
+    def _candidates(self, avoid: str) -> Sequence[Callable[[], Awaitable[Link]]]:
         """Members, those with a connection first, then the addresses we began with."""
         members = [member for member in self._directory.active if member.name != avoid]
         self._rng.shuffle(members)

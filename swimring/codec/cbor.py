@@ -23,7 +23,7 @@ import cbor2
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAX_DEPTH: Final = 32
 """Levels of nesting: a container is one, a tag is one."""
@@ -53,9 +53,7 @@ def encode(value: object) -> bytes:
         LocalProtocolError: a part of it has no place on the wire, is nested deeper than 32 levels, or has map keys
             other than str and bytes.
     """
-    check = _CHECKS.get(type(value), _check_other)
-    if check is not None:
-        check(value, MAX_DEPTH)
+    _check_items((value,), MAX_DEPTH)
     try:
         return cbor2.dumps(value)
     except (cbor2.CBOREncodeError, ValueError, OverflowError) as error:
@@ -79,6 +77,8 @@ def decode(data: bytes) -> Any:
             allow_duplicate_keys=False,
             strict_hashable_types=True,
         ).decode()
+        if len(data.translate(None, _UNASSIGNED)) != len(data):
+            _refuse_unassigned(value)
     except Exception as error:
         # cbor2 lets errors of its value constructors through (ValueError, OverflowError, RecursionError, ...):
         # whatever it is, these bytes are refused.
@@ -86,8 +86,6 @@ def decode(data: bytes) -> Any:
         raise RemoteProtocolError(f"malformed CBOR: {error}{because}") from error
     if source.tell() != len(data):
         raise RemoteProtocolError(f"{len(data) - source.tell()} trailing bytes after a CBOR value")
-    if len(data.translate(None, _UNASSIGNED)) != len(data):
-        _refuse_unassigned(value)
     return value
 
 
@@ -127,19 +125,27 @@ _SEMANTIC_DECODERS: Final[Mapping[int, Any]] = {
 
 
 def _refuse_unassigned(value: object) -> None:
-    if isinstance(value, dict):
-        for item in value.values():
-            _refuse_unassigned(item)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_unassigned(item)
-    elif value is cbor2.undefined or isinstance(value, cbor2.CBORSimpleValue):
-        raise RemoteProtocolError("malformed CBOR: undefined and unassigned simple values have no meaning here")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    kinds = set(map(type, items))  # of many items there are few types
+    if not kinds.isdisjoint(_MEANINGLESS):
+        raise ValueError("undefined and unassigned simple values have no meaning here")
+    if not kinds.isdisjoint(_CONTAINERS):
+        for item in items:
+            if type(item) in _CONTAINERS:
+                _refuse_unassigned(item)
+
+
+_CONTAINERS: Final = frozenset({dict, list})
+_MEANINGLESS: Final = frozenset({type(cbor2.undefined), cbor2.CBORSimpleValue})
 
 
 # ------------------------------------------------------------------------------------------ encoding, item by item
 
 _Check: TypeAlias = "Callable[[Any, int], None]"
+
+_PLAIN: Final = frozenset({str, bytes, bytearray, float, bool, type(None)})
+_LEAST: Final = -(2**64)  # what CBOR says without a tag
+_MOST: Final = 2**64 - 1
 
 
 def _check_depth(left: int) -> None:
@@ -150,20 +156,23 @@ def _check_depth(left: int) -> None:
 
 def _check_map(value: Mapping[object, object], left: int) -> None:
     _check_depth(left)
-    for key, item in value.items():
+    for key in value:
         if type(key) is not str and not isinstance(key, (str, bytes)):
             raise LocalProtocolError(f"map keys are str or bytes, not {type(key).__name__}")
-        check = _CHECKS.get(type(item), _check_other)
-        if check is not None:
-            check(item, left - 1)
+    _check_items(value.values(), left - 1)
 
 
 def _check_array(value: list[object] | tuple[object, ...], left: int) -> None:
     _check_depth(left)
-    for item in value:
-        check = _CHECKS.get(type(item), _check_other)
-        if check is not None:
-            check(item, left - 1)
+    _check_items(value, left - 1)
+
+
+def _check_items(items: Iterable[Any], left: int) -> None:
+    for item in items:
+        kind = type(item)
+        if kind in _PLAIN or (kind is int and _LEAST <= item <= _MOST):
+            continue
+        _CHECKS.get(kind, _check_other)(item, left)
 
 
 def _check_set(value: set[object] | frozenset[object], left: int) -> None:
@@ -174,7 +183,7 @@ def _check_set(value: set[object] | frozenset[object], left: int) -> None:
 
 
 def _check_integer(value: int, left: int) -> None:
-    if not -0x1_0000_0000_0000_0000 <= value <= 0xFFFF_FFFF_FFFF_FFFF:
+    if not _LEAST <= value <= _MOST:
         _check_depth(left)
         if value.bit_length() > MAX_INTEGER_BITS:
             raise LocalProtocolError(f"an integer of {value.bit_length()} bits; the most is {MAX_INTEGER_BITS}")
@@ -213,8 +222,8 @@ def _check_other(value: object, left: int) -> None:
             check(value, left)
             return
     name = type(value).__name__
-    hint = ": send bytes(view)" if isinstance(value, memoryview) else ""
-    raise LocalProtocolError(f"{name} has no place on the wire{hint}")
+    hint = "send bytes(view)" if isinstance(value, memoryview) else "name its type in the handler's annotations"
+    raise LocalProtocolError(f"{name} has no place on the wire: {hint}")
 
 
 _SUBCLASSES: Final[tuple[tuple[type[object], _Check], ...]] = (
@@ -229,8 +238,7 @@ _SUBCLASSES: Final[tuple[tuple[type[object], _Check], ...]] = (
     (UUID, _check_uuid),
 )
 
-_CHECKS: Final[Mapping[type[object], _Check | None]] = {
-    **dict.fromkeys((str, bytes, bytearray, float, bool, type(None)), None),
+_CHECKS: Final[Mapping[type[object], _Check]] = {
     dict: _check_map,
     **{kind: check for kind, check in _SUBCLASSES if kind is not Mapping},
 }

@@ -202,6 +202,14 @@ class Rebalancer:
         await self._current.wait_value(lambda snapshot: snapshot.sequence > sequence)
         return self.snapshot
 
+    def services(self) -> tuple[str, ...]:
+        """The names of the services that are offered, in order."""
+        return tuple(self.snapshot.offering)
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name, if it takes part."""
+        return self.snapshot.members.get(name)
+
     def ring(self, service: str) -> HashRing:
         """The ring of ``service``, an empty one if nobody offers it."""
         return self.snapshot.rings.get(service, self._empty)

@@ -95,12 +95,18 @@ class RetryPolicy:
 class Attempts:
     """Whom one call has asked, and what it does next. Made by `RetryPolicy.attempts`."""
 
-    __slots__ = ("_asked", "_deadline", "_final", "_hops", "_policy", "_rng", "_rounds", "count")
+    __slots__ = (
+        "_asked", "_deadline", "_final", "_hops", "_policy", "_rng", "_rounds", "count", "error", "maybe_executed",
+    )  # fmt: skip
 
     def __init__(self, *, policy: RetryPolicy, deadline: float, rng: random.Random) -> None:
         """Start with nobody asked."""
         self.count = 0
         """Attempts made so far, over all rounds."""
+        self.error: CallError | None = None
+        """What the last attempt came to."""
+        self.maybe_executed = False
+        """Whether the handler may have run in one of them."""
         self._policy = policy
         self._deadline = deadline
         self._rng = rng
@@ -113,10 +119,10 @@ class Attempts:
         """Whether ``owner`` was asked in this round at ``version`` of the ring."""
         return (owner, version) in self._asked
 
-    def consider(self, owner: NodeId | None, version: str, *, now: float, after: CallError | None = None) -> Verdict:
-        """Decide about asking ``owner`` (None: the ring names nobody) at ``version`` of the ring, having got ``after``.
+    def consider(self, owner: NodeId | None, version: str, *, now: float) -> Verdict:
+        """Decide about asking ``owner`` (None: the ring names nobody) at ``version`` of the ring.
 
-        An `Ask` counts as an attempt: make it.
+        An `Ask` counts as an attempt: make it, and if it fails tell `failed`.
         """
         fresh = owner is not None and not self.has_asked(owner, version) and self._hops < self._policy.max_hops
         if owner is not None and fresh:
@@ -124,7 +130,12 @@ class Attempts:
             self._hops += 1
             self.count += 1
             return Ask(self._hops - 1)
-        return self._back_off(now, after)
+        return self._back_off(now)
+
+    def failed(self, error: CallError) -> None:
+        """The attempt came to ``error``, after which another one is safe."""
+        self.error = error
+        self.maybe_executed = self.maybe_executed or error.maybe_executed
 
     def waited(self, *, ring_changed: bool) -> None:
         """A `Wait` is over, early because the ring changed or at its time: a new round begins."""
@@ -133,10 +144,10 @@ class Attempts:
         if not ring_changed and not self._final:
             self._asked.clear()
 
-    def _back_off(self, now: float, after: CallError | None) -> Verdict:
+    def _back_off(self, now: float) -> Verdict:
         delay = self._rng.uniform(0.0, self._policy.ceiling(self._rounds))
-        if after is not None and after.retry_after is not None:
-            delay += max(0.0, after.retry_after)
+        if self.error is not None and self.error.retry_after is not None:
+            delay += max(0.0, self.error.retry_after)
         last_call = self._deadline - self._policy.reserve
         if now >= last_call:
             return GiveUp()

@@ -1,9 +1,30 @@
-"""Calls between nodes: runs the mux over the network, one connection per pair of nodes."""
+"""Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
 
-from .calling import Call, Outgoing
-from .feeding import StreamSource
+from .calling import Call
+from .here import Here, open_here
+from .outgoing import Outgoing
 from .pool import Peer, Pool, open_pool
+from .routing import DIRECT, Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
 from .serving import Incoming, Serve
 from .streams import PeerStream
 
-__all__ = ["Call", "Incoming", "Outgoing", "Peer", "PeerStream", "Pool", "Serve", "StreamSource", "open_pool"]
+__all__ = [
+    "DIRECT",
+    "Call",
+    "Door",
+    "Doors",
+    "Here",
+    "Incoming",
+    "Outgoing",
+    "Peer",
+    "PeerStream",
+    "Pool",
+    "RingView",
+    "Routing",
+    "Serve",
+    "open_here",
+    "open_pool",
+    "outgoing",
+    "refuse_unless_owner",
+    "whole_message",
+]

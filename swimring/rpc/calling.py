@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -22,18 +21,18 @@ from swimring.mux import (
     stream_ids,
 )
 
-from .feeding import check_sources, feed
+from .feeding import checked_sources, feed
 from .parking import Signal, Turnstile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Mapping
 
     from swimring.identity import Key
     from swimring.mux import GoAwayArrived
 
     from .connection import Connection
-    from .feeding import StreamSource
+    from .feeding import Source
+    from .outgoing import Outgoing
     from .streams import PeerStream
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
@@ -43,37 +42,20 @@ class Superseded(Draining):
     """Another connection to the same peer took over before the call was accepted: ask again there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """One message to send: what routes it, and its fields."""
-
-    ns: str = ""
-    cmd: str = ""
-    key: Key | None = None
-    fields: Mapping[str, object] = field(default_factory=dict)
-    """The rest of the message."""
-    idempotent: bool = False
-    streams: Mapping[str, StreamSource] = field(default_factory=dict)
-    traceparent: str | None = None
-    hops: int = 0
-    attempt: int = 0
-    fence: int = 0
-
-    def header(self, kind: CallKind, remaining: float) -> CallHeader:
-        """The routing header, with ``remaining`` seconds until the deadline."""
-        return CallHeader(
-            ns=self.ns,
-            cmd=self.cmd,
-            key=self.key,
-            kind=kind,
-            remaining=remaining,
-            idempotent=self.idempotent,
-            streams=tuple(self.streams),
-            traceparent=self.traceparent,
-            hops=self.hops,
-            attempt=self.attempt,
-            fence=self.fence,
-        )
+def _header(out: Outgoing, kind: CallKind) -> CallHeader:
+    """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+    return CallHeader(
+        ns=out.ns,
+        cmd=out.cmd,
+        key=out.key,
+        kind=kind,
+        remaining=trio.current_effective_deadline() - trio.current_time(),
+        idempotent=out.idempotent,
+        streams=tuple(out.streams),
+        traceparent=out.traceparent,
+        hops=out.hops,
+        attempt=out.attempt,
+    )
 
 
 Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
@@ -105,7 +87,7 @@ class _Feeder:
 
     __slots__ = ("finished", "scope", "source", "stream")
 
-    def __init__(self, stream: PeerStream, source: Path | bytes | AsyncIterable[bytes]) -> None:
+    def __init__(self, stream: PeerStream, source: Source) -> None:
         self.stream = stream
         self.source = source
         self.scope = trio.CancelScope()
@@ -177,12 +159,12 @@ class Calling:
     async def open(self, out: Outgoing) -> AsyncIterator[Call]:
         """Send a request with streams; leaving the block before its answer cancels it."""
         await trio.lowlevel.checkpoint()
-        check_sources(out.streams)
+        sources = checked_sources(out.streams)
         call_id, pending = await self._begin(out, CallKind.REQUEST)
         ids = stream_ids(call_id, len(out.streams))
         streams = {name: self._connection.attach(ident, name) for name, ident in zip(out.streams, ids, strict=True)}
         call = Call(self, pending, out.key, streams)
-        feeders = [_Feeder(streams[name], source) for name, source in out.streams.items() if source is not None]
+        feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
         try:
             for feeder in feeders:
                 self._connection.spawn(self._feed, feeder, call, call_id, ids)
@@ -265,8 +247,7 @@ class Calling:
             await self.room.wait_turn(ready)
         if not self._connection.usable:
             raise self._connection.unusable(out.key)
-        remaining = trio.current_effective_deadline() - trio.current_time()
-        call_id = self._session.request(out.header(kind, remaining), body)
+        call_id = self._session.request(_header(out, kind), body)
         pending = self._pending[call_id] = _Pending()
         self._connection.poke()
         return call_id, pending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -15,32 +15,35 @@ if TYPE_CHECKING:
 
     from .streams import PeerStream
 
-StreamSource: TypeAlias = Path | bytes | AsyncIterable[bytes] | None
-"""A file, bytes, anything that yields bytes (a `trio.abc.ReceiveStream` does); None leaves both directions to the
-caller."""
+Source: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray]
 
 _FILE_CHUNK: Final = 256 * 1024
 
 
-def check_sources(streams: Mapping[str, StreamSource]) -> None:
-    """Refuse sources that cannot be read.
+def checked_sources(streams: Mapping[str, object]) -> dict[str, Source]:
+    """The streams that have a source (see `swimring.service.StreamSource`), with it.
 
     Raises:
-        LocalProtocolError: one is neither a path, nor bytes, nor yields bytes.
+        LocalProtocolError: one can be read in no way we know.
     """
+    sources: dict[str, Source] = {}
     for name, source in streams.items():
-        if not isinstance(source, (Path, bytes, AsyncIterable, type(None))):
+        if source is None:
+            continue
+        if not isinstance(source, (bytes, bytearray, memoryview, PathLike, AsyncIterable)):
             raise LocalProtocolError(f"stream {name!r}: cannot read from {type(source).__name__}")
+        sources[name] = source
+    return sources
 
 
-async def feed(stream: PeerStream, source: Path | bytes | AsyncIterable[bytes]) -> None:
+async def feed(stream: PeerStream, source: Source) -> None:
     """Send all of ``source``, then the end. An async iterator that can be closed is closed afterwards."""
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         await stream.send(source)
-    elif isinstance(source, Path):
+    elif isinstance(source, PathLike):
         async with await trio.open_file(source, "rb") as file:
-            while chunk := await file.read(_FILE_CHUNK):
-                await stream.send(chunk)
+            while piece := await file.read(_FILE_CHUNK):
+                await stream.send(piece)
     else:
         try:
             async for chunk in source:

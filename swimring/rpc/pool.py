@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from swimring.instrument import Instruments
     from swimring.net import Host, Network
 
-    from .calling import Call, Outgoing
+    from .calling import Call
+    from .outgoing import Outgoing
     from .serving import Serve
 
 _log = logging.getLogger("swimring.rpc")
@@ -287,7 +288,7 @@ class Pool:
         connection = self._make(stream, dialled=True, expected=name)
         await self._run(connection, b"")
         if self._dials.get(name) is dial:
-            self._dial_failed(name, dial, f"no hello from {name} at {dial.address}: {connection.reason}")
+            self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
     def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
         before = self._pauses.get(name)

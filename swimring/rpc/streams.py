@@ -51,7 +51,7 @@ class PeerStream:
 
     # ------------------------------------------------------------------------------------------- the application
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | bytearray | memoryview, /) -> None:
         """Send all of ``data``, waiting for credit. After a cancellation some of it may have been sent.
 
         Raises:
@@ -64,7 +64,7 @@ class PeerStream:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
         try:
-            await self._send(memoryview(data))
+            await self._send(memoryview(data).cast("B"))
         finally:
             self._sending = False
 
@@ -80,7 +80,7 @@ class PeerStream:
         self._session.finish(self.stream_id)
         self._poke()
 
-    async def receive(self, max_bytes: int | None = None) -> bytes:
+    async def receive(self, max_bytes: int | None = None, /) -> bytes:
         """The next bytes, at most ``max_bytes``; empty at the end. Reading returns credit to the writer.
 
         Raises:
@@ -125,7 +125,7 @@ class PeerStream:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None, /
     ) -> None:
         if error is None:
             await self.aclose()

@@ -67,6 +67,10 @@ class Dispatcher:
             raise NoSuchHandler(self._explain(message), key=message.get("key"))
         return BoundCall(endpoint=found.handler, arguments=found.handler.load_arguments(message))
 
+    def handles(self, message: Mapping[str, Any]) -> bool:
+        """Whether a handler here answers ``message``, well or not."""
+        return self._router.lookup(message) is not None
+
     def _explain(self, message: Mapping[str, Any]) -> str:
         asked = ", ".join(f"{name} {str(message[name])[:64]!r}" for name in ("ns", "cmd") if name in message)
         nearest = self._router.nearest(message)

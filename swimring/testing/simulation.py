@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
-TESTED_WITH: Final = ("0.35",)
+TESTED_WITH: Final = ("0.31", "0.32", "0.33", "0.34", "0.35")
 """The versions of Trio whose private switches are known to do what this module needs."""
 
 _running: list[int] = []

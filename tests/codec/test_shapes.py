@@ -135,6 +135,7 @@ ROUND_TRIPS: list[tuple[Any, object]] = [
     (Decimal, Decimal("1.50")),
     (UUID, UUID(int=1)),
     (Any, {"a": [1, None]}),
+    (Any | None, [1]),
     (object, "x"),
     (Optional[int], None),  # noqa: UP045 (the old spelling)
     (Union[int, str], "x"),  # noqa: UP007 (the old spelling)
@@ -252,6 +253,8 @@ def test_a_misfit_is_named_with_its_place(annotation: object, value: object, tex
         (Movie, {"title": "t", "yaer": 1}, "yaer: found an unknown name"),
         (Movie, {"title": "t", 5: 1}, "5: found an unknown name"),
         (Draft, {}, "title: found nothing"),
+        (set[int], 5, "found int 5, allowed is set[int]"),
+        (set[int], [1, "x"], "[1]: found str 'x'"),
         (Point, [], "allowed is Point"),
         (Point, [1, 2, 3], "allowed is Point"),
         (Point, [1, "x"], "[1]: found str 'x'"),
@@ -275,7 +278,16 @@ def test_a_stranger_s_misfit_is_named_with_its_place(annotation: object, wire: o
 
 @pytest.mark.parametrize(
     ("annotation", "value"),
-    [(Colour, "red"), (Line, {"product": "p"}), (Money, "5"), (set[int], [1]), (Tree, Box(1)), (Rights, 1)],
+    [
+        (Colour, "red"),
+        (Line, {"product": "p"}),
+        (Money, "5"),
+        (set[int], [1]),
+        (set[int], set(range(5000))),
+        (Tree, Box(1)),
+        (Rights, 1),
+        (Rights, Level.LOW),
+    ],
 )
 def test_our_own_user_passes_python_values_not_wire_values(annotation: object, value: object) -> None:
     with pytest.raises(ShapeError):
@@ -328,6 +340,7 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     [
         (complex, "codec.register"),
         (range, "codec.register"),
+        ([int], "codec.register"),
         (type, "codec.register"),
         (T, "codec.register"),
         ("str", "codec.register"),

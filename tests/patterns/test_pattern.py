@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from swimring.errors import ConfigError
@@ -91,7 +91,11 @@ def test_the_empty_pattern_matches_every_message(message: dict[str, object]) -> 
 def test_a_message_matches_the_pattern_it_spells_with_whatever_further_fields(
     message: dict[str, object], further: dict[str, object]
 ) -> None:
-    assert Pattern(message).matches({**further, **message})
+    try:
+        pattern = Pattern(message)
+    except ConfigError:  # more than MAX_FIELDS of them
+        reject()
+    assert pattern.matches({**further, **message})
 
 
 @given(

@@ -191,7 +191,9 @@ def test_the_index_finds_what_trying_every_pattern_finds(
 ) -> None:
     by_trying = [number for number, pattern in enumerate(patterns) if Pattern(pattern).matches(message)]
     by_trying.sort(key=lambda number: [-rank for rank in Pattern(patterns[number]).specificity])
-    assert handlers(router_of(*patterns), message) == by_trying
+    router = router_of(*patterns)
+    assert handlers(router, message) == by_trying
+    assert won(router, message) == (by_trying[0] if by_trying else None)
 
 
 @given(st.lists(fields, max_size=12), st.lists(fields, max_size=4), values)

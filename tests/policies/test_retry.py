@@ -126,8 +126,16 @@ def test_a_back_off_lies_anywhere_between_zero_and_its_ceiling(seed: int, rounds
 def test_an_owner_that_says_when_to_come_back_is_left_alone_that_long() -> None:
     attempts = attempts_until()
     assert attempts.consider(A, "v1", now=0) == Ask(0)
-    verdict = attempts.consider(A, "v1", now=0, after=errors.Overloaded("busy", retry_after=3))
-    assert verdict == Wait(3.02)
+    attempts.failed(errors.Overloaded("busy", retry_after=3))
+    assert attempts.consider(A, "v1", now=0) == Wait(3.02)
+
+
+def test_what_may_have_run_once_may_have_run_whatever_comes_after() -> None:
+    attempts = attempts_until()
+    attempts.failed(errors.ConnectionLost("gone"))
+    attempts.failed(errors.Unreachable("not there"))
+    assert attempts.maybe_executed
+    assert isinstance(attempts.error, errors.Unreachable)
 
 
 def test_a_ring_without_an_owner_is_waited_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import random
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -26,6 +26,9 @@ from swimring.swim import (
     Status,
 )
 from tests.swim.records import drain, member, membership, rumour
+
+if TYPE_CHECKING:
+    import random
 
 ALIVE, SUSPECT, DEAD, LEFT = Status
 NOTHING = (None, False, ())

@@ -1,0 +1,80 @@
+"""What every node answers about itself, in the namespace ``swimring``: never routed, answered where it arrives.
+
+Clients read the members and compute the rings from them; people read the same through the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .service import Request, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .swim import Member
+
+NAMESPACE: Final = "swimring"
+
+
+class Facts(Protocol):
+    """What the built-in service asks of its node."""
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+
+    @property
+    def cluster(self) -> str:
+        """The cluster it belongs to."""
+
+    @property
+    def points(self) -> int:
+        """Points on the ring per unit of weight."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Everybody this node knows of, itself included."""
+
+    def counters(self) -> dict[str, int]:
+        """What this node has counted since it started."""
+
+
+def builtin_service(facts: Facts) -> Service:
+    """The service that answers for ``facts``."""
+    service = Service(NAMESPACE)
+
+    @service.on("ring", idempotent=True)
+    async def ring(request: Request) -> dict[str, Any]:
+        """What a client needs to compute every ring: the members, in their wire form, and the ring's parameters."""
+        return {
+            "cluster": facts.cluster,
+            "points": facts.points,
+            "members": [member.to_wire() for member in facts.members],
+        }
+
+    @service.on("members", idempotent=True)
+    async def members(request: Request) -> list[dict[str, Any]]:
+        """Every member as this node believes it to be, for people."""
+        return [describe(member) for member in facts.members]
+
+    @service.on("info", idempotent=True)
+    async def info(request: Request) -> dict[str, Any]:
+        """Who this node is and what it has counted."""
+        return {"name": facts.name, "cluster": facts.cluster, "counters": facts.counters()}
+
+    return service
+
+
+def describe(member: Member) -> dict[str, Any]:
+    """A member in words: what `swimring members` shows."""
+    return {
+        "name": member.name,
+        "address": str(member.address),
+        "status": member.status.name.lower(),
+        "generation": member.generation,
+        "incarnation": member.incarnation,
+        "services": list(member.metadata.services),
+        "weight": member.metadata.weight,
+        "zone": member.metadata.zone,
+    }

@@ -1,0 +1,8 @@
+"""The composition root: the only package that knows all the others."""
+
+from .calls import NodePeer, TypedCall
+from .node import Node
+from .opening import open_node
+from .settings import Settings
+
+__all__ = ["Node", "NodePeer", "Settings", "TypedCall", "open_node"]

@@ -1,0 +1,103 @@
+"""Typed calls: from an endpoint and its arguments to a message, and from the answer to a typed result."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from swimring.rpc import Outgoing, outgoing
+from swimring.service import Endpoint, WithStreams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from swimring.identity import Key
+    from swimring.rpc import Call, Routing
+    from swimring.service import ByteStream
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class TypedCall(Generic[_R]):
+    """A call that is under way, with its byte streams by name."""
+
+    def __init__(self, endpoint: Endpoint[Any, _R], call: Call) -> None:
+        """Made by `Node.open`."""
+        self._endpoint = endpoint
+        self._call = call
+        self.streams: Mapping[str, ByteStream] = call.streams
+
+    async def result(self) -> _R:
+        """Wait for what the handler returns.
+
+        Raises:
+            CallError: it did not return.
+        """
+        return self._endpoint.load_result(await self._call.result())
+
+
+class NodePeer:
+    """One certain member, asked directly: the ring is not consulted, and no other node is tried."""
+
+    def __init__(self, routing: Routing, name: str) -> None:
+        """Made by `Node.peer`."""
+        self._routing = routing
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<NodePeer {self.name}>"
+
+    async def call(
+        self,
+        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        key: Key | None = None,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """As `Node.call`, on this member."""
+        target, out = read_call(endpoint, key, args, kwargs)
+        return target.load_result(await self._routing.request_at(self.name, out))
+
+    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
+        """As `Node.request`, on this member."""
+        return await self._routing.request_at(self.name, outgoing(message, idempotent=idempotent))
+
+    async def cast(self, message: Mapping[str, Any], /) -> None:
+        """As `Node.cast`, to this member."""
+        await self._routing.cast_at(self.name, outgoing(message))
+
+    def open(
+        self,
+        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        key: Key | None = None,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]:
+        """As `Node.open`, on this member."""
+        target, out = read_call(endpoint, key, args, kwargs)
+        return typed(target, self._routing.open_at(self.name, out))
+
+
+def read_call(
+    endpoint: Endpoint[_P, _R] | WithStreams[_P, _R], key: Key | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Endpoint[_P, _R], Outgoing]:
+    """The endpoint that is called, and the message that does it.
+
+    Raises:
+        InvalidRequest: the arguments do not fit the handler.
+    """
+    plain, streams = (endpoint.endpoint, endpoint.streams) if isinstance(endpoint, WithStreams) else (endpoint, {})
+    out = outgoing(plain.message(args, kwargs), idempotent=plain.idempotent, streams=streams)
+    return plain, replace(out, key=key)
+
+
+@asynccontextmanager
+async def typed(endpoint: Endpoint[Any, _R], opened: AbstractAsyncContextManager[Call]) -> AsyncIterator[TypedCall[_R]]:
+    """The call that ``opened`` opens, with the types of ``endpoint``."""
+    async with opened as call:
+        yield TypedCall(endpoint, call)

@@ -1,0 +1,264 @@
+"""A running node: what a program asks of it.
+
+Every method hands the question to the part that knows; `opening.py` puts the parts together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import trio
+
+from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.identity import Address
+from swimring.rpc import outgoing
+from swimring.service import Service
+
+from .calls import NodePeer, read_call, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from swimring.gossip import Gossiper, Subscription
+    from swimring.identity import Key
+    from swimring.ownership import Rebalancer
+    from swimring.ring import HashRing
+    from swimring.rpc import Here, Pool, Routing
+    from swimring.service import Endpoint, WithStreams
+    from swimring.swim import Member
+
+    from .calls import TypedCall
+    from .counting import Counters
+    from .settings import Settings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Node:
+    """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        gossiper: Gossiper,
+        rebalancer: Rebalancer,
+        counters: Counters,
+    ) -> None:
+        """Made by `open_node`."""
+        self._settings = settings
+        self._gossiper = gossiper
+        self._rebalancer = rebalancer
+        self._counters = counters
+        self._routing: Routing | None = None
+        self._left = False
+        self._farewell = trio.CancelScope(shield=True)
+
+    def __repr__(self) -> str:
+        state = "left" if self._left else "running"
+        return f"<Node {self.name} in {self.cluster}, {state}, {len(self._rebalancer.snapshot.members)} members>"
+
+    # -------------------------------------------------------------------------------------------- who is here
+
+    @property
+    def name(self) -> str:
+        """This node's name, unique in its cluster."""
+        return self._gossiper.me.name
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster."""
+        return self._settings.cluster
+
+    @property
+    def points(self) -> int:
+        """Points on the ring per unit of weight."""
+        return self._settings.points
+
+    @property
+    def me(self) -> Member:
+        """This node's own record."""
+        return self._gossiper.me
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everybody this node knows of, by name: itself included, and for a day the dead and those that left."""
+        return self._gossiper.members
+
+    def events(self) -> AbstractAsyncContextManager[Subscription]:
+        """Listen to changes of the membership: ``async with node.events() as events: async for event in events``.
+
+        A listener that lets 256 events wait gets a `Resynced` with everybody instead of them.
+        """
+        return self._gossiper.events()
+
+    async def join(self, addresses: Iterable[str | Address]) -> int:
+        """Join whoever is at ``addresses`` (HOST:PORT); return how many answered.
+
+        Raises:
+            ConfigError: this is not an address.
+            NotJoined: nobody answered as a member of this cluster.
+            NodeClosed: this node has left.
+        """
+        read = [address if isinstance(address, Address) else Address.parse(address) for address in addresses]
+        found = await self._gossiper.join(read)
+        if not found:
+            raise NotJoined(
+                f"no member of cluster {self.cluster} answered at {', '.join(map(str, read)) or 'no address'}"
+            )
+        self._rebalancer.update(self.members)
+        self._rebalancer.flush()
+        return found
+
+    async def leave(self) -> None:
+        """Leave the cluster now instead of at the end of the block; keys pass to others, calls in flight go on."""
+        self._left = True
+        await self._gossiper.leave()
+
+    def hurry(self) -> None:
+        """Do not wait for anything while leaving: no farewell that spreads, no calls in flight that finish."""
+        self._farewell.cancel()
+
+    def counters(self) -> dict[str, int]:
+        """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
+        return self._counters.counts()
+
+    # ------------------------------------------------------------------------------------------- who owns a key
+
+    def ring(self, service: Service | str | None = None) -> HashRing:
+        """The ring of ``service``: an immutable snapshot, empty if nobody offers it.
+
+        Raises:
+            ConfigError: no service is named, and it is not clear which one is meant.
+        """
+        return self._rebalancer.ring(self._service(service))
+
+    def lookup(self, key: Key, service: Service | str | None = None) -> Member:
+        """The owner of ``key`` as far as this node knows; no network is involved.
+
+        Raises:
+            ConfigError: this cannot be a key, or it is not clear which service is meant.
+            NoSuchHandler: nobody offers the service.
+            Unreachable: it is offered, but only by members that take no keys (weight 0).
+        """
+        name = self._service(service)
+        owner = self._rebalancer.owner(name, key)
+        if owner is not None:
+            return owner
+        if not self._rebalancer.offering(name):
+            raise NoSuchHandler(f"no member offers service {name!r}", key=key)
+        raise Unreachable(f"no member takes keys of service {name!r}", key=key)
+
+    def replicas(self, key: Key, n: int, service: Service | str | None = None) -> tuple[Member, ...]:
+        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
+        return self._rebalancer.owners(self._service(service), key, n + 1)[1:]
+
+    def owns(self, key: Key, service: Service | str | None = None) -> bool:
+        """Whether ``key`` lives on this node now, as far as this node knows."""
+        owner = self._rebalancer.owner(self._service(service), key)
+        return owner is not None and owner.id == self.me.id
+
+    async def wait_ring(self, service: Service | str | None = None, *, nodes: int) -> HashRing:
+        """Wait until exactly ``nodes`` members take keys of ``service``; return the ring."""
+        name = self._service(service)
+        await trio.lowlevel.checkpoint()
+        while len(self._rebalancer.ring(name)) != nodes:
+            await self._rebalancer.wait_changed(self._rebalancer.sequence)
+        return self._rebalancer.ring(name)
+
+    # ------------------------------------------------------------------------------------------------- calling
+
+    async def call(
+        self,
+        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        key: Key | None = None,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """Run ``endpoint`` where ``key`` lives and return what it returns; the surrounding scope is the deadline.
+
+        Streams given by `Endpoint.with_streams` are sent along, again with every attempt.
+
+        Raises:
+            CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+        """
+        target, out = read_call(endpoint, key, args, kwargs)
+        return target.load_result(await self._routes().request(out))
+
+    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
+        """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
+
+        Raises:
+            CallError: as for `call`.
+        """
+        return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+
+    async def cast(self, message: Mapping[str, Any], /) -> None:
+        """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.
+
+        Raises:
+            CallError: it could not be sent.
+        """
+        await self._routes().cast(outgoing(self._complete(message)))
+
+    def open(
+        self,
+        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        key: Key | None = None,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]:
+        """Make a call and hold it open with its byte streams; leaving the block before its result cancels it.
+
+        Raises:
+            CallError: as for `call`, from the block or from the call's ``result``.
+        """
+        target, out = read_call(endpoint, key, args, kwargs)
+        return typed(target, self._routes().open(out))
+
+    def peer(self, name: str) -> NodePeer:
+        """One certain member to talk to, whatever the ring says.
+
+        Raises:
+            Unreachable: no member of that name takes part.
+        """
+        if self._rebalancer.member(name) is None:
+            raise Unreachable(f"no member named {name!r} is here", owner=name)
+        return NodePeer(self._routes(), name)
+
+    # -------------------------------------------------------------------------------------------------- inside
+
+    async def say_farewell(self, *doors: Pool | Here) -> None:
+        """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded."""
+        with self._farewell:
+            self._farewell.deadline = trio.current_time() + self._settings.drain_within
+            await self.leave()
+            for door in doors:
+                await door.drain()
+
+    def use(self, routing: Routing) -> None:
+        """Calls can be made from now on; `open_node` says so when the node has joined."""
+        self._routing = routing
+
+    def _routes(self) -> Routing:
+        if self._routing is None or self._left:
+            raise NodeClosed(f"{self.name} has left cluster {self.cluster}")
+        return self._routing
+
+    def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        return message if "ns" in message else {**message, "ns": self._service(None)}
+
+    def _service(self, service: Service | str | None) -> str:
+        if isinstance(service, Service):
+            return service.name
+        if service is not None:
+            return service
+        own = self._settings.services
+        offered = [own[0].name] if len(own) == 1 else sorted(self._rebalancer.snapshot.rings)
+        if len(offered) != 1:
+            raise ConfigError("service", None, f"say which service is meant; offered: {', '.join(offered) or 'none'}")
+        return offered[0]

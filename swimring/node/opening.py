@@ -1,0 +1,270 @@
+"""From settings to a running node, and back to nothing: the order in which the parts start and stop.
+
+Start: bind, listen, join, then take calls. Joining comes before calls because an earlier life of the same name, met
+while joining, changes this node's generation, and every connection says it. Stop: say farewell, so that new calls go
+elsewhere; let calls in flight finish, for a bounded time; end every task.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from swimring import mux, swim
+from swimring.builtin import builtin_service
+from swimring.discovery import StaticSeeds, loopback_seeds, take_loopback_port
+from swimring.gossip import open_gossiper
+from swimring.identity import NodeId
+from swimring.instrument import Instrument, Instruments
+from swimring.net import Host, Network, SocketNetwork, SystemHost
+from swimring.ownership import Rebalancer
+from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.service import Dispatcher, Request, Service
+from swimring.swim import Metadata, Profile
+
+from .counting import Counters
+from .groups import lone_error_raised_bare
+from .listening import Reception
+from .node import Node
+from .settings import Settings, check_settings, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from swimring.gossip import Gossiper
+    from swimring.identity import Address
+    from swimring.net import Binding
+    from swimring.rpc import Here, Incoming, Pool
+
+_log = logging.getLogger("swimring.node")
+
+
+@asynccontextmanager
+async def open_node(
+    *services: Service,
+    cluster: str | None = None,
+    name: str | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    join: Iterable[str | Address] = (),
+    profile: Profile | str = "local",
+    weight: int = 1,
+    zone: str = "",
+    version: str = "",
+    tags: Mapping[str, str] | None = None,
+    points: int = 128,
+    insecure: bool = False,
+    drain_within: float = 2.0,
+    instruments: Iterable[Instrument] = (),
+    network: Network | None = None,
+    host: Host | None = None,
+) -> AsyncIterator[Node]:
+    """Run a node while the block runs; leaving the block leaves the cluster.
+
+    Without any setting it takes the first free loopback port from 7979 to 7998 and joins whoever of its cluster has one
+    of the others. If nobody can be joined the node is the first one, and goes on trying.
+
+    Args:
+        services: what this node answers; none for a node that only asks.
+        cluster: nodes of different clusters refuse each other; default: the name of the first service.
+        name: who this node is, over restarts; default: made of its address.
+        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
+        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
+        join: HOST:PORT of nodes to join; default: the loopback ports.
+        profile: the timings of membership, ``"local"``, ``"lan"``, ``"wan"`` or a `Profile`.
+        weight: how much of the ring this node takes; 0 for none.
+        zone: a label of where this node runs.
+        version: of the application; other nodes see it.
+        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        points: points on the ring per unit of weight; the same on every node of a cluster.
+        insecure: allow binding off loopback although gossip is not sealed yet.
+        drain_within: seconds that leaving waits for calls in flight.
+        instruments: observers.
+        network: the network; default: the real one.
+        host: the machine; default: the real one.
+
+    Raises:
+        ConfigError: a setting is wrong; nothing was started.
+        OSError: the address cannot be bound.
+        NameConflict: another process runs under this name with a newer generation; the block is cancelled.
+    """
+    settings = check_settings(
+        services,
+        cluster=cluster,
+        name=name,
+        listen=listen,
+        advertise=advertise,
+        join=join,
+        profile=profile,
+        weight=weight,
+        zone=zone,
+        version=version,
+        tags=tags or {},
+        points=points,
+        insecure=insecure,
+        drain_within=drain_within,
+    )
+    counters = Counters()
+    observers = Instruments([counters, *instruments])
+    with lone_error_raised_bare():
+        async with _Opening(
+            settings, counters, observers, network or SocketNetwork(), host or SystemHost()
+        ).run() as node:
+            yield node
+
+
+class _Opening:
+    """One node from bind to close."""
+
+    def __init__(
+        self, settings: Settings, counters: Counters, instruments: Instruments, network: Network, host: Host
+    ) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._instruments = instruments
+        self._network = network
+        self._host = host
+        self._pool: Pool | None = None
+        self._pool_ready = trio.Event()
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Node]:
+        """The node, running; in the order the module's first lines give."""
+        binding = await self._bind()
+        try:
+            async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
+                protocols = {swim.MAGIC: gossiper.serve_stream, mux.MAGIC: self._serve_mux}
+                reception = Reception(binding.listener, protocols, instruments=self._instruments)
+                nursery.start_soon(reception.run, name="swimring reception")
+                await self._join(gossiper, binding)
+                rebalancer = self._rebalancer(gossiper)
+                nursery.start_soon(rebalancer.run, name="swimring rebalancer")
+                nursery.start_soon(_follow, gossiper, rebalancer, name="swimring ring follower")
+                node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
+                async with self._answering(node, gossiper, rebalancer) as doors:
+                    try:
+                        yield node
+                    finally:
+                        await node.say_farewell(*doors)
+                nursery.cancel_scope.cancel()
+        finally:
+            binding.close()
+
+    # ------------------------------------------------------------------------------------------------- starting
+
+    async def _bind(self) -> Binding:
+        if self._settings.listen is None:
+            return await take_loopback_port(self._network)
+        return await self._network.bind(self._settings.listen)
+
+    def _gossiping(self, binding: Binding) -> Any:
+        settings = self._settings
+        address = settings.address_for(binding.address)
+        seeds = StaticSeeds(
+            settings.join or loopback_seeds(binding.address), network=self._network, own=(binding.address, address)
+        )
+        return open_gossiper(
+            cluster=settings.cluster,
+            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            address=address,
+            metadata=Metadata(
+                services=tuple(service.name for service in settings.services),
+                weight=settings.weight,
+                zone=settings.zone,
+                version=settings.version,
+                tags=settings.tags,
+            ),
+            datagrams=binding.datagrams,
+            network=self._network,
+            host=self._host,
+            profile=settings.profile,
+            instruments=self._instruments,
+            seeds=seeds.addresses,
+        )
+
+    async def _join(self, gossiper: Gossiper, binding: Binding) -> None:
+        joined = await gossiper.join(self._settings.join or loopback_seeds(binding.address))
+        if joined:
+            _log.info("%s joined cluster %s through %d members", gossiper.me.name, self._settings.cluster, joined)
+        elif self._settings.join:
+            _log.warning(
+                "nobody of cluster %s answers at %s; %s goes on alone and keeps trying",
+                self._settings.cluster,
+                ", ".join(map(str, self._settings.join)),
+                gossiper.me.name,
+            )
+
+    def _rebalancer(self, gossiper: Gossiper) -> Rebalancer:
+        return Rebalancer(
+            gossiper, cluster=self._settings.cluster, points=self._settings.points, instruments=self._instruments
+        )
+
+    @asynccontextmanager
+    async def _answering(
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+    ) -> AsyncIterator[tuple[Pool, Here]]:
+        dispatcher = Dispatcher([builtin_service(node), *self._settings.services])
+
+        async def serve(incoming: Incoming) -> object:
+            refuse_unless_owner(rebalancer, node.name, incoming.header)
+            bound = dispatcher.match(incoming.message)
+            incoming.begin()
+            return await bound.invoke(
+                Request(
+                    node=node,
+                    key=incoming.header.key,
+                    message=incoming.message,
+                    peer=incoming.peer,
+                    deadline=incoming.deadline,
+                    streams=incoming.streams,
+                )
+            )
+
+        def is_suspect(name: str) -> bool:
+            member = gossiper.member(name)
+            return member is not None and member.status is not swim.Status.ALIVE
+
+        me = gossiper.me.id
+        async with (
+            open_pool(
+                me=me,
+                cluster=self._settings.cluster,
+                network=self._network,
+                host=self._host,
+                serve=serve,
+                instruments=self._instruments,
+                connection_lost=gossiper.suspect_connection,
+                is_suspect=is_suspect,
+            ) as pool,
+            open_here(me=me, serve=serve, instruments=self._instruments) as here,
+        ):
+            node.use(
+                Routing(
+                    me=me,
+                    view=rebalancer,
+                    peers=pool,
+                    here=here,
+                    handles=dispatcher.handles,
+                    rng=self._host.rng,
+                    instruments=self._instruments,
+                )
+            )
+            self._pool = pool
+            self._pool_ready.set()
+            yield pool, here
+
+    async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
+        await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience
+        assert self._pool is not None
+        await self._pool.serve_stream(stream, remote, received)
+
+
+async def _follow(gossiper: Gossiper, rebalancer: Rebalancer) -> None:
+    """Show the rebalancer every change of the membership."""
+    async with gossiper.events() as events:
+        rebalancer.update(gossiper.members)
+        async for _ in events:
+            rebalancer.update(gossiper.members)

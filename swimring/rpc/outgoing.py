@@ -1,0 +1,35 @@
+"""A call as the caller wants it: what is asked of whom, before anybody knows where that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swimring.identity import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One call, complete but for its destination."""
+
+    ns: str = ""
+    """The service."""
+    cmd: str = ""
+    """The command."""
+    key: Key | None = None
+    """What the call is routed by."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """The rest of the message."""
+    idempotent: bool = False
+    """Whether it may run twice."""
+    streams: Mapping[str, object] = field(default_factory=dict)
+    """What feeds each named byte stream."""
+    hops: int = 0
+    """Owners asked before in this round."""
+    attempt: int = 0
+    """Attempts before this one."""
+    traceparent: str | None = None
+    """W3C trace context."""

@@ -1,0 +1,465 @@
+"""From a message to the node that answers it: find the owner, ask it, follow what it says, try again while that helps.
+
+A call with a key goes to the owner of the key in the ring of its service; one without a key is handled here if a
+pattern matches, else by the members that offer the service, in turn. Whether and when there is another attempt decides
+`swimring.policies.RetryPolicy`; this module asks it, waits and sends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import trio
+
+from swimring.errors import (
+    CallError,
+    ConfigError,
+    InvalidRequest,
+    Moved,
+    NoSuchHandler,
+    NotOwner,
+    RemoteProtocolError,
+    Unreachable,
+)
+from swimring.identity import NodeId, key_bytes
+from swimring.instrument import Instrument, Instruments
+from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
+
+from .outgoing import Outgoing
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from swimring.identity import Address, Generation, Key
+    from swimring.mux import CallHeader
+    from swimring.policies import Attempts
+    from swimring.swim import Member
+
+_T = TypeVar("_T")
+
+DIRECT: Final = 255
+"""Hops of a call that names its member: that one handles it, whatever the ring says."""
+
+_READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
+_MAX_ATTEMPT: Final = 255
+_MAX_LISTED: Final = 16
+
+_log = logging.getLogger("swimring.rpc.routing")
+
+
+class RingView(Protocol):
+    """What routing needs to know of the cluster; all of it is of one moment between two awaits."""
+
+    @property
+    def sequence(self) -> int:
+        """A number that grows whenever any of the answers below may have changed."""
+
+    def services(self) -> Sequence[str]:
+        """The names of the services that are offered, in order."""
+
+    def offering(self, service: str) -> Sequence[Member]:
+        """The members that offer ``service`` and may be asked; empty if nobody does."""
+
+    def owner(self, service: str, key: Key) -> Member | None:
+        """The owner of ``key``; None if no member takes keys of ``service``."""
+
+    def version(self, service: str) -> str:
+        """The version of the ring of ``service``."""
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name, if it takes part."""
+
+    def apply(self, records: Sequence[object]) -> None:
+        """Take in member records in their wire form, so that the next answers follow from them.
+
+        Raises:
+            RemoteProtocolError: one of them is no record.
+        """
+
+    async def wait_changed(self, sequence: int) -> object:
+        """Wait until `sequence` is greater than ``sequence``."""
+
+
+class Door(Protocol):
+    """One node that calls can be made to: a peer behind a connection, or this node itself."""
+
+    async def request(self, out: Outgoing) -> Any:
+        """Make a call, return its result; raises `CallError`."""
+
+    async def cast(self, out: Outgoing) -> None:
+        """Send a message that nobody answers; raises `CallError` if it was not sent."""
+
+    def open(self, out: Outgoing) -> AbstractAsyncContextManager[Any]:
+        """Make a call and hold it open; its streams are open inside the block."""
+
+
+class Doors(Protocol):
+    """Connections to all members."""
+
+    async def peer(self, name: str, address: Address, generation: Generation) -> Door:
+        """The door to one member, dialled if need be; raises `Unreachable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The node to ask next."""
+
+    id: NodeId
+    address: Address | None
+    """None for this node itself."""
+
+
+class _Course:
+    """How one call with an answer is made, and whether it can be made again."""
+
+    def __init__(self, out: Outgoing) -> None:
+        self._idempotent = out.idempotent
+        self._once = any(not isinstance(source, _READABLE_AGAIN) for source in out.streams.values())
+        self._spent = False
+
+    async def ask(self, door: Door, out: Outgoing) -> Any:
+        """Make the call, wait for its result."""
+        if not out.streams:
+            return await door.request(out)
+        async with door.open(out) as call:
+            self._spent = self._once
+            return await call.result()
+
+    def may_repeat(self, error: CallError) -> bool:
+        """Whether there may be another attempt after ``error``."""
+        return not self._spent and safe_to_retry(error, idempotent=self._idempotent)
+
+
+class Routing:
+    """Makes calls from this node to wherever they belong.
+
+    Every `CallError` that leaves it carries the key, the node asked last and whether the handler may have run.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: NodeId,
+        view: RingView,
+        peers: Doors,
+        here: Door,
+        handles: Callable[[Mapping[str, object]], bool],
+        rng: random.Random,
+        instruments: Instruments | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        """``here`` is the door to this node, ``handles`` whether a pattern registered here matches a message."""
+        self._me = me
+        self._view = view
+        self._peers = peers
+        self._here = here
+        self._handles = handles
+        self._rng = rng
+        self._instruments = instruments or Instruments()
+        self._policy = policy or RetryPolicy()
+        # Nodes started together must not all begin with the same member.
+        self._turns = itertools.count(rng.randrange(1 << 16))
+
+    async def request(self, out: Outgoing) -> Any:
+        """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
+
+        Refusals are tried again until the deadline; a lost connection is, if the call is idempotent. Streams are fed
+        from their sources in each attempt; one with a source that can be read only once ends with the first that
+        was sent.
+
+        Raises:
+            CallError: the outcome, if it is not a result.
+        """
+        course = _Course(out)
+        with self._reporting(out):
+            value, _ = await self._routed(out, course.ask, course.may_repeat)
+            return value
+
+    async def cast(self, out: Outgoing) -> None:
+        """Send a message where it belongs; nobody answers. Not sent again once it was sent.
+
+        Raises:
+            CallError: it was not sent.
+        """
+        with self._reporting(out):
+            await self._routed(out, lambda door, final: door.cast(final), _unless_sent)
+
+    @asynccontextmanager
+    async def open(self, out: Outgoing) -> AsyncIterator[Any]:
+        """Make a call and hold it open, with its streams; leaving the block cancels it if it is not over.
+
+        Only what happens before the call is sent is tried again, because a stream cannot be sent twice. If the answer
+        is that another node owns the key, the ring knows it when the error is raised.
+
+        Raises:
+            CallError: the call could not be made, or what the block lets through of its outcome.
+        """
+        with self._reporting(out):
+            async with AsyncExitStack() as stack:
+
+                async def enter(door: Door, final: Outgoing) -> Any:
+                    return await stack.enter_async_context(door.open(final))
+
+                call, target = await self._routed(out, enter, _unless_sent)
+                try:
+                    yield call
+                except Moved as error:
+                    if error.owner == target.id.name:
+                        self._learn(error)
+                    raise
+
+    # ---------------------------------------------------------------------------------------------- one certain node
+
+    async def request_at(self, name: str, out: Outgoing) -> Any:
+        """Make a call to the member ``name``, whatever the ring says, once.
+
+        Raises:
+            CallError: the outcome, if it is not a result.
+        """
+        with self._reporting(out):
+            return await _Course(out).ask(await self._door(name, out), _direct(out))
+
+    async def cast_at(self, name: str, out: Outgoing) -> None:
+        """Send a message to the member ``name``, whatever the ring says, once.
+
+        Raises:
+            CallError: it was not sent.
+        """
+        with self._reporting(out):
+            await (await self._door(name, out)).cast(_direct(out))
+
+    @asynccontextmanager
+    async def open_at(self, name: str, out: Outgoing) -> AsyncIterator[Any]:
+        """Make a call to the member ``name``, whatever the ring says, and hold it open.
+
+        Raises:
+            CallError: the call could not be made, or what the block lets through of its outcome.
+        """
+        with self._reporting(out):
+            async with (await self._door(name, out)).open(_direct(out)) as call:
+                yield call
+
+    async def _door(self, name: str, out: Outgoing) -> Door:
+        if name == self._me.name:
+            return self._here
+        member = self._view.member(name)
+        if member is None:
+            raise Unreachable(f"no member named {name!r} is here", key=out.key, owner=name)
+        return await self._peers.peer(name, member.address, member.generation)
+
+    # ------------------------------------------------------------------------------------------------- attempts
+
+    async def _routed(
+        self,
+        out: Outgoing,
+        perform: Callable[[Door, Outgoing], Awaitable[_T]],
+        may_repeat: Callable[[CallError], bool],
+    ) -> tuple[_T, _Target]:
+        """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
+        attempts = self._policy.attempts(deadline=trio.current_effective_deadline(), rng=self._rng)
+        try:
+            while True:
+                target, hop = await self._next(out, attempts)
+                try:
+                    return await self._ask(target, _numbered(out, hop, attempts), perform), target
+                except CallError as error:
+                    self._note(error, out, target)
+                    if not may_repeat(error):
+                        raise
+                    attempts.failed(error)
+        except CallError as error:
+            # The outcome of the call, which may have run in an earlier attempt than the last.
+            error.maybe_executed = error.maybe_executed or attempts.maybe_executed
+            raise
+
+    async def _next(self, out: Outgoing, attempts: Attempts) -> tuple[_Target, int]:
+        """Wait until there is somebody to ask; whom, and how many were asked before in this round.
+
+        Raises:
+            CallError: there is no time left to ask anybody (the last outcome), or nobody offers the service.
+        """
+        while True:
+            target = self._target(out, attempts)
+            version = self._view.version(out.ns)
+            verdict = attempts.consider(target.id if target else None, version, now=trio.current_time())
+            if isinstance(verdict, Wait):
+                attempts.waited(ring_changed=await self._wait(out, verdict.until))
+            elif isinstance(verdict, Ask) and target is not None:
+                if attempts.error is not None:
+                    reason = type(attempts.error).__name__
+                    self._instruments.tell(Instrument.call_retried, out.ns, out.cmd, out.key, reason)
+                return target, verdict.hop
+            else:
+                raise attempts.error or Unreachable(f"no member takes keys of service {out.ns!r}", key=out.key)
+
+    async def _ask(self, target: _Target, out: Outgoing, perform: Callable[[Door, Outgoing], Awaitable[_T]]) -> _T:
+        if target.address is None or target.id.name == self._me.name:
+            return await perform(self._here, out)
+        door = await self._peers.peer(target.id.name, target.address, target.id.generation)
+        return await perform(door, out)
+
+    async def _wait(self, out: Outgoing, until: float) -> bool:
+        """Wait until ``until`` or, at most, until there is another owner or ring to ask; whether there is."""
+        before = self._situation(out)
+        with trio.move_on_at(until):
+            while self._situation(out) == before:
+                await self._view.wait_changed(self._view.sequence)
+            return True
+        return False
+
+    def _situation(self, out: Outgoing) -> tuple[str, tuple[NodeId, ...]]:
+        # Changes of other services leave a waiting call alone, else a busy cluster would keep it from trying again.
+        offering = self._view.offering(out.ns)
+        if out.key is not None and offering:
+            owner = self._view.owner(out.ns, out.key)
+            offering = () if owner is None else (owner,)
+        return self._view.version(out.ns), tuple(member.id for member in offering)
+
+    def _note(self, error: CallError, out: Outgoing, target: _Target) -> None:
+        """Complete what ``error`` says, and learn from it."""
+        if error.key is None:
+            error.key = out.key
+        if error.owner is None:
+            error.owner = target.id.name
+        if isinstance(error, Moved):
+            self._learn(error)
+
+    def _learn(self, refusal: Moved) -> None:
+        try:
+            self._view.apply(refusal.records)
+        except RemoteProtocolError as fault:
+            _log.warning("%s shows records that are none: %s", refusal.owner, fault)
+            self._instruments.tell(Instrument.bytes_refused, "stream", f"records of a refusal: {fault}")
+
+    @contextmanager
+    def _reporting(self, out: Outgoing) -> Iterator[None]:
+        started, outcome = trio.current_time(), "cancelled"
+        try:
+            yield
+            outcome = "ok"
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            seconds = trio.current_time() - started
+            self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, seconds)
+
+    # -------------------------------------------------------------------------------------------------- targets
+
+    def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
+        """Whom to ask; None if the service is offered but nobody takes its keys.
+
+        Raises:
+            NoSuchHandler: nobody offers the service.
+        """
+        offering = self._view.offering(out.ns)
+        if out.key is None or not offering:
+            return self._anyone(out, offering, attempts)
+        owner = self._view.owner(out.ns, out.key)
+        return None if owner is None else _Target(owner.id, owner.address)
+
+    def _anyone(self, out: Outgoing, offering: Sequence[Member], attempts: Attempts) -> _Target:
+        """This node if it has a handler, then those that offer the service; first those not asked yet."""
+        turn = next(self._turns) % len(offering) if offering else 0
+        turned = [*offering[turn:], *offering[:turn]]
+        candidates = [_Target(member.id, member.address) for member in turned if member.name != self._me.name]
+        if self._handles(whole_message(out)):
+            candidates.insert(0, _Target(self._me, None))
+        elif len(candidates) < len(offering):
+            candidates.append(_Target(self._me, None))  # offered here, but not this: its refusal names the nearest
+        if not candidates:
+            raise NoSuchHandler(self._nobody(out), key=out.key)
+        version = self._view.version(out.ns)
+        return next((one for one in candidates if not attempts.has_asked(one.id, version)), candidates[0])
+
+    def _nobody(self, out: Outgoing) -> str:
+        if not out.ns:
+            return "the message names no service (ns), and no pattern here matches it"
+        offered = list(itertools.islice(self._view.services(), _MAX_LISTED))
+        return f"no member offers service {out.ns!r}; offered: {', '.join(offered) or 'none'}"
+
+
+def outgoing(
+    message: Mapping[str, object],
+    *,
+    idempotent: bool = False,
+    streams: Mapping[str, Any] | None = None,
+) -> Outgoing:
+    """Read a whole message: what routes it, and its fields.
+
+    Raises:
+        InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
+    """
+    if not _is_message(message):
+        raise InvalidRequest("a message is a mapping with text keys")
+    ns, cmd, key = message.get("ns", ""), message.get("cmd", ""), message.get("key")
+    if not isinstance(ns, str) or not isinstance(cmd, str):
+        raise InvalidRequest("ns and cmd of a message are text")
+    if key is not None:
+        if not isinstance(key, (str, bytes)):
+            raise InvalidRequest(f"the key of a message is str or bytes, not {type(key).__name__}")
+        try:
+            key_bytes(key)
+        except ConfigError as error:
+            raise InvalidRequest(str(error)) from None
+    fields = {name: value for name, value in message.items() if name not in ("ns", "cmd", "key")}
+    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or {})
+
+
+def whole_message(out: Outgoing) -> dict[str, object]:
+    """The message that ``out`` was read from, as a handler's pattern sees it."""
+    message: dict[str, object] = {}
+    if out.ns:
+        message["ns"] = out.ns
+    if out.cmd:
+        message["cmd"] = out.cmd
+    if out.key is not None:
+        message["key"] = out.key
+    return message | dict(out.fields)
+
+
+def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
+    """What a node checks before it handles a call that arrived: it owns the key, as far as it knows.
+
+    A call without a key, one that was addressed to this node by name (`DIRECT`), and one for a service that has no
+    members in the view (then the handlers decide) pass.
+
+    Raises:
+        Moved: another member owns the key; with its record, and this node's own.
+        NotOwner: the same, and so many nodes were asked before that the caller should wait and see.
+    """
+    if header.key is None or header.hops == DIRECT or not view.offering(header.ns):
+        return
+    owner = view.owner(header.ns, header.key)
+    if owner is not None and owner.name == me:
+        return
+    told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
+    if header.hops >= MAX_HOPS:
+        raise NotOwner(f"{told}; {header.hops} nodes were asked before", key=header.key, owner=me)
+    mine = view.member(me)
+    records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
+    raise Moved(told, records=records, key=header.key, owner=me)
+
+
+def _is_message(message: object) -> bool:
+    return isinstance(message, Mapping) and all(type(name) is str for name in message)
+
+
+def _direct(out: Outgoing) -> Outgoing:
+    return replace(out, hops=DIRECT)
+
+
+def _unless_sent(error: CallError) -> bool:
+    return safe_to_retry(error, idempotent=False)
+
+
+def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:
+    return replace(out, hops=hop, attempt=min(attempts.count - 1, _MAX_ATTEMPT))
