@@ -329,6 +329,7 @@ class Pool:
             serve=self._serve,
             instruments=self._instruments,
             adopt=adopt,
+            on_end=self._ended,
             dialled=dialled,
             is_suspect=self._is_suspect,
         )
@@ -340,11 +341,9 @@ class Pool:
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
             _log.exception("connection with %s crashed", connection.peer_name)
             self._instruments.tell(Instrument.duty_failed, "connection", errors)
-        finally:
-            self._all.discard(connection)
-            self._ended(connection)
 
     def _ended(self, connection: Connection) -> None:
+        self._all.discard(connection)
         if connection.peer is None or not connection.adopted:
             return
         name = connection.peer.name
