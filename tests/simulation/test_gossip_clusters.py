@@ -18,7 +18,7 @@ LOCAL, LAN = Profile.local(), Profile.lan()
 @pytest.mark.parametrize("profile", [LOCAL, LAN], ids=["local", "lan"])
 @pytest.mark.parametrize("count", [2, 10, 30])
 @simulated
-async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int) -> None:
+async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int, seed: int) -> None:
     async with open_cluster() as cluster:
         started = trio.current_time()
         nodes = await cluster.start_all(count, profile=profile)
@@ -89,7 +89,7 @@ async def test_a_restart_under_a_new_generation_is_known_to_all_within_a_second(
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(10, profile=LAN)
         cluster.crash(nodes[9])
-        await trio.sleep(seed * 6)  # before, during and after its death became known
+        await trio.sleep(seed % 3 * 6)  # before, during and after its death became known
         started = trio.current_time()
         again = await cluster.start("n9", generation=2, join=["n0"])
         for node in nodes[:9]:
