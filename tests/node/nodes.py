@@ -142,11 +142,13 @@ class Shop:
 
 
 def node_at(
-    network: SimulatedNetwork, host: str, *services: Service, **settings: Any
+    network: SimulatedNetwork, at: str, *services: Service, **settings: Any
 ) -> AbstractAsyncContextManager[Node]:
-    """A node on that host, under that name, of cluster ``test``."""
-    defaults: dict[str, Any] = {"cluster": "test", "name": host, "listen": f"{host}:{PORT}", "insecure": True}
-    return open_node(*services, network=network.at(host), host=network.host(host), **(defaults | settings))
+    """A node on that host, under the name of the host, of cluster ``test``."""
+    defaults: dict[str, Any] = {
+        "cluster": "test", "name": at, "listen": f"{at}:{PORT}", "insecure": True, "host": network.host(at),
+    }  # fmt: skip
+    return open_node(*services, network=network.at(at), **(defaults | settings))
 
 
 @asynccontextmanager

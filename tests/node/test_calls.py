@@ -20,12 +20,13 @@ from swimring.errors import (
 )
 from swimring.identity import Address
 from swimring.service import Request, Service
-from swimring.swim import MemberFailed, MemberJoined, MemberLeft, Status
+from swimring.swim import MemberJoined, MemberLeft, Status
+from swimring.testing import open_sim_cluster, run_simulation
 
 from .nodes import PORT, Recorder, Shop, key_of, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
-    from swimring.testing import SimulatedNetwork
+    from swimring.testing import SimNode, SimulatedNetwork
 
 
 # ------------------------------------------------------------------------------------------------------- calling
@@ -121,7 +122,7 @@ async def test_a_service_offered_at_weight_zero_answers_without_a_key_and_owns_n
         await trio.sleep(1)
         assert await a.call(shop.where) == "a"
         assert len(b.ring()) == 0
-        with pytest.raises(Unreachable, match="only|takes keys"):
+        with pytest.raises(Unreachable, match="takes keys"):
             b.lookup("k")
         with pytest.raises(Unreachable, match="no member takes keys of service 'shop'"), trio.fail_after(1):
             await b.call(shop.where, "k")
@@ -161,7 +162,7 @@ async def test_a_failed_handler_tells_type_text_and_frames(network: SimulatedNet
                 await a.call(shop.fail, key, "by zero")
             error = caught.value
             assert (error.type_name, error.message) == ("ZeroDivisionError", "by zero")
-            assert "raise ZeroDivisionError(text)" in error.frames
+            assert error.frames.splitlines()[-1].endswith(" in fail")
             assert (error.owner, error.key, error.maybe_executed) == (owner, key, True)
 
 
@@ -201,7 +202,7 @@ async def test_the_deadline_travels_and_ends_the_handler_on_the_owner(network: S
         with trio.fail_after(3):
             told, effective = await a.call(shop.deadline, key)
         assert 2.9 < told <= effective <= 3
-        assert (await a.call(shop.deadline, key))[1] == pytest.approx(3600), "without one, an hour"
+        assert (await a.call(shop.deadline, key))[1] == math.inf
         began = trio.current_time()
         with pytest.raises(trio.TooSlowError), trio.fail_after(2):
             await a.call(shop.nap, key, 60.0)
@@ -274,45 +275,42 @@ async def test_an_owner_that_is_wrong_says_who_is_right_and_the_call_follows(net
                 assert recorder.retried == ["Moved"]
 
 
-@simulated
-async def test_an_idempotent_call_is_repeated_when_its_owner_crashes(network: SimulatedNetwork) -> None:
-    shop, recorder = Shop(), Recorder()
-    async with nodes_at(network, "abc", shop.service) as nodes:
-        a, victim = nodes[0], nodes[1]
-        key = key_of(a, "b")
-        answers: list[str] = []
+def test_an_idempotent_call_is_repeated_when_its_owner_crashes() -> None:
+    async def main() -> None:
+        shop = Shop()
+        async with open_sim_cluster() as cluster, trio.open_nursery() as nursery:
+            one, _, victim = await cluster.start(3, shop.service)
+            await cluster.settled()
+            nursery.start_soon(crash_when, shop.opened, victim)
+            answer = await one.node.call(shop.nap, key_of(one.node, victim.name), 1.0)
+            assert answer in {"n1", "n2"}
+            assert [name for what, name in shop.seen if what == "began"] == ["n3", answer]
+            assert one.node.counters()["retries"] >= 1
 
-        async def ask() -> None:
-            answers.append(await a.call(shop.nap, key, 1.0))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            await shop.opened.wait()
-            crash(network, "b")
-        assert answers[0] in {"a", "c"}
-        assert [name for what, name in shop.seen if what == "began"] == ["b", answers[0]]
-        assert a.counters()["retries"] >= 1
-        assert recorder.retried == []
-        del victim
+    run_simulation(main, seed=1)
 
 
-@simulated
-async def test_another_call_is_not_repeated_and_says_that_it_may_have_run(network: SimulatedNetwork) -> None:
-    shop = Shop()
-    async with nodes_at(network, "abc", shop.service) as (a, *_):
-        key = key_of(a, "b")
-        with pytest.RaisesGroup(pytest.RaisesExc(ConnectionLost, check=lambda error: error.maybe_executed)):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(a.call, shop.nap_once, key, 1.0)
-                await shop.opened.wait()
-                crash(network, "b")
-        assert [name for what, name in shop.seen if what == "began"] == ["b"]
-        assert await a.call(shop.nap_once, key, 0.0) in {"a", "c"}, "a new call goes to the new owner"
+def test_another_call_is_not_repeated_and_says_that_it_may_have_run() -> None:
+    async def main() -> None:
+        shop = Shop()
+        async with open_sim_cluster() as cluster, trio.open_nursery() as nursery:
+            one, _, victim = await cluster.start(3, shop.service)
+            await cluster.settled()
+            key = key_of(one.node, victim.name)
+            nursery.start_soon(crash_when, shop.opened, victim)
+            with pytest.raises(ConnectionLost) as caught:
+                await one.node.call(shop.nap_once, key, 1.0)
+            assert caught.value.maybe_executed
+            assert (caught.value.owner, caught.value.key) == ("n3", key)
+            assert [name for what, name in shop.seen if what == "began"] == ["n3"]
+            assert await one.node.call(shop.nap_once, key, 0.0) in {"n1", "n2"}, "a new call goes to the new owner"
+
+    run_simulation(main, seed=1)
 
 
-def crash(network: SimulatedNetwork, host: str) -> None:
-    """Kill the process on ``host``; what runs of it in this process ends with the test."""
-    network.crash(host)
+async def crash_when(event: trio.Event, victim: SimNode) -> None:
+    await event.wait()
+    victim.crash()
 
 
 @simulated
@@ -323,6 +321,7 @@ async def test_a_new_member_and_its_end_are_events_and_move_the_ring(network: Si
             joined = await anext(events)
             assert isinstance(joined, MemberJoined)
             assert joined.member.name == "b"
+            assert await a.peer("b").call(shop.where) == "b", "at once, before the ring is published"
             await a.wait_ring(nodes=2)
         left = await anext(events)
         assert isinstance(left, MemberLeft)
