@@ -213,8 +213,6 @@ class Calling:
         pending = self._pending.pop(event.call_id, None)
         if pending is not None:
             pending.settle(event)
-        if self.room:
-            self.room.nudge()
 
     def on_go_away(self, event: GoAwayArrived) -> None:
         """The peer takes no more calls; those it had not accepted are certain not to have run."""

@@ -190,6 +190,7 @@ class Connection:
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
+        self.calling.room.nudge()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -221,6 +222,7 @@ class Connection:
             self.refuse_bytes(error)
         except RemoteProtocolError as error:
             self.refuse_bytes(error)
+        self.calling.room.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not Phase.CLOSED
@@ -233,7 +235,8 @@ class Connection:
             self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
 
     def _written(self) -> None:
-        """All is written: perhaps somebody waited for that."""
+        """All is written: perhaps somebody waited for that, or for a stream that has sent its last."""
+        self.calling.room.nudge()
         if self._writer.watched and self.session.idle and self.open:
             self._quiet.set()
             self._finishing = self._finishing or self._superseded
@@ -347,7 +350,6 @@ class Connection:
             if stream is not None:
                 stream.on_credit()
             return
-        self.calling.room.nudge()
         self.serving.credit.nudge()
         for stream in self._streams.values():
             stream.on_credit()

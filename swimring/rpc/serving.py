@@ -186,6 +186,13 @@ class CallJob:
                 self._connection.refuse_bytes(error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its caller's answer
             self._keep_failure(error, executed=begun)
+        except BaseExceptionGroup as group:
+            # Children of the handler failed while it was cancelled: the failure is its answer, the rest goes on.
+            cancelled, failure = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(failure, Exception):
+                raise
+            self._keep_failure(failure, executed=begun)
+            raise cancelled from None
 
     def answer_nowait(self) -> bool:
         """Send what came out, if it has credit; False if it has to wait."""
