@@ -1,5 +1,6 @@
 """Whole clusters in one process: a simulated network, virtual time, faults as values, and a seed that repeats all."""
 
+from .cluster import NodeSetup, SimCluster, SimNode, open_sim_cluster
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
 from .host import SimulatedHost
@@ -16,14 +17,18 @@ __all__ = [
     "HostStatistics",
     "Hosts",
     "Latency",
+    "NodeSetup",
     "Packet",
     "PacketKind",
+    "SimCluster",
+    "SimNode",
     "SimulatedHost",
     "SimulatedNetwork",
     "SimulatedStream",
     "Trace",
     "Verdict",
     "current_seed",
+    "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",
 ]
