@@ -251,7 +251,8 @@ class Pool:
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         for connection in self.connections:
-            await connection.wait_idle()
+            if connection.open:
+                await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
