@@ -85,9 +85,9 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Sweep the simulation tests over many seeds: `nox -s simulate -- --seeds 200`."""
+    """Sweep the simulation tests over many seeds: `nox -s simulate -- --seeds 200`; stops at the first failure."""
     session.install(*WITH_TESTS)
-    session.run("python", "-m", "tests.simulation.sweep", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/simulation", "-x", *(session.posargs or ["--seeds", "50"]))
 
 
 @nox.session

@@ -61,8 +61,8 @@ _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
         "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
-        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset", "SwimringError",
-        "Unreachable",
+        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
+        "SwimringError", "Unreachable",
     ),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),

@@ -1,10 +1,27 @@
-"""Marks coroutine tests for Trio unless they are marked for anyio: the two plugins then live side by side."""
+"""Marks coroutine tests for Trio unless they are marked for anyio, and runs tests that take a ``seed`` under several.
+
+``--seeds N`` says under how many; `nox -s simulate` uses it for long sweeps. The seed is in the name of the test.
+"""
 
 from __future__ import annotations
 
 import inspect
 
 import pytest
+
+SEEDS = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=SEEDS, help="how many seeds to run each simulation under")
+    parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        first = metafunc.config.getoption("first_seed")
+        seeds = range(first, first + metafunc.config.getoption("seeds"))
+        metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

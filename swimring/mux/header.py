@@ -162,4 +162,5 @@ def _is_number(value: object) -> bool:
 def _milliseconds(remaining: float) -> int:
     if remaining >= (_NO_DEADLINE - 1) / 1000:
         return _NO_DEADLINE
-    return max(0, int(remaining * 1000))
+    # Rounded up: the caller's own deadline shall fire first, so that the caller sees what Trio raises.
+    return max(0, math.ceil(remaining * 1000))

@@ -58,7 +58,7 @@ class Session:
     """Calls and byte streams over one connection, for either side."""
 
     def __init__(self, *, me: NodeId, cluster: str, limits: Limits, dialled: bool) -> None:
-        """Queue our preface and hello; ``dialled`` is True on the side that connected."""
+        """Who dialled speaks first; the other side answers the hello with its own, or with a refusal."""
         self.hello = Hello(node=me, cluster=cluster_digest(cluster), limits=limits)
         self.peer: Hello | None = None
         self.version = 0
@@ -71,8 +71,9 @@ class Session:
         self._streams = Streams(self._line)
         self._calls = Calls(self._line, self._streams)
         self._handlers = self._table()
-        self._line.outbox.push(bytes([MAGIC]))
-        self._line.outbox.push(frame(Kind.HELLO, 0, 0, self.hello.to_bytes()))
+        self._dialled = dialled
+        if dialled:
+            self._greet()
 
     def __repr__(self) -> str:
         peer = self.peer.node.name if self.peer else "a stranger"
@@ -251,6 +252,10 @@ class Session:
             Kind.REFUSE: self._on_refuse,
         }
 
+    def _greet(self) -> None:
+        self._line.outbox.push(bytes([MAGIC]))
+        self._line.outbox.push(frame(Kind.HELLO, 0, 0, self.hello.to_bytes()))
+
     def _preface(self, data: bytes) -> bytes:
         if self._phase is Phase.PREFACE and data:
             if data[0] != MAGIC:
@@ -299,6 +304,8 @@ class Session:
         self.peer = peer
         self._line.welcome(peer.limits)
         self._phase = Phase.OPEN
+        if not self._dialled:
+            self._greet()
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
@@ -353,7 +360,9 @@ class Session:
             outbox.clear()
             return
         if phase is Phase.HELLO or hello:
-            # Our preface and hello may still wait in there: the refusal only makes sense behind them.
+            if outbox.taken == 0:
+                outbox.clear()
+                outbox.push(bytes([MAGIC]))
             code = error.code if isinstance(error, HelloRefused) else RefusalCode.PROTOCOL
             outbox.push(frame(Kind.REFUSE, 0, 0, encode([int(code), str(error)[:_MAX_REASON]])))
             return

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swimring.identity import Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
-    from swimring.rpc import Pool, Routing
+    from swimring.rpc import Here, Pool, Routing
     from swimring.service import Endpoint, WithStreams
     from swimring.swim import Member
 
@@ -232,12 +232,13 @@ class Node:
 
     # -------------------------------------------------------------------------------------------------- inside
 
-    async def say_farewell(self, pool: Pool) -> None:
+    async def say_farewell(self, *doors: Pool | Here) -> None:
         """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded."""
         with self._farewell:
             self._farewell.deadline = trio.current_time() + self._settings.drain_within
             await self.leave()
-            await pool.drain()
+            for door in doors:
+                await door.drain()
 
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding
-    from swimring.rpc import Incoming, Pool
+    from swimring.rpc import Here, Incoming, Pool
 
 _log = logging.getLogger("swimring.node")
 
@@ -144,11 +144,11 @@ class _Opening:
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")
                 nursery.start_soon(_follow, gossiper, rebalancer, name="swimring ring follower")
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
-                async with self._answering(node, gossiper, rebalancer) as pool:
+                async with self._answering(node, gossiper, rebalancer) as doors:
                     try:
                         yield node
                     finally:
-                        await node.say_farewell(pool)
+                        await node.say_farewell(*doors)
                 nursery.cancel_scope.cancel()
         finally:
             binding.close()
@@ -203,7 +203,9 @@ class _Opening:
         )
 
     @asynccontextmanager
-    async def _answering(self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer) -> AsyncIterator[Pool]:
+    async def _answering(
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+    ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node), *self._settings.services])
 
         async def serve(incoming: Incoming) -> object:
@@ -252,7 +254,7 @@ class _Opening:
             )
             self._pool = pool
             self._pool_ready.set()
-            yield pool
+            yield pool, here
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

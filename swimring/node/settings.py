@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.ring import MAX_WEIGHT
 from swimring.swim import PROFILES, Profile
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def check_settings(
     """
     if cluster is None and not services:
         raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    if weight < 0:
-        raise ConfigError("weight", weight, "a weight is 0 or more")
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise ConfigError("weight", weight, f"a weight is a whole number from 0 to {MAX_WEIGHT}")
     if not 1 <= points <= 65_536:
         raise ConfigError("points", points, "use 1 to 65536 points")
     bound = None if listen is None else Address.parse(listen)

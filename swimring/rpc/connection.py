@@ -66,10 +66,15 @@ class Connection:
         serve: Serve,
         instruments: Instruments,
         adopt: Callable[[Connection], None],
+        on_end: Callable[[Connection], None] = lambda _connection: None,
         is_suspect: Callable[[str], bool],
         dialled: bool,
     ) -> None:
-        """Ready to `run`; ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused)."""
+        """Ready to `run`.
+
+        ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
+        the connection is over before its calls are.
+        """
         self.session = session
         self.limits = limits
         self.workers = workers
@@ -86,6 +91,7 @@ class Connection:
         self.serving = Serving(self, serve)
         self._stream = stream
         self._adopt = adopt
+        self._on_end = on_end
         self._is_suspect = is_suspect
         self._streams: dict[int, PeerStream] = {}
         self._work = Signal()
@@ -290,6 +296,7 @@ class Connection:
         self.open = False
         self.ended = True
         reason = self.reason = self.reason or "the connection was closed"
+        self._on_end(self)
         self.calling.on_lost(reason, accepted=not self.refused)
         self.serving.on_lost()
         for stream in self._streams.values():

@@ -288,7 +288,7 @@ class Pool:
         connection = self._make(stream, dialled=True, expected=name)
         await self._run(connection, b"")
         if self._dials.get(name) is dial:
-            self._dial_failed(name, dial, f"no hello from {name} at {dial.address}: {connection.reason}")
+            self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
     def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
         before = self._pauses.get(name)
@@ -329,6 +329,7 @@ class Pool:
             serve=self._serve,
             instruments=self._instruments,
             adopt=adopt,
+            on_end=self._ended,
             dialled=dialled,
             is_suspect=self._is_suspect,
         )
@@ -340,11 +341,9 @@ class Pool:
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
             _log.exception("connection with %s crashed", connection.peer_name)
             self._instruments.tell(Instrument.duty_failed, "connection", errors)
-        finally:
-            self._all.discard(connection)
-            self._ended(connection)
 
     def _ended(self, connection: Connection) -> None:
+        self._all.discard(connection)
         if connection.peer is None or not connection.adopted:
             return
         name = connection.peer.name

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
@@ -48,6 +48,7 @@ _T = TypeVar("_T")
 DIRECT: Final = 255
 """Hops of a call that names its member: that one handles it, whatever the ring says."""
 
+_READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
 _MAX_ATTEMPT: Final = 255
 _MAX_LISTED: Final = 16
 
@@ -121,7 +122,7 @@ class _Course:
 
     def __init__(self, out: Outgoing) -> None:
         self._idempotent = out.idempotent
-        self._once = any(not isinstance(source, (bytes, Path)) for source in out.streams.values())
+        self._once = any(not isinstance(source, _READABLE_AGAIN) for source in out.streams.values())
         self._spent = False
 
     async def ask(self, door: Door, out: Outgoing) -> Any:

@@ -265,7 +265,7 @@ class SimCluster:
         Raises:
             AssertionError: they disagree, or none runs.
         """
-        words = {node.name: node.node.lookup(key, service).name for node in self.running}
+        words = {node.name: node.node.lookup(key, service=service).name for node in self.running}
         assert len(set(words.values())) == 1, f"owner of {key!r}: {words}"
         return self._nodes[next(iter(words.values()))]
 

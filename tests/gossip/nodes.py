@@ -12,12 +12,13 @@ import trio
 from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
-from swimring.net import Binding
 from swimring.swim import Metadata, Profile, Status
 from swimring.testing import SimulatedNetwork, open_simulated_network, run_simulation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from swimring.net import Binding
 
 P = ParamSpec("P")
 PORT = 7979

@@ -34,7 +34,7 @@ from swimring.swim import Member, Metadata, Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
-    from swimring.rpc import StreamSource
+    from swimring.service import StreamSource
 
     Behaviour = Callable[[Outgoing], Awaitable[Any]]
 
@@ -505,7 +505,9 @@ async def chunks() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("source", "repeated"), [(b"bytes", True), (Path("file"), True), (chunks(), False), (None, False)], ids=repr
+    ("source", "repeated"),
+    [(b"bytes", True), (memoryview(b"bytes"), True), (Path("file"), True), (chunks(), False), (None, False)],
+    ids=repr,
 )
 async def test_a_call_with_streams_is_repeated_only_if_they_can_be_read_again(
     source: StreamSource, repeated: bool, autojump_clock: trio.testing.MockClock

@@ -1,0 +1,170 @@
+"""The driver: streams the files in, kills a node half way, mends what died with it, and compares.
+
+It is a node that offers nothing: it gossips, so it sees the members live, but it owns no keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+from rich.console import Console
+
+from swimring.codec import decode
+from swimring.errors import SwimringError
+from swimring.net import SystemHost
+from swimring.node import Node, open_node
+
+from . import words
+from .corpus import count_alone, source_files
+from .display import Display, Result, print_next, print_result
+from .processes import NodeProcess, node_processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NODES = 3
+_FILES_AT_ONCE = 16
+_FORM_WITHIN = 30.0
+_MEND_ROUNDS = 20
+_SERVICE = "swimring.admin.demo.words:app"
+
+
+def run_demo(*, files: int | None = None, keep_running: bool = False) -> int:
+    """Run the demo; 0 only if the ring's totals equal those of a single process."""
+    try:
+        return trio.run(_demo, source_files(files), keep_running)
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _demo(files: list[Path], keep_running: bool) -> int:  # noqa: FBT001 - trio.run passes positionally
+    console = Console()
+    cluster = f"demo-{SystemHost().entropy(2).hex()}"
+    async with node_processes(_SERVICE, cluster=cluster, count=_NODES) as processes:
+        try:
+            async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0) as node:
+                result = await _Drive(node, processes, files, console).run()
+        except SwimringError as error:
+            console.print(f"[red]{error}[/red]")
+            _print_logs(console, processes)
+            return 1
+        print_result(console, result)
+        if not result.equal:
+            _print_logs(console, processes)
+        elif keep_running:
+            print_next(console, cluster)
+            await trio.sleep_forever()
+    return 0 if result.equal else 1
+
+
+class _Drive:
+    """One run over one ring."""
+
+    def __init__(self, node: Node, processes: list[NodeProcess], files: list[Path], console: Console) -> None:
+        self._node = node
+        self._processes = processes
+        self._files = {str(path): path for path in files}
+        self._words_in: dict[str, int] = {}  # file -> its number of words, as told by the node that split it
+        self._display = Display(console, node, total=len(files))
+        self._killed: NodeProcess | None = None
+
+    async def run(self) -> Result:
+        started = trio.current_time()
+        with trio.fail_after(_FORM_WITHIN):
+            await self._node.wait_ring(words.app, nodes=_NODES)
+        async with self._display.shown():
+            await self._stream(list(self._files))
+            await self._node.wait_ring(words.app, nodes=_NODES - 1)
+            streamed_again = await self._mend()
+            totals = await self._totals()
+        seconds = trio.current_time() - started
+        views = {owner: await self._view_of(owner) for owner in self._owners()}
+        counters = await self._counters()
+        alone = await trio.to_thread.run_sync(count_alone, list(self._files.values()))
+        return Result(
+            seconds=seconds,
+            files=len(self._files),
+            words=totals.total(),
+            distinct=len(totals),
+            calls=counters["calls"],
+            retries=counters["retries"],
+            streamed_again=streamed_again,
+            killed=self._killed.name if self._killed else "nobody",
+            killed_after=self._display.killed_after,
+            noticed_after=self._display.noticed_after,
+            views=views,
+            equal=totals == alone,
+        )
+
+    async def _stream(self, files: list[str]) -> None:
+        """Stream each file to the node that owns its path, a few at a time; kill a node when half are done."""
+        limit = trio.CapacityLimiter(_FILES_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for file in files:
+                await limit.acquire_on_behalf_of(file)
+                nursery.start_soon(self._stream_one, file, limit)
+
+    async def _stream_one(self, file: str, limit: trio.CapacityLimiter) -> None:
+        source = words.count.with_streams(text=self._files[file])
+        self._words_in[file] = await self._node.call(source, file, file)
+        self._display.file_done()
+        limit.release_on_behalf_of(file)
+        if self._killed is None and len(self._words_in) * 2 >= len(self._files):
+            self._killed = self._processes[1]
+            self._killed.kill()
+            self._display.killed(self._killed.name)
+
+    async def _mend(self) -> int:
+        """Ask the owners what they hold and stream again what is missing, until nothing is."""
+        streamed_again = 0
+        for _ in range(_MEND_ROUNDS):
+            missing = await self._missing()
+            if not missing:
+                return streamed_again
+            streamed_again += len(missing)
+            self._display.more(len(missing))
+            await self._stream(missing)
+        return streamed_again  # the comparison at the end tells what is wrong
+
+    async def _missing(self) -> list[str]:
+        held: Counter[str] = Counter()
+        for owner in self._owners():
+            there = await self._node.peer(owner).call(words.held)
+            held.update(there)
+        return [file for file, number in self._words_in.items() if held[file] != number]
+
+    async def _totals(self) -> Counter[str]:
+        totals: Counter[str] = Counter()
+        for owner in self._owners():
+            async with self._node.peer(owner).open(words.totals.with_streams(totals=None)) as call:
+                buffer = bytearray()
+                async for chunk in call.streams["totals"]:
+                    buffer += chunk
+                await call.result()
+            while buffer:
+                size = int.from_bytes(buffer[:4], "big")
+                totals.update(decode(bytes(buffer[4 : 4 + size])))
+                del buffer[: 4 + size]
+        return totals
+
+    def _owners(self) -> list[str]:
+        return sorted(self._node.ring(words.app).nodes)
+
+    async def _view_of(self, owner: str) -> str:
+        rows = await self._node.peer(owner).request({"ns": "swimring", "cmd": "members"})
+        return ", ".join(f"{row['name']} {row['status']}" for row in rows)
+
+    async def _counters(self) -> Counter[str]:
+        counters = Counter(self._node.counters())
+        for owner in self._owners():
+            info = await self._node.peer(owner).request({"ns": "swimring", "cmd": "info"})
+            counters.update(info["counters"])
+        return counters
+
+
+def _print_logs(console: Console, processes: list[NodeProcess]) -> None:
+    for process in processes:
+        console.rule(process.name)
+        console.print(process.log.read_text(errors="replace")[-4_000:], markup=False)

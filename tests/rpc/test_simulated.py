@@ -1,0 +1,216 @@
+"""Pools on the simulated network: latency, crossing dials, partitions, lost hosts and kills, by seed."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from swimring.errors import CallError, ConnectionLost, StreamLost, Unreachable
+from swimring.identity import Address, NodeId
+from swimring.instrument import Instruments
+from swimring.mux import Limits
+from swimring.rpc import Incoming, Outgoing, Pool, open_pool
+from swimring.testing import SimulatedNetwork, open_simulated_network, run_simulation
+
+from .wires import End, Witness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from swimring.rpc import Serve
+
+LIMITS = Limits(streams=40, stream_window=32_768, idle_interval=2, idle_patience=1)
+
+
+async def serve(incoming: Incoming) -> object:
+    incoming.begin()
+    if "file" in incoming.streams:
+        size = 0
+        async with incoming.streams["file"] as file:
+            async for chunk in file:
+                size += len(chunk)
+                await file.send(chunk[:1])
+        return size
+    await trio.sleep(incoming.message["seconds"])
+    return incoming.message["n"]
+
+
+@asynccontextmanager
+async def open_host(network: SimulatedNetwork, name: str, answer: Serve = serve) -> AsyncIterator[End]:
+    witness = Witness()
+    lost: list[str] = []
+    here = network.at(name)
+    binding = await here.bind(Address(name, 7979))
+
+    async def accept(pool: Pool) -> None:
+        with suppress(trio.ClosedResourceError):
+            while True:
+                stream, remote = await binding.listener.accept()
+                nursery.start_soon(pool.serve_stream, stream, remote, b"")
+
+    async with (
+        open_pool(
+            me=NodeId(name, 1),
+            cluster="test",
+            network=here,
+            host=network.host(name),
+            serve=answer,
+            instruments=Instruments([witness]),
+            limits=LIMITS,
+            connection_lost=lost.append,
+        ) as pool,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(accept, pool)
+        yield End(pool, binding.address, witness, lost)
+        binding.close()
+        nursery.cancel_scope.cancel()
+
+
+class Load:
+    """Random calls, casts and streams between all pairs; counts what went wrong that must not."""
+
+    def __init__(self, ends: list[End], dice: random.Random) -> None:
+        self.ends = ends
+        self.dice = dice
+        self.wrong: list[object] = []
+        self.done = 0
+
+    async def call(self, number: int) -> None:
+        here, there = self.dice.sample(self.ends, 2)
+        patience = self.dice.choice((0.0, 0.002, 0.05, 1, 5))
+        seconds = self.dice.choice((0, 0, 0.01, 1))
+        shape = self.dice.randrange(4)
+        with trio.move_on_after(patience), suppress(CallError):
+            peer = await here.to(there)
+            if shape == 0:
+                await peer.cast(Outgoing(cmd="c", fields={"n": number, "seconds": seconds}))
+            elif shape == 1:
+                size = self.dice.randrange(200_000)
+                async with peer.open(Outgoing(cmd="c", streams={"file": bytes(size)})) as call:
+                    async for _ in call.streams["file"]:
+                        pass
+                    if await call.result() != size:
+                        self.wrong.append(number)
+            elif await peer.request(Outgoing(cmd="c", fields={"n": number, "seconds": seconds})) != number:
+                self.wrong.append(number)
+        self.done += 1
+
+
+async def check_calm(ends: list[End]) -> None:
+    """Nothing is left, nothing was refused, and every pair talks over one connection."""
+    for end in ends:
+        assert end.leftovers == (0, 0, 0)
+        assert end.witness.refused == []
+    for one, other in itertools.permutations(ends, 2):
+        peer = await one.to(other)
+        assert await peer.request(Outgoing(cmd="c", fields={"n": 1, "seconds": 0})) == 1
+    await trio.sleep(1)
+    assert [len(end.pool.connections) for end in ends] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_no_answer_is_wrong_and_nothing_is_left(seed: int) -> None:
+    async def main() -> None:
+        dice = random.Random(seed)
+        async with AsyncExitStack() as stack:
+            network = await stack.enter_async_context(open_simulated_network())
+            ends = [await stack.enter_async_context(open_host(network, name)) for name in "abc"]
+            load = Load(ends, dice)
+
+            async def disturb() -> None:
+                for _ in range(6):
+                    await trio.sleep(dice.uniform(0.1, 1))
+                    fault = dice.choice((network.loss(0.2), network.partition("a", "b"), network.isolate("c")))
+                    with fault:
+                        await trio.sleep(dice.choice((0.05, 1, 6)))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(disturb)
+                for number in range(150):
+                    nursery.start_soon(load.call, number)
+                    await trio.sleep(dice.uniform(0, 0.05))
+            await trio.sleep(20)
+            assert load.wrong == []
+            assert load.done == 150
+            await check_calm(ends)
+
+    run_simulation(main, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_dials_that_cross_both_sides_keep_the_same_one(seed: int) -> None:
+    async def main() -> None:
+        async with (
+            open_simulated_network() as network,
+            open_host(network, "a") as a,
+            open_host(network, "b") as b,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def ask(here: End, there: End) -> None:
+                peer = await here.to(there)
+                for number in range(20):
+                    assert await peer.request(Outgoing(cmd="c", fields={"n": number, "seconds": 0})) == number
+
+            for _ in range(10):
+                nursery.start_soon(ask, a, b)
+                nursery.start_soon(ask, b, a)
+            await trio.sleep(5)
+            (at_a,), (at_b,) = a.pool.connections, b.pool.connections
+            assert at_a.dialled != at_b.dialled
+            assert a.lost == b.lost == []
+
+    run_simulation(main, seed=seed)
+
+
+def test_a_killed_peer_is_known_at_once_and_a_lost_host_after_its_silence() -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            network = await stack.enter_async_context(open_simulated_network())
+            a, b, c = [await stack.enter_async_context(open_host(network, name)) for name in "abc"]
+            to_b, to_c = await a.to(b), await a.to(c)
+            took: dict[str, float] = {}
+
+            async def wait_for(name: str) -> None:
+                started = trio.current_time()
+                with suppress(ConnectionLost):
+                    await (to_b if name == "b" else to_c).request(Outgoing(cmd="c", fields={"n": 1, "seconds": 100}))
+                took[name] = trio.current_time() - started
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait_for, "b")
+                nursery.start_soon(wait_for, "c")
+                await trio.sleep(0.1)
+                network.crash("b")
+                network.freeze("c")
+            assert took["b"] < 0.11
+            assert took["c"] < LIMITS.idle_interval + LIMITS.idle_patience + 0.1
+            assert a.lost == ["b", "c"]
+            with pytest.raises(Unreachable):
+                await a.to(b)
+
+    run_simulation(main, seed=1)
+
+
+def test_an_upload_to_a_peer_that_dies_says_how_far_it_got() -> None:
+    async def main() -> None:
+        async with (
+            open_simulated_network() as network,
+            open_host(network, "a") as a,
+            open_host(network, "b") as b,
+        ):
+            async with (await a.to(b)).open(Outgoing(cmd="c", streams={"file": None})) as call:
+                with pytest.raises(StreamLost) as caught:
+                    for number in range(10_000):
+                        await call.streams["file"].send(bytes(1000))
+                        if number == 500:
+                            network.crash("b")
+                assert 501_000 <= caught.value.offset <= 600_000
+
+    run_simulation(main, seed=1)
