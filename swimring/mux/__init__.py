@@ -20,7 +20,7 @@ from .events import (
 from .failures import decode_failure, encode_failure
 from .frames import MAGIC
 from .header import CallHeader, CallKind
-from .hello import Hello, HelloRefused, RefusalCode, cluster_digest
+from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
 from .limits import Limits
 from .line import stream_ids
 from .messages import decode_fields, encode_fields
@@ -28,7 +28,9 @@ from .session import GoAwayCode, Phase, Session
 from .stream import LIFE, ResetCode, Step, StreamState
 
 __all__ = [
+    "ANY_CLUSTER",
     "CALL_LIFE",
+    "CLIENT",
     "LIFE",
     "MAGIC",
     "CallArrived",

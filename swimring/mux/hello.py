@@ -20,6 +20,11 @@ MIN_VERSION: Final = 1
 MAX_VERSION: Final = 1
 _MAX_FEATURES: Final = 64
 
+CLIENT: Final = "client"
+"""The feature by which a hello says: I am no member, nobody can dial me, and my cluster may be "any"."""
+ANY_CLUSTER: Final = b""
+"""In place of a digest: a client that does not know the cluster's name yet."""
+
 
 class RefusalCode(enum.IntEnum):
     """Why a hello was refused."""
@@ -53,12 +58,17 @@ class Hello:
 
     node: NodeId
     cluster: bytes
-    """Digest of the cluster's name, see `cluster_digest`."""
+    """Digest of the cluster's name, see `cluster_digest`; from a client it may be `ANY_CLUSTER`."""
     limits: Limits
     min_version: int = MIN_VERSION
     max_version: int = MAX_VERSION
     features: tuple[str, ...] = ()
     """Names of extensions that the sender understands; unknown ones are ignored."""
+
+    @property
+    def takes_any_cluster(self) -> bool:
+        """Whether this is the hello of a client that talks to whatever cluster it finds."""
+        return CLIENT in self.features and self.cluster == ANY_CLUSTER
 
     def to_bytes(self) -> bytes:
         """The body of the HELLO frame."""
@@ -115,7 +125,7 @@ def check_hello(mine: Hello, theirs: Hello) -> int:
     Raises:
         HelloRefused: another cluster, no common version, or our own name.
     """
-    if theirs.cluster != mine.cluster:
+    if theirs.cluster != mine.cluster and not (theirs.takes_any_cluster or mine.takes_any_cluster):
         raise HelloRefused(RefusalCode.CLUSTER, f"{theirs.node} belongs to another cluster")
     version = min(mine.max_version, theirs.max_version)
     if version < max(mine.min_version, theirs.min_version):

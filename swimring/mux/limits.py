@@ -10,8 +10,7 @@ from swimring.errors import ConfigError
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-MAX_HEADER_BYTES: Final = 4 * KIB
-MAX_NAME: Final = 256
+MAX_NAME: Final = 255
 MAX_STREAM_NAME: Final = 64
 MAX_STREAMS_PER_CALL: Final = 16
 MAX_UNREAD_ANSWERS: Final = 1_000

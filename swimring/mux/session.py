@@ -17,7 +17,7 @@ from swimring.errors import LocalProtocolError, RemoteProtocolError
 from .calls import Calls
 from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, RefusalArrived
 from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
-from .hello import Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
+from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
 from .line import Line
 from .stream import ResetCode, Streams
 
@@ -57,9 +57,18 @@ class GoAwayCode(enum.IntEnum):
 class Session:
     """Calls and byte streams over one connection, for either side."""
 
-    def __init__(self, *, me: NodeId, cluster: str, limits: Limits, dialled: bool) -> None:
-        """Who dialled speaks first; the other side answers the hello with its own, or with a refusal."""
-        self.hello = Hello(node=me, cluster=cluster_digest(cluster), limits=limits)
+    def __init__(self, *, me: NodeId, cluster: str | None, limits: Limits, dialled: bool, client: bool = False) -> None:
+        """Who dialled speaks first; the other side answers the hello with its own, or with a refusal.
+
+        A ``client`` is no member; only it may leave the ``cluster`` open, to talk to whichever it finds.
+
+        Raises:
+            LocalProtocolError: a node without a cluster.
+        """
+        if cluster is None and not client:
+            raise LocalProtocolError("only a client may leave the cluster open")
+        digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
+        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else ())
         self.peer: Hello | None = None
         self.version = 0
         self.going_away = False
@@ -143,6 +152,11 @@ class Session:
     def has_bytes_to_send(self) -> bool:
         """Whether `bytes_to_send` would return any."""
         return bool(self._line.outbox)
+
+    @property
+    def urgent_frames(self) -> int:
+        """How many frames wait that no limit of `bytes_to_send` holds back."""
+        return self._line.outbox.urgent
 
     # ----------------------------------------------------------------------------------------------------- calls
 

@@ -135,7 +135,7 @@ class Node:
         """
         return self._rebalancer.ring(self._service(service))
 
-    def lookup(self, key: Key, service: Service | str | None = None) -> Member:
+    def lookup(self, key: Key, /, *, service: Service | str | None = None) -> Member:
         """The owner of ``key`` as far as this node knows; no network is involved.
 
         Raises:
@@ -151,11 +151,11 @@ class Node:
             raise NoSuchHandler(f"no member offers service {name!r}", key=key)
         raise Unreachable(f"no member takes keys of service {name!r}", key=key)
 
-    def replicas(self, key: Key, n: int, service: Service | str | None = None) -> tuple[Member, ...]:
+    def replicas(self, key: Key, n: int, /, *, service: Service | str | None = None) -> tuple[Member, ...]:
         """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
         return self._rebalancer.owners(self._service(service), key, n + 1)[1:]
 
-    def owns(self, key: Key, service: Service | str | None = None) -> bool:
+    def owns(self, key: Key, /, *, service: Service | str | None = None) -> bool:
         """Whether ``key`` lives on this node now, as far as this node knows."""
         owner = self._rebalancer.owner(self._service(service), key)
         return owner is not None and owner.id == self.me.id

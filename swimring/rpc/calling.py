@@ -249,7 +249,7 @@ class Calling:
             raise self._connection.unusable(out.key)
         call_id = self._session.request(_header(out, kind), body)
         pending = self._pending[call_id] = _Pending()
-        self._connection.poke()
+        self._connection.flush(alone=len(self._pending) == 1)
         return call_id, pending
 
     async def _withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:

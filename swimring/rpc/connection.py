@@ -33,6 +33,7 @@ from swimring.mux import (
 )
 
 from .calling import Calling, Superseded
+from .direct import sender
 from .parking import Signal
 from .serving import Serving
 from .streams import PeerStream
@@ -51,6 +52,8 @@ _log = logging.getLogger("swimring.rpc")
 
 _READ: Final = 65536
 _LAST_WORDS: Final = 0.5
+_BATCH: Final = 32
+"""Frames that are worth a write of their own: 16 to 32 were best, 64 cost a fifth (measured on the prototype)."""
 
 
 class Connection:
@@ -100,6 +103,9 @@ class Connection:
         self._finishing = False
         self._superseded = False
         self._heard = 0.0
+        self._writing = False
+        self._unsent = b""
+        self._send_now = sender(stream)
         self._nursery: trio.Nursery | None = None
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CallArrived: self.serving.on_call,
@@ -171,6 +177,19 @@ class Connection:
     def poke(self) -> None:
         """There may be something to write."""
         self._work.say()
+
+    def flush(self, *, alone: bool) -> None:
+        """There is something to write: at once if it is ``alone`` or much, else together with what follows.
+
+        A lone call saves the way over the writer task; of a burst, the other side gets parts to start with.
+        """
+        if (not alone and self.session.urgent_frames < _BATCH) or self._writing or self._send_now is None:
+            self._work.say()
+        else:
+            self._unsent = self.session.bytes_to_send()
+            self._unsent = self._unsent[self._send_now(self._unsent) :]
+            if self._unsent or self._watched or self.session.has_bytes_to_send:
+                self._work.say()
 
     def close(self, reason: str) -> None:
         """End the connection now; calls under way are lost."""
@@ -252,9 +271,12 @@ class Connection:
 
     async def _write(self) -> None:
         while True:
-            data = self.session.bytes_to_send()
+            data = self._unsent or self.session.bytes_to_send()
             if data:
+                self._unsent = b""
+                self._writing = True
                 await self._stream.send_all(data)
+                self._writing = False
                 continue
             if self._watched and self.session.idle and self.open:
                 self._quiet.set()
@@ -273,6 +295,7 @@ class Connection:
             return
         while True:
             await trio.sleep_until(self._heard + self.limits.idle_interval)
+            self.serving.expire_old()
             silent_since = self._heard
             if trio.current_time() < silent_since + self.limits.idle_interval:
                 continue

@@ -109,7 +109,9 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all; nothing was.
         """
         while True:
-            connection = await self._connection()
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.request(out)
             except Superseded:
@@ -123,7 +125,9 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all.
         """
         while True:
-            connection = await self._connection()
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.cast(out)
             except Superseded:
@@ -137,15 +141,9 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
-        connection = await self._connection()
+        connection = await self._pool.connect(self.name, self.address, self.generation)
         async with connection.calling.open(out) as call:
             yield call
-
-    async def _connection(self) -> Connection:
-        connection = self._pool.current(self.name, self.generation)
-        if connection is not None:
-            return connection
-        return await self._pool.connect(self.name, self.address, self.generation)
 
 
 class Pool:

@@ -99,6 +99,15 @@ class Serving:
         self._jobs.clear()
         self.credit.nudge()
 
+    def expire_old(self) -> None:
+        """End calls without streams that have run for longer than any call may.
+
+        A sweep now and then, because a deadline of a scope costs more than most calls.
+        """
+        now = trio.current_time()
+        for job in self._jobs.values():
+            job.expire_if_older(now - self.connection.limits.call_lifetime, now)
+
     def finished(self, call_id: int) -> None:
         """The answer is on its way."""
         self._jobs.pop(call_id, None)
@@ -114,8 +123,7 @@ class CallJob:
         self._event = event
         self._header = event.header
         self._arrived = trio.current_time()
-        lifetime = math.inf if event.streams else self._connection.limits.call_lifetime
-        self.deadline = self._arrived + min(event.header.remaining, lifetime)
+        self.deadline = self._arrived + event.header.remaining
         self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
@@ -141,6 +149,11 @@ class CallJob:
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, until)
 
+    def expire_if_older(self, than: float, now: float) -> None:
+        """End a call without streams that came in before ``than``."""
+        if self._arrived < than and not self._streams and self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, now)
+
     # -------------------------------------------------------------------------------------------- for the worker
 
     async def run(self, scope: trio.CancelScope) -> None:
@@ -149,6 +162,8 @@ class CallJob:
             await trio.lowlevel.checkpoint()
             return
         self._scope = scope
+        if self.deadline != math.inf:
+            scope.deadline = self.deadline
         begun = False
         try:
             incoming = self._incoming()
@@ -233,7 +248,7 @@ class CallJob:
                 connection.session.fail(call_id, self._answer)
             else:
                 connection.session.reply(call_id, self._answer)
-            connection.poke()
+            connection.flush(alone=not self._serving)
         header, seconds = self._header, trio.current_time() - self._arrived
         connection.instruments.tell(
             Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds

@@ -56,8 +56,7 @@ def test_the_first_bytes_of_a_connection_are_as_specified() -> None:
 def test_a_small_call_is_one_frame_each_way() -> None:
     link = Link()
     call_id = link.here.request(CallHeader(ns="s", cmd="c", key="k", remaining=2.0), BODY)
-    header = bytes.fromhex("84 00 6173 6163 616b")
-    request = bytes.fromhex("0008 000007d0 00 00") + header + BODY
+    request = bytes.fromhex("04 00 00 000007d0 01 01 0001 0000") + b"sck" + BODY
     assert link.here.bytes_to_send() == raw(0x10, call_id, request, flags=1)
     link.there.receive(raw(0x10, call_id, request, flags=1))
     link.there.reply(call_id, encode("v"))
@@ -82,7 +81,7 @@ def test_a_header_carries_everything_and_its_defaults_cost_nothing() -> None:
     (arrived,) = link.pump()[1]
     assert isinstance(arrived, CallArrived)
     assert arrived.header == header
-    assert len(ASK.to_bytes()) == 8 + 1 + 1 + 2 + 2 + 1
+    assert len(ASK.to_bytes()) == 13 + 2
 
 
 # ------------------------------------------------------------------------------------------------------------- hello
@@ -527,7 +526,11 @@ def test_a_failure_is_a_record() -> None:
         (raw(0x10, 0, ASK.to_bytes() + BODY, flags=1), "a request with the id 0"),
         (raw(0x10, 3, ASK.to_bytes() + BODY, flags=1) * 2, "a request with the id 3 after 3"),
         (raw(0x10, 3, b"\x00", flags=1), "without a header"),
-        (raw(0x10, 3, b"\xff" * 12, flags=1), "header of 65535"),
+        (raw(0x10, 3, b"\xff" * 13, flags=1), "a header of 131593 bytes"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 01 00 0000 0000 ff"), flags=1), "not UTF-8"),
+        (raw(0x10, 3, bytes.fromhex("0c 00 00 00000000 00 00 0000 0000"), flags=1), "impossible flags"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 00 00 0001 0000 6b"), flags=1), "impossible flags"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 00 00 0000 0001 80"), flags=1), "malformed extension"),
         (raw(0x11, 2, b"", flags=1), "never opened"),
         (raw(0x15, 0), "never opened"),
         (raw(0x13, 1, b"x"), "but the request is complete"),

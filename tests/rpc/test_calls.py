@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from swimring.errors import (
     ConnectionLost,
+    DeadlineExceeded,
     HandlerFailed,
     LocalProtocolError,
     Moved,
@@ -176,7 +177,19 @@ async def test_the_deadline_of_the_caller_is_the_deadline_of_the_handler(clock: 
         await peer.request(Outgoing(cmd="c"))
         await peer.request(Outgoing(cmd="c"))
     assert seen[0] == pytest.approx(2, abs=0.01)
-    assert seen[1] == seen[2] == pytest.approx(PATIENT.call_lifetime)
+    assert seen[1] == seen[2] == math.inf
+
+
+async def test_a_call_without_a_deadline_runs_for_an_hour_at_most(clock: MockClock) -> None:
+    async def forever(incoming: Incoming) -> None:
+        incoming.begin()
+        await trio.sleep(math.inf)
+
+    async with two_ends(forever, limits=Limits()) as (a, b, _):
+        before = trio.current_time()
+        with pytest.raises(DeadlineExceeded):
+            await (await a.to(b)).request(Outgoing(cmd="c"))
+        assert trio.current_time() - before == pytest.approx(3600, abs=Limits().idle_interval)
 
 
 async def test_a_handler_is_cancelled_when_its_callers_deadline_passes(clock: MockClock) -> None:

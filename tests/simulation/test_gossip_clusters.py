@@ -18,7 +18,7 @@ LOCAL, LAN = Profile.local(), Profile.lan()
 @pytest.mark.parametrize("profile", [LOCAL, LAN], ids=["local", "lan"])
 @pytest.mark.parametrize("count", [2, 10, 30])
 @simulated
-async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int) -> None:
+async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int, seed: int) -> None:
     async with open_cluster() as cluster:
         started = trio.current_time()
         nodes = await cluster.start_all(count, profile=profile)
@@ -27,7 +27,7 @@ async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: 
 
 
 @pytest.mark.parametrize("profile", [LOCAL, LAN], ids=["local", "lan"])
-@pytest.mark.parametrize(("count", "seed"), [(3, 1), (3, 2), (6, 3), (10, 4)])
+@pytest.mark.parametrize("count", [3, 6, 10])
 @simulated
 async def test_a_lost_machine_is_dead_after_a_probe_and_the_shortest_suspicion(
     profile: Profile, count: int, seed: int
@@ -45,7 +45,7 @@ async def test_a_lost_machine_is_dead_after_a_probe_and_the_shortest_suspicion(
         assert [node.gossiper.statistics().health for node in others] == [0] * len(others) or count == 3
 
 
-@pytest.mark.parametrize(("count", "seed"), [(2, 1), (3, 2), (5, 3), (10, 4)])
+@pytest.mark.parametrize("count", [2, 3, 5, 10])
 @simulated
 async def test_a_killed_process_is_known_at_once_when_a_connection_to_it_is_lost(count: int, seed: int) -> None:
     async with open_cluster() as cluster:
@@ -59,7 +59,6 @@ async def test_a_killed_process_is_known_at_once_when_a_connection_to_it_is_lost
         assert took < 0.3
 
 
-@pytest.mark.parametrize("seed", range(5))
 @simulated
 async def test_a_killed_process_is_known_within_two_probe_rounds_without_any_connection(seed: int) -> None:
     async with open_cluster() as cluster:
@@ -70,7 +69,6 @@ async def test_a_killed_process_is_known_within_two_probe_rounds_without_any_con
         assert await cluster.wait_status(others, ["n2"], Status.DEAD) - killed < 2 * LOCAL.probe_interval + 0.5
 
 
-@pytest.mark.parametrize("seed", range(3))
 @simulated
 async def test_a_leave_is_seen_as_left_and_never_as_failed(seed: int) -> None:
     async with open_cluster() as cluster:
@@ -86,13 +84,12 @@ async def test_a_leave_is_seen_as_left_and_never_as_failed(seed: int) -> None:
         assert all(node.recorder.statuses(leaver.name) == ["alive", "left"] for node in others)
 
 
-@pytest.mark.parametrize("seed", range(3))
 @simulated
 async def test_a_restart_under_a_new_generation_is_known_to_all_within_a_second(seed: int) -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(10, profile=LAN)
         cluster.crash(nodes[9])
-        await trio.sleep(seed * 6)  # before, during and after its death became known
+        await trio.sleep(seed % 3 * 6)  # before, during and after its death became known
         started = trio.current_time()
         again = await cluster.start("n9", generation=2, join=["n0"])
         for node in nodes[:9]:
@@ -101,7 +98,6 @@ async def test_a_restart_under_a_new_generation_is_known_to_all_within_a_second(
         await cluster.settle([*nodes[:9], again])
 
 
-@pytest.mark.parametrize("seed", range(3))
 @simulated
 async def test_a_partition_longer_than_all_suspicions_heals(seed: int) -> None:
     async with open_cluster() as cluster:
@@ -115,7 +111,6 @@ async def test_a_partition_longer_than_all_suspicions_heals(seed: int) -> None:
         assert await cluster.settle(nodes) - healed <= 45
 
 
-@pytest.mark.parametrize("seed", range(3))
 @simulated
 async def test_five_percent_loss_kills_nobody(seed: int) -> None:
     async with open_cluster() as cluster:
@@ -141,7 +136,6 @@ async def test_two_clusters_never_merge() -> None:
         assert ("stream", "cluster") in red[0].recorder.refused
 
 
-@pytest.mark.parametrize("seed", range(3))
 @simulated
 async def test_nodes_started_before_their_seed_find_it_by_themselves(seed: int) -> None:
     async with open_cluster() as cluster:

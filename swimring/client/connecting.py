@@ -1,0 +1,149 @@
+"""From some addresses, or none, to a mesh: who answers there, and which cluster is meant."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from swimring.errors import CallError, ConfigError, NotJoined
+from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
+from swimring.mux import Limits
+
+from .directory import ClusterState, Directory
+from .links import Links
+from .mesh import Mesh
+from .refreshing import Refresher, ask_state
+from .routing import Routing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from .link import Link
+
+SCANNED: Final = tuple(Address("127.0.0.1", DEFAULT_PORT + offset) for offset in range(20))
+"""Where nodes without configuration are: the loopback ports 7979 to 7998."""
+SCAN_WITHIN: Final = 1.0
+"""Seconds that a scanned port has to answer as a node."""
+
+
+@asynccontextmanager
+async def connect(*addresses: str | Address, cluster: str | None = None) -> AsyncIterator[Mesh]:
+    """Talk to a cluster from outside while the block runs.
+
+    Args:
+        addresses: HOST:PORT of some of its nodes, all tried at once; default: the loopback ports 7979 to 7998.
+        cluster: its name; needed only if nodes of several clusters are found on this machine.
+
+    Raises:
+        ConfigError: this is no address or name, or it is not clear which cluster is meant.
+        NotJoined: nobody answers; the text says what to do.
+    """
+    seeds = tuple(address if isinstance(address, Address) else Address.parse(address) for address in addresses)
+    wanted = None if cluster is None else check_name(cluster, setting="cluster")
+    me, rng, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), random.Random(), Limits()  # noqa: S311 - jitter only
+    failure: BaseException | None = None
+    async with anyio.create_task_group() as tasks:
+        links = Links(tasks, me=me, limits=limits, rng=rng)
+        try:
+            link, state = await _find(links, seeds, wanted)
+            links.settle_on(state.cluster)
+            links.adopt(link)
+            directory = Directory(state)
+            refresher = Refresher(directory, links, tasks, seeds=seeds, rng=rng)
+            tasks.start_soon(refresher.run)
+            yield Mesh(directory, links, Routing(directory, links, refresher, home=link.peer.name, rng=rng))
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
+            # Raised in here, it would leave the task group wrapped into an exception group.
+            failure = error
+        else:
+            # A cast that is still in our buffers would be lost with them.
+            with anyio.move_on_after(limits.cancel_grace):
+                await links.wait_idle()
+        finally:
+            links.close()
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A node that answered."""
+
+    link: Link
+    state: ClusterState
+
+
+async def _find(links: Links, seeds: Sequence[Address], cluster: str | None) -> tuple[Link, ClusterState]:
+    """A connection to a node of the cluster that is meant, and what it knows; other connections are closed.
+
+    Raises:
+        ConfigError: several clusters answer, or another one than ``cluster``.
+        NotJoined: nobody answers.
+    """
+    search = _Search(links, cluster, thorough=not seeds and cluster is None)
+    await search.run(seeds or SCANNED, within=math.inf if seeds else SCAN_WITHIN)
+    there = sorted({node.state.cluster for node in search.found})
+    if not there:
+        raise NotJoined(_nobody(seeds, search.silent))
+    if cluster is not None and cluster not in there:
+        raise ConfigError("cluster", cluster, f"the nodes that answer belong to: {', '.join(there)}")
+    if cluster is None and len(there) > 1:
+        raise ConfigError("cluster", None, f"several answer, name one of: {', '.join(there)}")
+    home = next(node for node in search.found if cluster in (None, node.state.cluster))
+    for node in search.found:
+        if node is not home:
+            node.link.close("not needed")
+    return home.link, home.state
+
+
+class _Search:
+    """Asks addresses all at once. Unless it is ``thorough``, the first node of ``cluster`` (None: of any) ends it."""
+
+    def __init__(self, links: Links, cluster: str | None, *, thorough: bool) -> None:
+        self.found: list[_Found] = []
+        self.silent: dict[Address, str] = {}
+        self._links = links
+        self._cluster = cluster
+        self._thorough = thorough
+        self._enough = anyio.CancelScope()
+
+    async def run(self, addresses: Sequence[Address], *, within: float) -> None:
+        """Fill ``found`` with those that answer ``within`` so many seconds, and ``silent`` with why others do not."""
+        with self._enough:
+            self._enough.deadline = anyio.current_time() + within
+            async with anyio.create_task_group() as tasks:
+                for address in addresses:
+                    tasks.start_soon(self._ask, address)
+
+    async def _ask(self, address: Address) -> None:
+        try:
+            link = await self._links.open(address)
+            try:
+                node = _Found(link=link, state=await ask_state(link))
+            except BaseException:
+                link.close("not needed")
+                raise
+        except CallError as error:
+            self.silent[address] = error.reason
+            return
+        self.found.append(node)
+        if not self._thorough and self._cluster in (None, node.state.cluster):
+            self._enough.cancel()
+
+
+def _nobody(seeds: Sequence[Address], silent: dict[Address, str]) -> str:
+    if not seeds:
+        first, last = SCANNED[0], SCANNED[-1]
+        return (
+            f"no node answers at {first.host}, ports {first.port} to {last.port}: "
+            "start one (swimring run MODULE:NAME), or say where one is (HOST:PORT)"
+        )
+    reasons = ", ".join(f"{address} ({silent.get(address, 'no answer')})" for address in seeds)
+    return f"no node answers at {reasons}"

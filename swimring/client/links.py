@@ -1,0 +1,180 @@
+"""The connections of a client: one for each node, dialled when a call needs it and shared by all callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from swimring.errors import CallError, NodeClosed, Unreachable
+
+from .link import dial
+
+if TYPE_CHECKING:
+    import random
+
+    from anyio.abc import TaskGroup
+
+    from swimring.identity import Address, NodeId
+    from swimring.mux import Limits
+    from swimring.swim import Member
+
+    from .link import Link
+
+_MAX_FAILURES: Final = 30
+
+
+@dataclass(slots=True, kw_only=True)
+class _Dial:
+    """One attempt to connect, shared by all who want that node."""
+
+    settled: anyio.Event
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pause:
+    """After a failed dial: do not try that address before this time."""
+
+    address: Address
+    failures: int
+    until: float
+    error: str
+
+
+class Links:
+    """All connections of a client; at most `Limits.connections`, beyond which a member counts as unreachable."""
+
+    def __init__(self, tasks: TaskGroup, *, me: NodeId, limits: Limits, rng: random.Random) -> None:
+        """No connections yet; those to come run in ``tasks``."""
+        self._tasks = tasks
+        self._me = me
+        self._limits = limits
+        self._rng = rng
+        self._cluster: str | None = None
+        self._all: set[Link] = set()
+        self._current: dict[str, Link] = {}
+        self._dials: dict[str, _Dial] = {}
+        self._pauses: dict[str, _Pause] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def settle_on(self, cluster: str) -> None:
+        """From now on, talk to nodes of ``cluster`` only."""
+        self._cluster = cluster
+
+    def current(self, name: str, generation: int = 0) -> Link | None:
+        """The connection to use for ``name``, if there is one and not to an earlier life of it."""
+        link = self._current.get(name)
+        return link if link is not None and link.usable and link.peer.generation >= generation else None
+
+    async def open(self, address: Address) -> Link:
+        """A new connection to whoever is at ``address``; calls use it only once it is adopted.
+
+        Raises:
+            Unreachable: there is no node, or none of the cluster.
+            NodeClosed: the block of the mesh was left.
+        """
+        self._check_room()
+        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits)
+        self._all.add(link)
+        self._tasks.start_soon(self._run, link)
+        return link
+
+    def adopt(self, link: Link) -> Link:
+        """Use ``link`` for calls to its node, unless there is one already; the one that is used."""
+        current = self.current(link.peer.name, link.peer.generation)
+        if current is not None:
+            link.close("there is another connection")
+            return current
+        self._current[link.peer.name] = link  # calls on an older one, which takes no more, go on
+        return link
+
+    async def to(self, member: Member) -> Link:
+        """A connection to ``member``; waits for a dial that is under way.
+
+        Raises:
+            Unreachable: it cannot be made, or could not a moment ago (``retry_after`` says when it makes sense again).
+            NodeClosed: the block of the mesh was left.
+        """
+        link = self.current(member.name, member.generation)
+        if link is not None:
+            return link
+        under_way = self._dials.get(member.name) or self._start_dial(member)
+        await under_way.settled.wait()
+        link = self.current(member.name, member.generation)
+        if link is None:
+            error = under_way.error or f"{member.name} answers with an earlier generation, or left at once"
+            raise Unreachable(error, owner=member.name, retry_after=self._pause_left(member.name))
+        return link
+
+    async def wait_idle(self) -> None:
+        """Wait until everything that was sent, casts included, is over."""
+        for link in tuple(self._all):
+            await link.wait_idle()
+
+    def close(self) -> None:
+        """Take no more calls; the connections end with their task group."""
+        self._closed = True
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def _check_room(self) -> None:
+        if self._closed:
+            raise NodeClosed("this mesh is closed: the block of its connect() was left")
+        if len(self._all) + len(self._dials) >= self._limits.connections:
+            raise Unreachable("this client has all the connections it may have")
+
+    def _start_dial(self, member: Member) -> _Dial:
+        self._check_room()
+        pause, left = self._pauses.get(member.name), self._pause_left(member.name)
+        if pause is not None and pause.address == member.address and left:
+            raise Unreachable(f"{pause.error} (a moment ago)", owner=member.name, retry_after=left)
+        under_way = self._dials[member.name] = _Dial(settled=anyio.Event())
+        self._tasks.start_soon(self._dial, member, under_way)
+        return under_way
+
+    async def _dial(self, member: Member, under_way: _Dial) -> None:
+        try:
+            link = await self.open(member.address)
+        except (CallError, NodeClosed) as error:
+            self._failed(member, under_way, error.reason if isinstance(error, CallError) else str(error))
+        else:
+            self.adopt(link)
+            if link.peer.name == member.name:
+                self._pauses.pop(member.name, None)
+            else:
+                self._failed(member, under_way, f"found {link.peer} there")
+        finally:
+            self._dials.pop(member.name, None)
+            under_way.settled.set()
+
+    def _failed(self, member: Member, under_way: _Dial, reason: str) -> None:
+        before = self._pauses.pop(member.name, None)
+        failures = 0 if before is None or before.address != member.address else before.failures
+        longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
+        while len(self._pauses) >= self._limits.connections:
+            del self._pauses[next(iter(self._pauses))]
+        under_way.error = f"cannot reach {member.name} at {member.address}: {reason}"
+        self._pauses[member.name] = _Pause(
+            address=member.address,
+            failures=min(failures + 1, _MAX_FAILURES),
+            until=anyio.current_time() + longest * self._rng.uniform(0.5, 1.0),
+            error=under_way.error,
+        )
+
+    def _pause_left(self, name: str) -> float | None:
+        pause = self._pauses.get(name)
+        left = 0.0 if pause is None else pause.until - anyio.current_time()
+        return left if left > 0 else None
+
+    async def _run(self, link: Link) -> None:
+        try:
+            await link.run()
+        finally:
+            self._all.discard(link)
+            if self._current.get(link.peer.name) is link:
+                del self._current[link.peer.name]

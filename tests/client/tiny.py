@@ -1,0 +1,239 @@
+"""Nodes for the client to talk to: a mux session over a loopback socket, on whatever event loop the test runs on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+
+from swimring.codec import encode
+from swimring.errors import CallError, NoSuchHandler, RemoteProtocolError
+from swimring.identity import Address
+from swimring.mux import (
+    CallArrived,
+    CallHeader,
+    CallKind,
+    CancelArrived,
+    GoAwayCode,
+    Hello,
+    Limits,
+    PeerReady,
+    Session,
+    decode_fields,
+    encode_failure,
+)
+from swimring.swim import Member, Metadata, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A call as it arrived at a tiny node."""
+
+    node: TinyNode
+    header: CallHeader
+    message: Mapping[str, Any]
+
+
+Handler = Callable[[Heard], Awaitable[object]]
+
+
+async def who(heard: Heard) -> object:
+    return heard.node.name
+
+
+class TinyCluster:
+    """What all tiny nodes of a cluster answer about it."""
+
+    def __init__(self, name: str, tasks: TaskGroup) -> None:
+        self.name = name
+        self.tasks = tasks
+        self.members: dict[str, Member] = {}
+
+    async def start(
+        self, name: str, *services: str, handler: Handler = who, weight: int = 1, joined: bool = True
+    ) -> TinyNode:
+        """A node that listens; unless ``joined`` the others do not speak of it."""
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        address = Address("127.0.0.1", listener.extra(SocketAttribute.local_port))
+        member = Member(
+            name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE,
+            metadata=Metadata(services=services or ("hello",), weight=weight),
+        )  # fmt: skip
+        node = TinyNode(self, member, handler)
+        if joined:
+            self.members[name] = member
+        await self.tasks.start(node.run, listener)
+        return node
+
+    def bury(self, node: TinyNode, status: Status = Status.DEAD) -> None:
+        """All nodes learn that a member is gone."""
+        old = self.members[node.name]
+        self.members[node.name] = Member(
+            name=old.name, address=old.address, generation=old.generation, incarnation=old.incarnation, status=status,
+            metadata=old.metadata,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """The answer to the question for the ring."""
+        members = [member.to_wire() for member in self.members.values()]
+        return {"cluster": self.name, "points": 128, "members": members}
+
+
+@dataclass(eq=False)
+class _Connection:
+    stream: SocketStream
+    session: Session
+    scopes: dict[int, anyio.CancelScope] = field(default_factory=dict)
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def flush(self) -> None:
+        async with self.lock:
+            with anyio.CancelScope(shield=True):
+                while data := self.session.bytes_to_send():
+                    await self.stream.send(data)
+
+
+class TinyNode:
+    """Answers for the ring, and everything else with its handler."""
+
+    def __init__(self, cluster: TinyCluster, member: Member, handler: Handler) -> None:
+        self.cluster = cluster
+        self.member = member
+        self.handler = handler
+        self.hellos: list[Hello] = []
+        self.calls: list[Heard] = []
+        self.ring_asked = 0
+        self._scope = anyio.CancelScope()
+        self._draining = False
+        self._called = anyio.Event()
+        self._fewer = anyio.Event()
+        self._gone = anyio.Event()
+        self._connections: set[_Connection] = set()
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+    @property
+    def address(self) -> Address:
+        return self.member.address
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def crash(self) -> None:
+        """End as the process would that is killed: the listener and all connections close; also from a handler."""
+        self._scope.cancel()
+
+    async def kill(self) -> None:
+        """`crash`, and wait until nobody listens any more."""
+        self._scope.cancel()
+        await self._gone.wait()
+
+    async def wait_called(self) -> None:
+        """Wait for the first call."""
+        await self._called.wait()
+
+    async def wait_unconnected(self) -> None:
+        """Wait until the last connection is gone."""
+        while self._connections:
+            self._fewer = anyio.Event()
+            await self._fewer.wait()
+
+    async def drain(self) -> None:
+        """Take no more calls, on any connection."""
+        self._draining = True
+        for connection in self._connections:
+            connection.session.go_away(GoAwayCode.DRAINING, "leaving")
+            await connection.flush()
+
+    async def send_nonsense(self) -> None:
+        for connection in self._connections:
+            await connection.stream.send(b"\xff" * 64)
+
+    async def run(self, listener: Any, *, task_status: Any) -> None:
+        with self._scope:
+            task_status.started()
+            async with listener:
+                await listener.serve(self._serve)
+        self._gone.set()
+
+    async def _serve(self, stream: SocketStream) -> None:
+        session = Session(me=self.member.id, cluster=self.cluster.name, limits=Limits(), dialled=False)
+        connection = _Connection(stream, session)
+        self._connections.add(connection)
+        try:
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    for event in session.receive(await stream.receive()):
+                        self._handle(event, connection, tasks)
+                    await connection.flush()
+        except* (OSError, RemoteProtocolError, anyio.EndOfStream, anyio.BrokenResourceError):
+            pass
+        finally:
+            self._connections.discard(connection)
+            self._fewer.set()
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(1):
+                    with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                        await connection.flush()
+                await anyio.aclose_forcefully(stream)
+
+    def _handle(self, event: object, connection: _Connection, tasks: TaskGroup) -> None:
+        match event:
+            case PeerReady(hello=hello):
+                self.hellos.append(hello)
+                if self._draining:
+                    connection.session.go_away(GoAwayCode.DRAINING, "leaving")
+            case CallArrived():
+                scope = connection.scopes[event.call_id] = anyio.CancelScope()
+                tasks.start_soon(self._answer, event, scope, connection)
+            case CancelArrived():
+                connection.scopes[event.call_id].cancel()
+
+    async def _answer(self, call: CallArrived, scope: anyio.CancelScope, connection: _Connection) -> None:
+        session, heard = (
+            connection.session,
+            Heard(node=self, header=call.header, message=decode_fields(call.header, call.body)),
+        )
+        finish = partial(session.done, call.call_id)
+        with scope:
+            try:
+                value = encode(await self._ask(heard))
+            except CallError as error:
+                finish = partial(session.fail, call.call_id, encode_failure(error, executed=error.maybe_executed))
+            else:
+                finish = partial(session.reply, call.call_id, value)
+        if call.header.kind is CallKind.CAST:
+            finish = partial(session.done, call.call_id)
+        finish()
+        await connection.flush()
+
+    async def _ask(self, heard: Heard) -> object:
+        if heard.message["ns"] == "swimring":
+            if heard.message["cmd"] == "ring":
+                self.ring_asked += 1
+                return self.cluster.state()
+            if heard.message["cmd"] == "name":
+                return self.name
+            raise NoSuchHandler("not here")
+        self.calls.append(heard)
+        self._called.set()
+        return await self.handler(heard)
+
+
+@asynccontextmanager
+async def tiny_cluster(name: str = "hello") -> AsyncIterator[TinyCluster]:
+    """A cluster that ends with the block; nothing takes long here, and a test that hangs fails."""
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            try:
+                yield TinyCluster(name, tasks)
+            finally:
+                tasks.cancel_scope.cancel()
