@@ -46,7 +46,7 @@ def run(
     cluster: str | None = None,
     listen: str | None = None,
     advertise: str | None = None,
-    join: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    join: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     profile: str = "local",
     weight: int = 1,
     zone: str = "",

@@ -35,18 +35,19 @@ def main(arguments: list[str] | None = None) -> None:
         # Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in _EXTRA:
+            raise
+        status = _complain(MissingExtra("cli", module))
     raise SystemExit(status)
 
 
 def _run(arguments: list[str] | None) -> int:
-    try:
-        from cyclopts import CycloptsError  # noqa: PLC0415 - without the extra this import is what fails
+    from cyclopts import CycloptsError  # noqa: PLC0415 - without the extra this import fails, and `main` says so
 
-        from .commands import app  # noqa: PLC0415 - the same
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
-            raise
-        return _complain(MissingExtra("cli", error.name))
+    from .commands import app  # noqa: PLC0415 - the same
+
     try:
         status: Any = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
     except (CycloptsError, SwimringError) as error:

@@ -55,7 +55,7 @@ class Stopping:
 
 @contextmanager
 def open_stopping() -> Iterator[Stopping]:
-    """Receive SIGINT and SIGTERM while the block runs, in the main thread, inside Trio; the second cancels the block."""
+    """Receive SIGINT and SIGTERM while the block runs, in Trio's main thread; the second one cancels the block."""
     everything = trio.CancelScope()
     stopping = Stopping(everything)
     before = {number: signal.signal(number, stopping.receive) for number in _SIGNALS}
