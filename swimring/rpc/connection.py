@@ -6,13 +6,11 @@ callers and workers queue while it is busy leaves in one piece.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
-from swimring.instrument import Instrument
 from swimring.mux import (
     CallArrived,
     CallEnded,
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 
     from .serving import Serve
     from .workers import Workers
-
-_log = logging.getLogger("swimring.rpc")
 
 _READ: Final = 65536
 _LAST_WORDS: Final = 0.5
@@ -162,10 +158,12 @@ class Connection:
 
     def refuse_bytes(self, error: RemoteProtocolError) -> None:
         """The peer sent nonsense: count it, and end this connection."""
-        self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
-        _log.info("connection with %s refused: %s", self.peer_name, error)
+        self._tell_refused(error)
         self.reason = self.reason or str(error)
         self._finish()
+
+    def _tell_refused(self, error: RemoteProtocolError) -> None:
+        self.instruments.refuse_bytes("stream", str(error), source=self.peer_name, now=trio.current_time())
 
     def go_away(self, code: GoAwayCode, reason: str) -> None:
         """Take no more calls; a duplicate ends when it is idle."""
@@ -232,7 +230,7 @@ class Connection:
         try:
             self.session.receive_eof()
         except RemoteProtocolError as error:
-            self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
+            self._tell_refused(error)
 
     def _written(self) -> None:
         """All is written: perhaps somebody waited for that, or for a stream that has sent its last."""
