@@ -251,7 +251,7 @@ class Pool:
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         for connection in self.connections:
-            if connection.ready.is_set():  # a stranger that says no hello has no calls to wait for
+            if connection.open:  # a stranger that says no hello has no calls to wait for
                 await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
