@@ -109,7 +109,9 @@ class TinyNode:
         self.calls: list[Heard] = []
         self.ring_asked = 0
         self._scope = anyio.CancelScope()
+        self.raw_reply: bytes | None = None
         self._draining = False
+        self._frozen = False
         self._called = anyio.Event()
         self._fewer = anyio.Event()
         self._gone = anyio.Event()
@@ -153,6 +155,10 @@ class TinyNode:
             connection.session.go_away(GoAwayCode.DRAINING, "leaving")
             await connection.flush()
 
+    def freeze(self) -> None:
+        """Read on, answer nothing: not even pings."""
+        self._frozen = True
+
     async def send_nonsense(self) -> None:
         for connection in self._connections:
             await connection.stream.send(b"\xff" * 64)
@@ -173,7 +179,8 @@ class TinyNode:
                 while True:
                     for event in session.receive(await stream.receive()):
                         self._handle(event, connection, tasks)
-                    await connection.flush()
+                    if not self._frozen:
+                        await connection.flush()
         except* (OSError, RemoteProtocolError, anyio.EndOfStream, anyio.BrokenResourceError):
             pass
         finally:
@@ -209,7 +216,7 @@ class TinyNode:
             except CallError as error:
                 finish = partial(session.fail, call.call_id, encode_failure(error, executed=error.maybe_executed))
             else:
-                finish = partial(session.reply, call.call_id, value)
+                finish = partial(session.reply, call.call_id, value if self.raw_reply is None else self.raw_reply)
         if call.header.kind is CallKind.CAST:
             finish = partial(session.done, call.call_id)
         finish()
