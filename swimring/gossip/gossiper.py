@@ -175,7 +175,8 @@ class Gossiper:
     async def leave(self) -> None:
         """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.
 
-        The node is not probed any more afterwards, and cannot join again.
+        The node is not probed any more afterwards, and cannot join again. When it is cancelled, the farewell has been
+        said as far as it got.
         """
         await trio.lowlevel.checkpoint()
         if self._membership.leaving:
@@ -183,7 +184,7 @@ class Gossiper:
         self._beliefs.leave()
         if self._membership.active_count == 0:
             return
-        with trio.CancelScope(deadline=trio.current_time() + self._profile.leave_propagate, shield=True):
+        with trio.move_on_after(self._profile.leave_propagate):
             await self._spreader.spread_once(fanout=self._membership.retransmit_limit)
             await trio.sleep_forever()
 

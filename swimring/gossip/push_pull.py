@@ -182,8 +182,9 @@ class PushPull:
             case State():
                 await self._take_state(frames, envelope)
                 await frames.send(*self._state(envelope.source))
-            case Ping() if envelope.destination == self._membership.me.id:
-                await frames.send(self._envelope(Ack(), destination=envelope.source))
+            case Ping():
+                if envelope.destination == self._membership.me.id:  # else it is for an earlier life: hang up
+                    await frames.send(self._envelope(Ack(), destination=envelope.source))
             case _:
                 raise BytesRefused(
                     "malformed", f"begins with {type(envelope.message).__name__}, meant for somebody else"

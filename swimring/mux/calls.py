@@ -7,6 +7,7 @@ side was asked to do counts against the limit of open streams until it is over.
 from __future__ import annotations
 
 import enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from swimring.codec import decode, encode
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .stream import Streams
 
 _MAX_REASON: Final = 512
+_NO_STREAMS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class CallState(enum.Enum):
@@ -105,7 +107,7 @@ class Calls:
         call_id = self._line.open_local(len(header.streams))
         call = _Call(streams=len(header.streams), state=CallState.RUNNING)
         call.cast = header.kind is CallKind.CAST
-        frames = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body, end=True)
+        frames = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body)
         call.number = self._line.outbox.push(frames[0])
         for part in frames[1:]:
             # Data of a stream must not overtake the request that announces it.
@@ -138,8 +140,8 @@ class Calls:
             LocalProtocolError: the call is over, too large, or without credit.
         """
         self._check_size(body)
-        self._finish(call_id, CallStep.ANSWER_END, len(body))
-        frames = cut(kind, call_id, body, self._line.peer.frame_body, end=True)
+        self._finish(call_id, len(body))
+        frames = cut(kind, call_id, body, self._line.peer.frame_body)
         self._line.outbox.push(frames[0])
         for part in frames[1:]:
             self._line.outbox.push_bulk(call_id, part)
@@ -153,7 +155,7 @@ class Calls:
         call = self._made_there.get(call_id)
         if call is not None and not (call.cast or call.cancelled):
             raise LocalProtocolError(f"call {call_id} needs an answer")
-        self._finish(call_id, CallStep.DONE, 0)
+        self._finish(call_id, 0)
         self._line.answer(frame(Kind.DONE, 0, call_id))
 
     def refuse_above(self, last_id: int) -> tuple[int, ...]:
@@ -175,10 +177,14 @@ class Calls:
             self._line.return_message(len(body))
             return
         self._line.open_remote(call_id)
-        call = self._made_there[call_id] = _Call(streams=0, state=CallState.ASKING)
-        self._gather(call_id, call, CallStep.BODY_END if flags & END else CallStep.BODY, body)
         if flags & END:
-            self._ask(call_id, call, events)
+            # Almost every request is one frame: it need not be gathered.
+            call = self._made_there[call_id] = _Call(streams=0, state=CallState.RUNNING)
+            self._check_length(call_id, len(body))
+            self._ask(call_id, call, body, events)
+            return
+        call = self._made_there[call_id] = _Call(streams=0, state=CallState.ASKING)
+        self._gather(call_id, call, CallStep.BODY, body)
 
     def on_answer(self, kind: Kind, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REPLY or FAILURE: the whole message, or its first part."""
@@ -191,9 +197,12 @@ class Calls:
         if call.cast:
             raise RemoteProtocolError(f"an answer to cast {call_id}")
         call.failed = kind is Kind.FAILURE
+        if flags & END and call.state is CallState.RUNNING:
+            # Almost every answer is one frame: it need not be gathered.
+            self._check_length(call_id, len(body))
+            self._conclude(call_id, call, body, events)
+            return
         self._gather(call_id, call, CallStep.ANSWER_END if flags & END else CallStep.ANSWER, body)
-        if flags & END:
-            self._conclude(call_id, call, events)
 
     def on_body(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """BODY: more of a request or of an answer."""
@@ -206,10 +215,11 @@ class Calls:
         self._gather(call_id, call, CallStep.BODY_END if flags & END else CallStep.BODY, body)
         if not flags & END:
             return
+        message, call.parts = b"".join(call.parts), []
         if call_id in self._made_there:
-            self._ask(call_id, call, events)
+            self._ask(call_id, call, message, events)
         else:
-            self._conclude(call_id, call, events)
+            self._conclude(call_id, call, message, events)
 
     def on_cancel(self, _flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """CANCEL of a call made there."""
@@ -247,12 +257,11 @@ class Calls:
 
     # ---------------------------------------------------------------------------------------------------- inside
 
-    def _ask(self, call_id: int, call: _Call, events: list[Event]) -> None:
-        message = _whole(call)
-        self._line.return_message(call.size)
+    def _ask(self, call_id: int, call: _Call, message: bytes, events: list[Event]) -> None:
+        self._line.return_message(len(message))
         header, body = split_request(message)
         call.cast = header.kind is CallKind.CAST
-        ids: Mapping[str, int] = {}
+        ids: Mapping[str, int] = _NO_STREAMS
         if header.streams:
             call.streams = len(header.streams)
             ids = dict(zip(header.streams, stream_ids(call_id, call.streams), strict=True))
@@ -260,9 +269,8 @@ class Calls:
             self._streams.announce(ids.values())
         events.append(CallArrived(call_id=call_id, header=header, body=body, streams=ids))
 
-    def _conclude(self, call_id: int, call: _Call, events: list[Event]) -> None:
-        message = _whole(call)
-        self._line.return_message(call.size)
+    def _conclude(self, call_id: int, call: _Call, message: bytes, events: list[Event]) -> None:
+        self._line.return_message(len(message))
         del self._made_here[call_id]
         self._line.closed(call_id)
         if call.cancelled:
@@ -275,9 +283,12 @@ class Calls:
     def _gather(self, call_id: int, call: _Call, step: CallStep, body: bytes) -> None:
         self._advance(call_id, call, step)
         call.size += len(body)
-        if call.size > self._line.limits.message:
-            raise RemoteProtocolError(f"a message of more than {self._line.limits.message} bytes on {call_id}")
+        self._check_length(call_id, call.size)
         call.parts.append(body)
+
+    def _check_length(self, call_id: int, size: int) -> None:
+        if size > self._line.limits.message:
+            raise RemoteProtocolError(f"a message of more than {self._line.limits.message} bytes on {call_id}")
 
     def _advance(self, call_id: int, call: _Call, step: CallStep) -> None:
         after = CALL_LIFE.get((call.state, step))
@@ -285,10 +296,10 @@ class Calls:
             raise RemoteProtocolError(f"{step.value} for call {call_id}, but {call.state.value}")
         call.state = after
 
-    def _finish(self, call_id: int, step: CallStep, cost: int) -> None:
+    def _finish(self, call_id: int, cost: int) -> None:
         call = self._made_there.get(call_id)
-        if call is None or (call.state, step) not in CALL_LIFE:
-            raise LocalProtocolError(f"{step.value} for call {call_id}, which is over or not complete")
+        if call is None or call.state is not CallState.RUNNING:
+            raise LocalProtocolError(f"call {call_id} is over or not complete")
         self._line.message_allowance.spend(cost)
         del self._made_there[call_id]
         self._line.closed(call_id)
@@ -296,10 +307,3 @@ class Calls:
     def _check_size(self, message: bytes) -> None:
         if len(message) > self._line.peer.message:
             raise LocalProtocolError(f"a message of {len(message)} bytes; the peer takes {self._line.peer.message}")
-
-
-def _whole(call: _Call) -> bytes:
-    """The message of a call, whose parts are not needed any more."""
-    message = call.parts[0] if len(call.parts) == 1 else b"".join(call.parts)
-    call.parts = []
-    return message

@@ -48,12 +48,12 @@ def frame(kind: int, flags: int, stream_id: int, body: bytes = b"") -> bytes:
     return HEADER.pack(len(body) << 8 | kind, flags << 56 | stream_id) + body
 
 
-def cut(kind: int, stream_id: int, body: bytes, size: int, *, end: bool) -> list[bytes]:
+def cut(kind: int, stream_id: int, message: bytes, size: int) -> list[bytes]:
     """Frames of at most ``size`` bytes for one message: ``kind`` first, BODY for the rest, END on the last."""
-    if len(body) <= size:
-        return [frame(kind, END if end else 0, stream_id, body)]
-    frames = [frame(kind, 0, stream_id, body[:size])]
-    for start in range(size, len(body), size):
-        last = end and start + size >= len(body)
-        frames.append(frame(Kind.BODY, END if last else 0, stream_id, body[start : start + size]))
+    if len(message) <= size:
+        return [frame(kind, END, stream_id, message)]
+    frames = [frame(kind, 0, stream_id, message[:size])]
+    for start in range(size, len(message), size):
+        last = start + size >= len(message)
+        frames.append(frame(Kind.BODY, END if last else 0, stream_id, message[start : start + size]))
     return frames

@@ -1,7 +1,8 @@
 """The routing header of a call: where it goes, how long it may take, what it carries; never what is in the body.
 
-A REQUEST body is a fixed part (header length 2, remaining milliseconds 4, hops 1, attempt 1), the header as a CBOR
-array, and the body. What changes on the way is in the fixed part: an intermediary patches it and forwards the rest.
+A REQUEST body is a fixed part, then ns, cmd and key as raw bytes, an extension (a CBOR array of what few calls need;
+more may follow at its end), and the body. Whoever hands a call on patches the fixed part and forwards the rest. Packed
+by hand because it is read and written for every call: as one CBOR array it cost three times as much.
 """
 
 from __future__ import annotations
@@ -13,18 +14,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import decode, encode
-from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
-from swimring.identity import key_bytes
+from swimring.errors import LocalProtocolError, RemoteProtocolError
+from swimring.identity import MAX_KEY_BYTES
 
-from .limits import MAX_HEADER_BYTES, MAX_NAME, MAX_STREAM_NAME, MAX_STREAMS_PER_CALL
+from .limits import MAX_NAME, MAX_STREAM_NAME, MAX_STREAMS_PER_CALL
 
 if TYPE_CHECKING:
     from swimring.identity import Key
 
-_FIXED: Final = struct.Struct(">HIBB")
+_FIXED: Final = struct.Struct(">BBBIBBHH")
+"""Flags, hops, attempt, remaining milliseconds; lengths of ns, cmd, key and extension."""
+
+_CAST: Final = 0x01
+_IDEMPOTENT: Final = 0x02
+_KEY_TEXT: Final = 0x04
+_KEY_BYTES: Final = 0x08
+
 _NO_DEADLINE: Final = 2**32 - 1
 _MAX_TRACEPARENT: Final = 128
-_DEFAULTS: Final[list[Any]] = [False, [], None, 0]
+_MAX_EXTENSION: Final = 2048
 
 
 class CallKind(enum.IntEnum):
@@ -57,21 +65,39 @@ class CallHeader:
     """Fence of the owner the caller believed in; 0 is none."""
 
     def to_bytes(self) -> bytes:
-        """The fixed part and the CBOR array, defaults at the end left out.
+        """The fixed part and what it announces.
 
         Raises:
-            LocalProtocolError: the header breaks a limit of `check`.
+            LocalProtocolError: a name, the key or a number is out of bounds.
         """
-        problem = _problem(self)
+        flags = (_CAST if self.kind else 0) | (_IDEMPOTENT if self.idempotent else 0)
+        key, key_flag = _raw_key(self.key)
+        extension = b""
+        if self.streams or self.traceparent is not None or self.fence:
+            extension = self._extension()
+        try:
+            ns, cmd = self.ns.encode(), self.cmd.encode()
+            fixed = _FIXED.pack(
+                flags | key_flag,
+                self.hops,
+                self.attempt,
+                _milliseconds(self.remaining),
+                len(ns),
+                len(cmd),
+                len(key),
+                len(extension),
+            )
+        except (struct.error, UnicodeEncodeError) as error:
+            raise LocalProtocolError(
+                f"a header out of bounds (ns, cmd: {MAX_NAME} bytes, hops: 255): {error}"
+            ) from error
+        return fixed + ns + cmd + key + extension
+
+    def _extension(self) -> bytes:
+        problem = _problem(self.streams, self.traceparent, self.fence)
         if problem:
             raise LocalProtocolError(problem)
-        array: list[object] = [int(self.kind), self.ns, self.cmd, self.key]
-        if self.idempotent or self.streams or self.traceparent is not None or self.fence:
-            array += [self.idempotent, list(self.streams), self.traceparent, self.fence]
-        packed = encode(array)
-        if len(packed) > MAX_HEADER_BYTES:
-            raise LocalProtocolError(f"a call header of {len(packed)} bytes; at most {MAX_HEADER_BYTES}")
-        return _FIXED.pack(len(packed), _milliseconds(self.remaining), self.hops, self.attempt) + packed
+        return encode([list(self.streams), self.traceparent, self.fence])
 
 
 def split_request(message: bytes) -> tuple[CallHeader, bytes]:
@@ -82,62 +108,80 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
     """
     if len(message) < _FIXED.size:
         raise RemoteProtocolError("a request without a header")
-    length, remaining, hops, attempt = _FIXED.unpack_from(message)
-    body_at = _FIXED.size + length
-    if length > MAX_HEADER_BYTES or body_at > len(message):
-        raise RemoteProtocolError(f"a call header of {length} bytes in a request of {len(message)}")
-    fields = decode(message[_FIXED.size : body_at])
-    seconds = math.inf if remaining == _NO_DEADLINE else remaining / 1000
-    return _header(fields, seconds, hops, attempt), message[body_at:]
+    flags, hops, attempt, remaining, ns, cmd, key, extension = _FIXED.unpack_from(message)
+    cmd_at = _FIXED.size + ns
+    key_at = cmd_at + cmd
+    extension_at = key_at + key
+    body_at = extension_at + extension
+    if body_at > len(message) or key > MAX_KEY_BYTES or extension > _MAX_EXTENSION:
+        raise RemoteProtocolError(f"a header of {body_at} bytes in a request of {len(message)}")
+    streams, traceparent, fence = _read_extension(message[extension_at:body_at]) if extension else ((), None, 0)
+    try:
+        header = CallHeader(
+            ns=message[_FIXED.size : cmd_at].decode(),
+            cmd=message[cmd_at:key_at].decode(),
+            key=_read_key(flags, message[key_at:extension_at]),
+            kind=CallKind.CAST if flags & _CAST else CallKind.REQUEST,
+            remaining=math.inf if remaining == _NO_DEADLINE else remaining / 1000,
+            idempotent=flags & _IDEMPOTENT != 0,
+            streams=streams,
+            traceparent=traceparent,
+            hops=hops,
+            attempt=attempt,
+            fence=fence,
+        )
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(f"text in a call header is not UTF-8: {error}") from error
+    return header, message[body_at:]
 
 
-def _header(fields: Any, remaining: float, hops: int, attempt: int) -> CallHeader:
-    if not isinstance(fields, list) or len(fields) < 4:
-        raise RemoteProtocolError("malformed call header")
-    kind, ns, cmd, key = fields[:4]
-    idempotent, streams, traceparent, fence = fields[4:8] + _DEFAULTS[len(fields[4:8]) :]
-    if kind not in (0, 1) or not isinstance(streams, list):
-        raise RemoteProtocolError("malformed call header")
-    header = CallHeader(
-        ns=ns,
-        cmd=cmd,
-        key=key,
-        kind=CallKind(kind),
-        remaining=remaining,
-        idempotent=idempotent,
-        streams=tuple(streams),
-        traceparent=traceparent,
-        hops=hops,
-        attempt=attempt,
-        fence=fence,
-    )
-    problem = _problem(header)
+def _raw_key(key: Key | None) -> tuple[bytes, int]:
+    match key:
+        case None:
+            return b"", 0
+        case str():
+            try:
+                raw, flag = key.encode(), _KEY_TEXT
+            except UnicodeEncodeError as error:
+                raise LocalProtocolError("text with lone surrogates cannot be a key") from error
+        case bytes():
+            raw, flag = key, _KEY_BYTES
+        case _:
+            raise LocalProtocolError("a key is str or bytes")
+    if len(raw) > MAX_KEY_BYTES:
+        raise LocalProtocolError(f"a key of {len(raw)} bytes; at most {MAX_KEY_BYTES}")
+    return raw, flag
+
+
+def _read_key(flags: int, raw: bytes) -> Key | None:
+    kind = flags & (_KEY_TEXT | _KEY_BYTES)
+    if kind == _KEY_TEXT:
+        return raw.decode()
+    if kind == _KEY_BYTES:
+        return raw
+    if kind or raw:
+        raise RemoteProtocolError(f"impossible flags {flags:#04x} in a call header")
+    return None
+
+
+def _read_extension(data: bytes) -> tuple[tuple[str, ...], str | None, int]:
+    match decode(data):
+        case [[*streams], (str() | None) as traceparent, int(fence), *_]:
+            pass
+        case _:
+            raise RemoteProtocolError("malformed extension of a call header")
+    problem = _problem(streams, traceparent, fence)
     if problem:
         raise RemoteProtocolError(problem)
-    return header
+    return tuple(streams), traceparent, fence
 
 
-def _problem(header: CallHeader) -> str | None:
-    """What is wrong with a header that came from the wire, or from our own application, which types do not bind."""
-    if not (_is_text(header.ns, MAX_NAME) and _is_text(header.cmd, MAX_NAME)):
-        return f"ns and cmd are text of at most {MAX_NAME} characters"
-    if header.key is not None:
-        try:
-            key_bytes(header.key)
-        except ConfigError as error:
-            return str(error)
-    if header.traceparent is not None and not _is_text(header.traceparent, _MAX_TRACEPARENT):
+def _problem(streams: Any, traceparent: str | None, fence: int) -> str | None:
+    """What is wrong with an extension that came from the wire, or from our own application, which types do not bind."""
+    if traceparent is not None and not _is_text(traceparent, _MAX_TRACEPARENT):
         return f"a traceparent is text of at most {_MAX_TRACEPARENT} characters"
-    if not _is_flag(header.idempotent) or not _is_number(header.fence):
-        return "idempotent is a truth value and a fence a number below 2^63"
-    if not (0 <= header.hops <= 255 and 0 <= header.attempt <= 255):
-        return "hops and attempt are numbers up to 255"
-    return _streams_problem(header.streams)
-
-
-def _streams_problem(streams: tuple[str, ...]) -> str | None:
-    if not streams:
-        return None
+    if isinstance(fence, bool) or not 0 <= fence < 2**63:
+        return "a fence is a number below 2^63"
     if len(streams) > MAX_STREAMS_PER_CALL:
         return f"a call has at most {MAX_STREAMS_PER_CALL} streams"
     if not all(_is_text(name, MAX_STREAM_NAME) and name for name in streams):
@@ -149,14 +193,6 @@ def _streams_problem(streams: tuple[str, ...]) -> str | None:
 
 def _is_text(value: object, longest: int) -> bool:
     return isinstance(value, str) and len(value) <= longest
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _milliseconds(remaining: float) -> int:

@@ -10,8 +10,7 @@ from swimring.errors import ConfigError
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-MAX_HEADER_BYTES: Final = 4 * KIB
-MAX_NAME: Final = 256
+MAX_NAME: Final = 255
 MAX_STREAM_NAME: Final = 64
 MAX_STREAMS_PER_CALL: Final = 16
 MAX_UNREAD_ANSWERS: Final = 1_000
@@ -24,7 +23,7 @@ _FLOORS: Final = {
     "streams": 1,
     "stream_window": 16 * KIB,
     "connection_window": 16 * KIB,
-    "message_window": 16 * KIB,
+    "message_window": 32 * KIB,
 }
 _CEILINGS: Final = {"frame_body": 2**24 - 1}
 
@@ -81,8 +80,9 @@ class Limits:
             ceiling = _CEILINGS.get(field.name, MAX_WINDOW)
             if not floor <= value <= ceiling:
                 raise ConfigError(f"limits.{field.name}", value, f"from {floor} to {ceiling}")
-        if self.message > self.message_window:
-            raise ConfigError("limits.message", self.message, f"at most message_window ({self.message_window})")
+        if self.message * 2 > self.message_window:
+            # Up to half of the window is credit that was not returned yet: the rest has to hold a whole message.
+            raise ConfigError("limits.message", self.message, f"at most half of message_window ({self.message_window})")
 
     def announced(self) -> list[int]:
         """The six numbers that go into the hello."""

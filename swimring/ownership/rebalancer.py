@@ -146,7 +146,8 @@ class Rebalancer:
     def flush(self) -> None:
         """Publish what `update` took in, without waiting for quiet."""
         self._cut.published()
-        self._stirred = trio.Event()
+        if self._stirred.is_set():  # one that is not set has to stay: `run` waits for it
+            self._stirred = trio.Event()
         if self._pause is not None:
             self._pause.deadline = self._cut.due
         old = self.snapshot

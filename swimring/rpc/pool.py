@@ -109,7 +109,9 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all; nothing was.
         """
         while True:
-            connection = await self._connection()
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.request(out)
             except Superseded:
@@ -123,7 +125,9 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all.
         """
         while True:
-            connection = await self._connection()
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.cast(out)
             except Superseded:
@@ -137,15 +141,9 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
-        connection = await self._connection()
+        connection = await self._pool.connect(self.name, self.address, self.generation)
         async with connection.calling.open(out) as call:
             yield call
-
-    async def _connection(self) -> Connection:
-        connection = self._pool.current(self.name, self.generation)
-        if connection is not None:
-            return connection
-        return await self._pool.connect(self.name, self.address, self.generation)
 
 
 class Pool:
@@ -242,7 +240,7 @@ class Pool:
         Whatever goes wrong with it ends this connection only.
         """
         if self._closed or len(self._all) >= self._limits.connections:
-            self._instruments.tell(Instrument.bytes_refused, "stream", f"too many connections, {remote} refused")
+            self._instruments.refuse_bytes("stream", "too many connections", source=remote, now=trio.current_time())
             await self._turn_away(stream)
             return
         await self._run(self._make(stream, dialled=False, expected=None), received)
@@ -253,7 +251,8 @@ class Pool:
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         for connection in self.connections:
-            await connection.wait_idle()
+            if connection.open:  # a stranger that says no hello has no calls to wait for
+                await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:

@@ -69,9 +69,9 @@ class Workers:
         """Serve in one scope until it is cancelled, an answer has to wait or nobody is needed; return the next job."""
         with trio.CancelScope() as scope:
             while job is not None:
-                scope.deadline = job.deadline
                 await job.run(scope)
-                scope.deadline = math.inf
+                if scope.deadline != math.inf:
+                    scope.deadline = math.inf
                 if scope.cancel_called or not job.answer_nowait():
                     break
                 job = await self._next(worker)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FORMER_ADDRESSES: Final = 1024
 _ANSWER_INTERVAL: Final = 1.0
+MEMBERS_LIMIT: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,10 @@ class Change:
 
 
 class Membership:
-    """Everything one node believes about its cluster, itself included."""
+    """Everything one node believes about its cluster, itself included.
+
+    Holds 65,536 records; of further names nothing is believed until tombstones are forgotten.
+    """
 
     def __init__(self, *, me: Member, profile: Profile) -> None:
         """Start alone, as ``me``: alive, and joining until `joined`."""
@@ -138,7 +142,7 @@ class Membership:
             return self._about_me(rumour.member, now=now)
         known = self._records.get(rumour.member.name)
         if known is None:
-            return self._meet(rumour, now=now)
+            return self._meet(rumour, now=now) if len(self._records) < MEMBERS_LIMIT else None
         if rumour.member.supersedes(known):
             return self._replace(known, rumour, now=now)
         if rumour.member.precedence == known.precedence:

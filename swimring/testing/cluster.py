@@ -316,7 +316,8 @@ class SimCluster:
 
     def _views(self) -> Iterator[str]:
         for node in self.running:
-            yield f"{node.name} sees {', '.join(sorted(_alive(node)))}"
+            rings = (f"{service} on {', '.join(node.node.ring(service).nodes)}" for service in self._expected_rings())
+            yield " and ".join([f"{node.name} sees {', '.join(sorted(_alive(node)))}", *rings])
 
 
 def _alive(node: SimNode) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from swimring.codec import encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
-from swimring.mux import CALL_LIFE, LIFE, CallState, CallStep, Step, StreamState
+from swimring.mux import CALL_LIFE, LIFE, CallHeader, CallState, CallStep, Step, StreamState
 
 from .link import BODY, Link, raw
 
@@ -75,7 +75,7 @@ FRAMES = {
 @pytest.mark.parametrize("step", CallStep)
 def test_a_call_that_is_arriving_takes_what_its_table_says(step: CallStep) -> None:
     link = Link()
-    message = bytes.fromhex("0007 ffffffff 00 00 84 00 6173 6163 f6") + BODY
+    message = CallHeader(ns="s", cmd="c").to_bytes() + BODY
     link.there.receive(raw(0x10, 1, message[:5]))
     kind, flags = FRAMES[step]
     body = encode(["enough"]) if step is CallStep.CANCEL else message[5:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swimring.codec import decode, encode
-from swimring.errors import LocalProtocolError, RemoteProtocolError
+from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import NodeId
 from swimring.mux import (
     CallArrived,
@@ -35,7 +35,7 @@ from swimring.mux import (
 
 from .link import ASK, BODY, Link, raw
 
-TIGHT = Limits(message=16384, message_window=16384, stream_window=16384, connection_window=32768, streams=6)
+TIGHT = Limits(message=16384, message_window=32768, stream_window=16384, connection_window=32768, streams=6)
 
 
 def dialler() -> Session:
@@ -56,8 +56,7 @@ def test_the_first_bytes_of_a_connection_are_as_specified() -> None:
 def test_a_small_call_is_one_frame_each_way() -> None:
     link = Link()
     call_id = link.here.request(CallHeader(ns="s", cmd="c", key="k", remaining=2.0), BODY)
-    header = bytes.fromhex("84 00 6173 6163 616b")
-    request = bytes.fromhex("0008 000007d0 00 00") + header + BODY
+    request = bytes.fromhex("04 00 00 000007d0 01 01 0001 0000") + b"sck" + BODY
     assert link.here.bytes_to_send() == raw(0x10, call_id, request, flags=1)
     link.there.receive(raw(0x10, call_id, request, flags=1))
     link.there.reply(call_id, encode("v"))
@@ -82,7 +81,7 @@ def test_a_header_carries_everything_and_its_defaults_cost_nothing() -> None:
     (arrived,) = link.pump()[1]
     assert isinstance(arrived, CallArrived)
     assert arrived.header == header
-    assert len(ASK.to_bytes()) == 8 + 1 + 1 + 2 + 2 + 1
+    assert len(ASK.to_bytes()) == 13 + 2
 
 
 # ------------------------------------------------------------------------------------------------------------- hello
@@ -191,7 +190,7 @@ def test_hello_survives_its_encoding() -> None:
     assert Hello.from_bytes(one.to_bytes()) == Hello(
         node=NodeId("n", 5),
         cluster=b"c" * 16,
-        limits=Limits(message=16384, message_window=16384, stream_window=16384, connection_window=32768, streams=6),
+        limits=Limits(message=16384, message_window=32768, stream_window=16384, connection_window=32768, streams=6),
         features=("x",),
     )
 
@@ -335,17 +334,35 @@ def test_no_more_calls_than_the_other_side_takes() -> None:
 
 def test_messages_need_credit_and_get_it_back_when_they_are_complete() -> None:
     link = Link(TIGHT)
-    body = encode_fields({"blob": bytes(9000)})
-    call_id = link.here.request(ASK, body)
-    assert not link.here.has_room(9000)
+    body = encode_fields({"blob": bytes(15_000)})
+    calls = [link.here.request(ASK, body), link.here.request(ASK, body)]
+    assert not link.here.has_room(15_000)
     with pytest.raises(LocalProtocolError, match="credit"):
         link.here.request(ASK, body)
     assert CreditArrived(stream_id=0) in link.pump()[0]
-    assert link.here.has_room(9000)
-    link.there.reply(call_id, bytes(9000))
-    assert not link.there.has_credit(9000)
+    assert link.here.has_room(15_000)
+    for call_id in calls:
+        link.there.reply(call_id, bytes(15_000))
+    assert not link.there.has_credit(15_000)
     link.pump()
-    assert link.there.has_credit(9000)
+    assert link.there.has_credit(15_000)
+
+
+@pytest.mark.parametrize("sizes", [(1, 16_000), (8000, 8300, 16_300), (16_000, 1, 16_300)])
+def test_credit_that_is_held_back_never_keeps_a_whole_message_waiting(sizes: tuple[int, ...]) -> None:
+    link = Link(TIGHT)
+    for size in sizes * 5:
+        assert link.here.has_room(size + 15)
+        call_id = link.here.request(ASK, bytes(size))
+        link.pump()
+        assert link.there.has_credit(size)
+        link.there.reply(call_id, bytes(size))
+        link.pump()
+
+
+def test_a_message_is_at_most_half_of_its_window() -> None:
+    with pytest.raises(ConfigError, match="half of message_window"):
+        Limits(message=2**20, message_window=2**21 - 1)
 
 
 # ----------------------------------------------------------------------------------------------------------- streams
@@ -527,7 +544,11 @@ def test_a_failure_is_a_record() -> None:
         (raw(0x10, 0, ASK.to_bytes() + BODY, flags=1), "a request with the id 0"),
         (raw(0x10, 3, ASK.to_bytes() + BODY, flags=1) * 2, "a request with the id 3 after 3"),
         (raw(0x10, 3, b"\x00", flags=1), "without a header"),
-        (raw(0x10, 3, b"\xff" * 12, flags=1), "header of 65535"),
+        (raw(0x10, 3, b"\xff" * 13, flags=1), "a header of 131593 bytes"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 01 00 0000 0000 ff"), flags=1), "not UTF-8"),
+        (raw(0x10, 3, bytes.fromhex("0c 00 00 00000000 00 00 0000 0000"), flags=1), "impossible flags"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 00 00 0001 0000 6b"), flags=1), "impossible flags"),
+        (raw(0x10, 3, bytes.fromhex("00 00 00 00000000 00 00 0000 0001 80"), flags=1), "malformed extension"),
         (raw(0x11, 2, b"", flags=1), "never opened"),
         (raw(0x15, 0), "never opened"),
         (raw(0x13, 1, b"x"), "but the request is complete"),

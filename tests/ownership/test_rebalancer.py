@@ -240,6 +240,21 @@ async def test_old_records_change_nothing() -> None:
     assert rebalancer.sequence == 1
 
 
+async def test_changes_after_records_that_changed_nothing_are_still_published(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    rebalancer = Rebalancer(Table(member("a")), cluster="c")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rebalancer.run)
+        await trio.testing.wait_all_tasks_blocked()
+        rebalancer.apply([member("a").to_wire()])
+        rebalancer.update([member("a"), member("b")])
+        with trio.fail_after(5):
+            await rebalancer.wait_changed(rebalancer.sequence)
+        nursery.cancel_scope.cancel()
+    assert list(rebalancer.ring("kv").nodes) == ["a", "b"]
+
+
 async def test_a_service_that_is_no_longer_offered_is_told(autojump_clock: trio.testing.MockClock) -> None:
     heard = Heard()
     rebalancer = Rebalancer(Table(member("a", "kv", "chat")), cluster="test", instruments=Instruments([heard]))

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from swimring.errors import (
     ConnectionLost,
+    DeadlineExceeded,
     HandlerFailed,
     LocalProtocolError,
     Moved,
@@ -176,7 +177,19 @@ async def test_the_deadline_of_the_caller_is_the_deadline_of_the_handler(clock: 
         await peer.request(Outgoing(cmd="c"))
         await peer.request(Outgoing(cmd="c"))
     assert seen[0] == pytest.approx(2, abs=0.01)
-    assert seen[1] == seen[2] == pytest.approx(PATIENT.call_lifetime)
+    assert seen[1] == seen[2] == math.inf
+
+
+async def test_a_call_without_a_deadline_runs_for_an_hour_at_most(clock: MockClock) -> None:
+    async def forever(incoming: Incoming) -> None:
+        incoming.begin()
+        await trio.sleep(math.inf)
+
+    async with two_ends(forever, limits=Limits()) as (a, b, _):
+        before = trio.current_time()
+        with pytest.raises(DeadlineExceeded):
+            await (await a.to(b)).request(Outgoing(cmd="c"))
+        assert trio.current_time() - before == pytest.approx(3600, abs=Limits().idle_interval)
 
 
 async def test_a_handler_is_cancelled_when_its_callers_deadline_passes(clock: MockClock) -> None:
@@ -336,6 +349,31 @@ async def test_a_worker_that_was_cancelled_serves_the_next_call_uncancelled(cloc
             await peer.request(Outgoing(cmd="c", fields={"seconds": 100}))
         assert await peer.request(Outgoing(cmd="c", fields={"seconds": 3})) == "rested"
         assert len(b.pool._nursery.child_tasks) <= 2
+
+
+async def test_children_that_fail_while_their_handler_is_cancelled_break_nothing_else(clock: MockClock) -> None:
+    async def untidy(incoming: Incoming) -> str:
+        if incoming.message["cmd"] == "fine":
+            return "fine"
+
+        async def child() -> None:
+            try:
+                await trio.sleep(math.inf)
+            finally:
+                raise ValueError("while cleaning up")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            await trio.sleep(math.inf)
+        return "never"
+
+    async with two_ends(untidy) as (a, b, _):
+        peer = await a.to(b)
+        with trio.move_on_after(1):
+            await peer.request(Outgoing(cmd="untidy"))
+        assert await peer.request(Outgoing(cmd="fine")) == "fine"
+        assert b.witness.outcomes == ["ExceptionGroup", "ok"]
+        assert a.leftovers == b.leftovers == (0, 0, 0)
 
 
 async def test_calls_that_were_sent_are_lost_with_the_connection_and_their_handlers_end(clock: MockClock) -> None:

@@ -18,7 +18,7 @@ LOCAL, LAN = Profile.local(), Profile.lan()
 @pytest.mark.parametrize("profile", [LOCAL, LAN], ids=["local", "lan"])
 @pytest.mark.parametrize("count", [2, 10, 30])
 @simulated
-async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int) -> None:
+async def test_a_mass_join_is_complete_within_a_second(profile: Profile, count: int, seed: int) -> None:
     async with open_cluster() as cluster:
         started = trio.current_time()
         nodes = await cluster.start_all(count, profile=profile)
@@ -89,7 +89,7 @@ async def test_a_restart_under_a_new_generation_is_known_to_all_within_a_second(
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(10, profile=LAN)
         cluster.crash(nodes[9])
-        await trio.sleep(seed * 6)  # before, during and after its death became known
+        await trio.sleep(seed % 3 * 6)  # before, during and after its death became known
         started = trio.current_time()
         again = await cluster.start("n9", generation=2, join=["n0"])
         for node in nodes[:9]:
@@ -116,7 +116,7 @@ async def test_five_percent_loss_kills_nobody(seed: int) -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(10, profile=LAN)
         with cluster.network.loss(0.05):
-            await trio.sleep(600)
+            await trio.sleep(200)
         assert all("dead" not in status for node in nodes for _, _, status in node.recorder.changes)
         await cluster.settle(nodes)
 
@@ -165,7 +165,8 @@ async def test_a_quiet_cluster_sends_two_datagrams_a_second_and_node() -> None:
 async def test_a_machine_that_slept_accuses_nobody_when_it_wakes() -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(5, profile=LAN)
-        await trio.sleep(5)
+        with cluster.network.isolate("n4"):
+            await nodes[0].wait_sees({"n4"}, Status.SUSPECT)
         clock = trio.lowlevel.current_clock()
         clock.jump(40)  # type: ignore[attr-defined]  # a MockClock: all timers are late at once
         await trio.sleep(30)

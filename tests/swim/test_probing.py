@@ -30,18 +30,18 @@ def test_each_round_probes_everybody_once_in_another_order() -> None:
     assert len({tuple(each) for each in rounds}) == 5
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_two_probes_of_a_member_are_less_than_two_rounds_apart(seed: int) -> None:
-    probes = order(seed)
+@pytest.mark.parametrize("dice", range(20))
+def test_two_probes_of_a_member_are_less_than_two_rounds_apart(dice: int) -> None:
+    probes = order(dice)
     taken = [probes.take(wanted) for _ in range(100)]
     for name in NAMES:
         places = [place for place, each in enumerate(taken) if each == name]
         assert max(after - before for before, after in itertools.pairwise(places)) <= 2 * len(NAMES) - 1
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_new_member_in_the_middle_of_a_round_lets_nobody_be_probed_twice(seed: int) -> None:
-    probes = order(seed)
+@pytest.mark.parametrize("dice", range(20))
+def test_a_new_member_in_the_middle_of_a_round_lets_nobody_be_probed_twice(dice: int) -> None:
+    probes = order(dice)
     taken = [probes.take(wanted) for _ in range(5)]
     probes.add("new")
     probes.add("new")
