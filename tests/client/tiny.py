@@ -19,6 +19,7 @@ from swimring.mux import (
     CallHeader,
     CallKind,
     CancelArrived,
+    CreditArrived,
     GoAwayCode,
     Hello,
     Limits,
@@ -90,6 +91,11 @@ class _Connection:
     session: Session
     scopes: dict[int, anyio.CancelScope] = field(default_factory=dict)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    credit: anyio.Event = field(default_factory=anyio.Event)
+
+    async def wait_credit(self, size: int) -> None:
+        while not self.session.has_credit(size):
+            await self.credit.wait()
 
     async def flush(self) -> None:
         async with self.lock:
@@ -201,6 +207,9 @@ class TinyNode:
             case CallArrived():
                 scope = connection.scopes[event.call_id] = anyio.CancelScope()
                 tasks.start_soon(self._answer, event, scope, connection)
+            case CreditArrived():
+                connection.credit.set()
+                connection.credit = anyio.Event()
             case CancelArrived():
                 connection.scopes[event.call_id].cancel()
 
@@ -213,6 +222,7 @@ class TinyNode:
         with scope:
             try:
                 value = encode(await self._ask(heard))
+                await connection.wait_credit(len(value))
             except CallError as error:
                 finish = partial(session.fail, call.call_id, encode_failure(error, executed=error.maybe_executed))
             else:
