@@ -208,9 +208,9 @@ class _Opening:
                 deadline=incoming.deadline,
                 streams=incoming.streams,
             )
-            with node.handling():
-                incoming.begin()
-                return await bound.invoke(request)
+            node.let_handler_call()
+            incoming.begin()
+            return await bound.invoke(request)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
