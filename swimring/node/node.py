@@ -113,7 +113,10 @@ class Node:
         return found
 
     async def leave(self) -> None:
-        """Leave the cluster now instead of at the end of the block; keys pass to others, calls in flight go on."""
+        """Leave the cluster now instead of at the end of the block; keys pass to others, calls in flight go on.
+
+        Until the block ends this node can still call others, because its handlers that run may have to.
+        """
         self._left = True
         await self._gossiper.leave()
 
@@ -234,19 +237,23 @@ class Node:
 
     async def say_farewell(self, *doors: Pool | Here) -> None:
         """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded."""
-        with self._farewell:
-            self._farewell.deadline = trio.current_time() + self._settings.drain_within
-            await self.leave()
-            for door in doors:
-                await door.drain()
+        try:
+            with self._farewell:
+                self._farewell.deadline = trio.current_time() + self._settings.drain_within
+                await self.leave()
+                for door in doors:
+                    await door.drain()
+        finally:
+            if self._routing is not None:
+                self._routing.close()
 
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""
         self._routing = routing
 
     def _routes(self) -> Routing:
-        if self._routing is None or self._left:
-            raise NodeClosed(f"{self.name} has left cluster {self.cluster}")
+        if self._routing is None:
+            raise NodeClosed(f"{self.name} takes no part in cluster {self.cluster} yet")
         return self._routing
 
     def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -48,7 +48,13 @@ class Ledger:
             self.note(request, call)
             return [request.node.name, await request.node.call(write, to, f"{call} relayed", work)]
 
-        self.read, self.write, self.relay = read, write, relay
+        @self.service.on("slow relay")
+        async def slow_relay(request: Request, call: str, work: float, to: str) -> list[str]:
+            self.note(request, call)
+            await trio.sleep(work)
+            return [request.node.name, await request.node.call(write, to, f"{call} relayed", 0.0)]
+
+        self.read, self.write, self.relay, self.slow_relay = read, write, relay, slow_relay
 
     def note(self, request: Request, call: str) -> None:
         self.runs[call] += 1
@@ -86,7 +92,7 @@ class Load:
         self.outcomes: list[Outcome] = []
         self.over = False
 
-    async def call_for_ever(self, number: int, *, pause: float, work: float, keys: int) -> None:
+    async def call_for_ever(self, number: int, *, pause: float, work: float, keys: int, relayed: float) -> None:
         rng = dice("load", current_seed(), number)
         for turn in itertools.count():
             await trio.sleep(rng.uniform(0, pause))
@@ -100,22 +106,28 @@ class Load:
                     f"key {rng.randrange(keys)}",
                     idempotent=rng.random() < 0.5,
                     work=rng.uniform(0, work),
+                    to=f"key {rng.randrange(keys)}" if rng.random() < relayed else None,
                 )
 
-    async def call(self, asker: SimNode, call: str, key: str, *, idempotent: bool, work: float) -> None:
+    async def call(
+        self, asker: SimNode, call: str, key: str, *, idempotent: bool, work: float, to: str | None = None
+    ) -> None:
         node, began = asker.node, trio.current_time()
         answer: str | None = None
         failure: Exception | None = None
         try:
             with trio.move_on_after(self.patience):
-                answer = await node.call(self.ledger.read if idempotent else self.ledger.write, key, call, work)
+                if to is not None:
+                    answer, _ = await node.call(self.ledger.relay, key, call, work, to)
+                else:
+                    answer = await node.call(self.ledger.read if idempotent else self.ledger.write, key, call, work)
         except Exception as error:
             failure = error
         self.outcomes.append(
             Outcome(
                 call=call,
                 key=key,
-                idempotent=idempotent,
+                idempotent=idempotent and to is None,
                 asker=asker.name,
                 answer=answer,
                 error=failure,
@@ -179,11 +191,17 @@ async def under_load(
     pause: float = 0.1,
     work: float = 0.1,
     keys: int = 40,
+    relayed: float = 0.0,
 ) -> AsyncIterator[Load]:
-    """Callers at random nodes among ``askers`` (default: all), while the block runs; it ends when all calls have."""
+    """Callers at random nodes among ``askers`` (default: all), while the block runs; it ends when all calls have.
+
+    The share ``relayed`` of the calls makes its handler call another key.
+    """
     load = Load(cluster, ledger, askers=cluster.nodes if askers is None else askers, patience=patience)
     async with trio.open_nursery() as nursery:
         for number in range(callers):
-            nursery.start_soon(lambda n: load.call_for_ever(n, pause=pause, work=work, keys=keys), number)
+            nursery.start_soon(
+                lambda n: load.call_for_ever(n, pause=pause, work=work, keys=keys, relayed=relayed), number
+            )
         yield load
         load.over = True
