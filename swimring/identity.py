@@ -31,11 +31,11 @@ class Address:
     port: int
 
     @classmethod
-    def parse(cls, text: str, *, default_port: int = DEFAULT_PORT) -> Address:
+    def parse(cls, text: str, *, default_port: int = DEFAULT_PORT, setting: str = "address") -> Address:
         """Read ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``; a bare IPv6 literal is a host.
 
         Raises:
-            ConfigError: the text is none of these, or the port is not in 0..65535.
+            ConfigError: the text is none of these, or the port is not in 0..65535; it names ``setting``.
         """
         if text.startswith("["):
             host, bracket, rest = text[1:].partition("]")
@@ -47,10 +47,10 @@ class Address:
             host, colon, port_text = text.partition(":")
             malformed = bool(colon) and not port_text
         if malformed or not host or (port_text and not (port_text.isascii() and port_text.isdigit())):
-            raise ConfigError("address", text, "write host, host:port or [ipv6]:port")
+            raise ConfigError(setting, text, "write host, host:port or [ipv6]:port")
         port = int(port_text) if port_text else default_port
         if port > 65535:
-            raise ConfigError("address", text, "a port is a number from 0 to 65535")
+            raise ConfigError(setting, text, "a port is a number from 0 to 65535")
         return cls(host, port)
 
     def __str__(self) -> str:

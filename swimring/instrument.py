@@ -8,14 +8,18 @@ goes on (the precedent is Trio's own instruments).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .identity import Key
 
+REFUSAL_LOG_INTERVAL: Final = 10.0
+"""Seconds between two log lines about refused bytes, for each port: whoever sends them must not fill the disk."""
+
 _log = logging.getLogger("swimring.instrument")
+_refusals = logging.getLogger("swimring.refusals")
 _P = ParamSpec("_P")
 
 
@@ -59,6 +63,7 @@ class Instruments:
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
         self._observers = list(observers)
+        self._refused: dict[str, tuple[float, int]] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
@@ -72,3 +77,20 @@ class Instruments:
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
                 self._observers.remove(observer)
                 _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
+
+    def refuse_bytes(self, port: str, reason: str, *, source: object, now: float) -> None:
+        """Tell of bytes from ``source`` that were refused; log it, too, at most once in 10 s for each port."""
+        self.tell(Instrument.bytes_refused, port, reason)
+        due, kept_back = self._refused.get(port, (now, 0))
+        if now < due:
+            self._refused[port] = (due, kept_back + 1)
+            return
+        self._refused[port] = (now + REFUSAL_LOG_INTERVAL, 0)
+        # The reason may quote what was sent: as a literal it cannot break the line.
+        _refusals.warning(
+            "refused bytes on the %s port from %s: %.200r (%d more since the last line)",
+            port,
+            source,
+            reason,
+            kept_back,
+        )

@@ -18,7 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
+    # A test that chooses its seeds itself is left alone.
+    chosen = any("seed" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "seed" in metafunc.fixturenames and not chosen:
         first = metafunc.config.getoption("first_seed")
         seeds = range(first, first + metafunc.config.getoption("seeds"))
         metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])

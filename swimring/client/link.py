@@ -327,6 +327,8 @@ def _text_of(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(cause, TimeoutError):
         return "no answer in time"
+    if isinstance(cause, socket.gaierror):
+        return "no such host"
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno).lower()
     return str(cause) or type(cause).__name__

@@ -166,8 +166,9 @@ class Gossiper:
                 found = await self._healer.try_all(numeric)
         finally:
             self._streams.joins_under_way -= 1
+        # Whoever found nobody is the first: a later process of its name must not be taken for an earlier life.
+        self._membership.joined()
         if found:
-            self._membership.joined()
             self._spreader.wake()
             await self._ask_one_more(set(numeric))
         return found
@@ -175,7 +176,8 @@ class Gossiper:
     async def leave(self) -> None:
         """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.
 
-        The node is not probed any more afterwards, and cannot join again.
+        The node is not probed any more afterwards, and cannot join again. When it is cancelled, the farewell has been
+        said as far as it got.
         """
         await trio.lowlevel.checkpoint()
         if self._membership.leaving:
@@ -183,7 +185,7 @@ class Gossiper:
         self._beliefs.leave()
         if self._membership.active_count == 0:
             return
-        with trio.CancelScope(deadline=trio.current_time() + self._profile.leave_propagate, shield=True):
+        with trio.move_on_after(self._profile.leave_propagate):
             await self._spreader.spread_once(fanout=self._membership.retransmit_limit)
             await trio.sleep_forever()
 

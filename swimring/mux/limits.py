@@ -23,7 +23,7 @@ _FLOORS: Final = {
     "streams": 1,
     "stream_window": 16 * KIB,
     "connection_window": 16 * KIB,
-    "message_window": 16 * KIB,
+    "message_window": 32 * KIB,
 }
 _CEILINGS: Final = {"frame_body": 2**24 - 1}
 
@@ -80,8 +80,9 @@ class Limits:
             ceiling = _CEILINGS.get(field.name, MAX_WINDOW)
             if not floor <= value <= ceiling:
                 raise ConfigError(f"limits.{field.name}", value, f"from {floor} to {ceiling}")
-        if self.message > self.message_window:
-            raise ConfigError("limits.message", self.message, f"at most message_window ({self.message_window})")
+        if self.message * 2 > self.message_window:
+            # Up to half of the window is credit that was not returned yet: the rest has to hold a whole message.
+            raise ConfigError("limits.message", self.message, f"at most half of message_window ({self.message_window})")
 
     def announced(self) -> list[int]:
         """The six numbers that go into the hello."""

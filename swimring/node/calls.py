@@ -10,7 +10,7 @@ from swimring.rpc import Outgoing, outgoing
 from swimring.service import Endpoint, WithStreams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
@@ -42,9 +42,9 @@ class TypedCall(Generic[_R]):
 class NodePeer:
     """One certain member, asked directly: the ring is not consulted, and no other node is tried."""
 
-    def __init__(self, routing: Routing, name: str) -> None:
-        """Made by `Node.peer`."""
-        self._routing = routing
+    def __init__(self, routes: Callable[[], Routing], name: str) -> None:
+        """Made by `Node.peer`; ``routes`` raises `NodeClosed` once the node has left."""
+        self._routes = routes
         self.name = name
 
     def __repr__(self) -> str:
@@ -60,15 +60,15 @@ class NodePeer:
     ) -> _R:
         """As `Node.call`, on this member."""
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routing.request_at(self.name, out))
+        return target.load_result(await self._routes().request_at(self.name, out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """As `Node.request`, on this member."""
-        return await self._routing.request_at(self.name, outgoing(message, idempotent=idempotent))
+        return await self._routes().request_at(self.name, outgoing(message, idempotent=idempotent))
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """As `Node.cast`, to this member."""
-        await self._routing.cast_at(self.name, outgoing(message))
+        await self._routes().cast_at(self.name, outgoing(message))
 
     def open(
         self,
@@ -80,7 +80,7 @@ class NodePeer:
     ) -> AbstractAsyncContextManager[TypedCall[_R]]:
         """As `Node.open`, on this member."""
         target, out = read_call(endpoint, key, args, kwargs)
-        return typed(target, self._routing.open_at(self.name, out))
+        return typed(target, self._routes().open_at(self.name, out))
 
 
 def read_call(

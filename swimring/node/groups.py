@@ -1,4 +1,4 @@
-"""An error of the user's block leaves the node as itself, not wrapped in a group for each nursery it passed."""
+"""A lone error leaves the node as itself, not wrapped in a group for each nursery it passed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Block:
+    """What became of a user's block: its error is told apart from the wrapping that nurseries put around it."""
+
+    def __init__(self) -> None:
+        """It has not failed."""
+        self.error: BaseException | None = None
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """The user's block runs inside this one."""
+        try:
+            yield
+        except BaseException as error:
+            self.error = error
+            raise
+
+
 @contextmanager
-def lone_error_raised_bare() -> Iterator[None]:
-    """Take the wrapping off a group that holds one error; a group of several passes as it is."""
+def lone_error_raised_bare() -> Iterator[Block]:
+    """Take the wrapping off a group that holds one error; a group of several passes as it is.
+
+    A group that the block itself raised is its error, and is not opened.
+    """
+    block = Block()
     try:
-        yield
+        yield block
     except BaseExceptionGroup as group:
         error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        while error is not block.error and isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         if error is group:
             raise
-        # The groups say nothing the error does not say itself, so they are not kept as its context.
-        raise error from error.__cause__
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            # The groups say nothing the error does not say itself; what it had for a context, it keeps.
+            error.__context__ = context

@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     from swimring.identity import Address
     from swimring.net import StreamListener
 
+    Serve = Callable[[trio.abc.Stream, Address, bytes], Awaitable[None]]
+
 MAX_CONNECTIONS: Final = 1024
 IDENTIFY_WITHIN: Final = 5.0
 _FIRST_READ: Final = 65_536
 _TLS_HANDSHAKE: Final = 0x16
 
 _log = logging.getLogger("swimring.node")
-
-if TYPE_CHECKING:
-    Serve = Callable[[trio.abc.Stream, Address, bytes], Awaitable[None]]
 
 
 class Reception:
@@ -41,7 +40,11 @@ class Reception:
         self._instruments = instruments
 
     async def run(self) -> None:
-        """Accept until cancelled; an error of one connection ends that connection only."""
+        """Accept until cancelled; an error of one connection ends that connection only.
+
+        Raises:
+            trio.ClosedResourceError: the listener was closed.
+        """
         async with trio.open_nursery() as nursery:
             while True:
                 stream, remote = await self._listener.accept()
@@ -53,22 +56,27 @@ class Reception:
 
     async def _receive(self, stream: trio.abc.Stream, remote: Address) -> None:
         try:
-            received = b""
-            with trio.move_on_after(IDENTIFY_WITHIN):
-                received = bytes(await stream.receive_some(_FIRST_READ))
-            serve = self._protocols.get(received[0]) if received else None
-            if serve is not None:
-                await serve(stream, remote, received)
-            else:
-                self._refuse(_what_is_wrong(received), remote)
+            await self._identify(stream, remote)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away; whoever waited for it on this side has been told by its own protocol
+        except Exception as error:  # noqa: BLE001 - a fault in serving one connection is never the end of the node
+            _log.exception("serving the connection from %s crashed", remote)
+            self._instruments.tell(Instrument.duty_failed, "reception", error)
         finally:
             await trio.aclose_forcefully(stream)
 
+    async def _identify(self, stream: trio.abc.Stream, remote: Address) -> None:
+        received = b""
+        with trio.move_on_after(IDENTIFY_WITHIN):
+            received = bytes(await stream.receive_some(_FIRST_READ))
+        serve = self._protocols.get(received[0]) if received else None
+        if serve is not None:
+            await serve(stream, remote, received)
+        else:
+            self._refuse(_what_is_wrong(received), remote)
+
     def _refuse(self, reason: str, remote: Address) -> None:
-        _log.debug("refused a connection from %s: %s", remote, reason)
-        self._instruments.tell(Instrument.bytes_refused, "stream", reason)
+        self._instruments.refuse_bytes("stream", reason, source=remote, now=trio.current_time())
 
 
 def _what_is_wrong(received: bytes) -> str:

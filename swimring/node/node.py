@@ -5,23 +5,25 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import trio
 
 from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
-from swimring.identity import Address
 from swimring.rpc import outgoing
 from swimring.service import Service
 
 from .calls import NodePeer, read_call, typed
+from .settings import read_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.gossip import Gossiper, Subscription
-    from swimring.identity import Key
+    from swimring.identity import Address, Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+_handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
 class Node:
@@ -102,7 +106,7 @@ class Node:
             NotJoined: nobody answered as a member of this cluster.
             NodeClosed: this node has left.
         """
-        read = [address if isinstance(address, Address) else Address.parse(address) for address in addresses]
+        read = read_addresses(addresses, setting="addresses")
         found = await self._gossiper.join(read)
         if not found:
             raise NotJoined(
@@ -113,15 +117,18 @@ class Node:
         return found
 
     async def leave(self) -> None:
-        """Leave the cluster now instead of at the end of the block; keys pass to others, calls in flight go on.
+        """Leave the cluster now instead of at the end of the block.
 
-        Until the block ends this node can still call others, because its handlers that run may have to.
+        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
         """
         self._left = True
         await self._gossiper.leave()
 
     def hurry(self) -> None:
-        """Do not wait for anything while leaving: no farewell that spreads, no calls in flight that finish."""
+        """Do not wait for anything while leaving: no farewell, no calls in flight that finish.
+
+        The others learn of it by refused connections, like of a crash. It may be called at any time, by any task.
+        """
         self._farewell.cancel()
 
     def counters(self) -> dict[str, int]:
@@ -231,29 +238,43 @@ class Node:
         """
         if self._rebalancer.member(name) is None:
             raise Unreachable(f"no member named {name!r} is here", owner=name)
-        return NodePeer(self._routes(), name)
+        return NodePeer(self._routes, name)
 
     # -------------------------------------------------------------------------------------------------- inside
 
     async def say_farewell(self, *doors: Pool | Here) -> None:
-        """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded."""
+        """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded.
+
+        Calls in flight have ``drain_within`` seconds from the first word of the farewell on.
+        """
         try:
             with self._farewell:
-                self._farewell.deadline = trio.current_time() + self._settings.drain_within
+                drained_by = trio.current_time() + self._settings.drain_within
                 await self.leave()
-                for door in doors:
-                    await door.drain()
+                with trio.CancelScope(deadline=drained_by):
+                    for door in doors:
+                        await door.drain()
         finally:
+            self._left = True
             if self._routing is not None:
                 self._routing.close()
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """A handler runs inside: its calls are made even while the node is leaving."""
+        token = _handling.set(self)
+        try:
+            yield
+        finally:
+            _handling.reset(token)
 
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""
         self._routing = routing
 
     def _routes(self) -> Routing:
-        if self._routing is None:
-            raise NodeClosed(f"{self.name} takes no part in cluster {self.cluster} yet")
+        if self._routing is None or (self._left and _handling.get() is not self):
+            raise NodeClosed(f"{self.name} has left cluster {self.cluster}")
         return self._routing
 
     def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:

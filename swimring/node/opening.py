@@ -23,7 +23,6 @@ from swimring.net import Host, Network, SocketNetwork, SystemHost
 from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
 from swimring.service import Dispatcher, Request, Service
-from swimring.swim import Metadata, Profile
 
 from .counting import Counters
 from .groups import lone_error_raised_bare
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from swimring.identity import Address
     from swimring.net import Binding
     from swimring.rpc import Here, Incoming, Pool
+    from swimring.swim import Profile
 
 _log = logging.getLogger("swimring.node")
 
@@ -92,28 +92,17 @@ async def open_node(
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     settings = check_settings(
-        services,
-        cluster=cluster,
-        name=name,
-        listen=listen,
-        advertise=advertise,
-        join=join,
-        profile=profile,
-        weight=weight,
-        zone=zone,
-        version=version,
-        tags=tags or {},
-        points=points,
-        insecure=insecure,
+        services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, profile=profile,
+        weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
         drain_within=drain_within,
-    )
+    )  # fmt: skip
     counters = Counters()
     observers = Instruments([counters, *instruments])
-    with lone_error_raised_bare():
-        async with _Opening(
-            settings, counters, observers, network or SocketNetwork(), host or SystemHost()
-        ).run() as node:
-            yield node
+    opening = _Opening(settings, counters, observers, network or SocketNetwork(), host or SystemHost())
+    with lone_error_raised_bare() as block:
+        async with opening.run() as node:
+            with block.watched():
+                yield node
 
 
 class _Opening:
@@ -136,14 +125,16 @@ class _Opening:
         binding = await self._bind()
         try:
             async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
+                rebalancer = self._rebalancer(gossiper)
+                node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
                 protocols = {swim.MAGIC: gossiper.serve_stream, mux.MAGIC: self._serve_mux}
                 reception = Reception(binding.listener, protocols, instruments=self._instruments)
                 nursery.start_soon(reception.run, name="swimring reception")
-                await self._join(gossiper, binding)
-                rebalancer = self._rebalancer(gossiper)
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")
-                nursery.start_soon(_follow, gossiper, rebalancer, name="swimring ring follower")
-                node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
+                nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+                await self._join(node, gossiper, binding)
+                rebalancer.update(gossiper.members)
+                rebalancer.flush()
                 async with self._answering(node, gossiper, rebalancer) as doors:
                     try:
                         yield node
@@ -170,13 +161,7 @@ class _Opening:
             cluster=settings.cluster,
             me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
             address=address,
-            metadata=Metadata(
-                services=tuple(service.name for service in settings.services),
-                weight=settings.weight,
-                zone=settings.zone,
-                version=settings.version,
-                tags=settings.tags,
-            ),
+            metadata=settings.metadata,
             datagrams=binding.datagrams,
             network=self._network,
             host=self._host,
@@ -185,16 +170,20 @@ class _Opening:
             seeds=seeds.addresses,
         )
 
-    async def _join(self, gossiper: Gossiper, binding: Binding) -> None:
-        joined = await gossiper.join(self._settings.join or loopback_seeds(binding.address))
+    async def _join(self, node: Node, gossiper: Gossiper, binding: Binding) -> None:
+        try:
+            joined = await gossiper.join(self._settings.join or loopback_seeds(binding.address))
+        except BaseException:
+            await node.say_farewell()  # some may know us already
+            raise
         if joined:
-            _log.info("%s joined cluster %s through %d members", gossiper.me.name, self._settings.cluster, joined)
+            _log.info("%s joined cluster %s through %d members", node.name, self._settings.cluster, joined)
         elif self._settings.join:
             _log.warning(
                 "nobody of cluster %s answers at %s; %s goes on alone and keeps trying",
                 self._settings.cluster,
                 ", ".join(map(str, self._settings.join)),
-                gossiper.me.name,
+                node.name,
             )
 
     def _rebalancer(self, gossiper: Gossiper) -> Rebalancer:
@@ -211,17 +200,17 @@ class _Opening:
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
             bound = dispatcher.match(incoming.message)
-            incoming.begin()
-            return await bound.invoke(
-                Request(
-                    node=node,
-                    key=incoming.header.key,
-                    message=incoming.message,
-                    peer=incoming.peer,
-                    deadline=incoming.deadline,
-                    streams=incoming.streams,
-                )
+            request = Request(
+                node=node,
+                key=incoming.header.key,
+                message=incoming.message,
+                peer=incoming.peer,
+                deadline=incoming.deadline,
+                streams=incoming.streams,
             )
+            with node.handling():
+                incoming.begin()
+                return await bound.invoke(request)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
@@ -261,10 +250,12 @@ class _Opening:
         assert self._pool is not None
         await self._pool.serve_stream(stream, remote, received)
 
-
-async def _follow(gossiper: Gossiper, rebalancer: Rebalancer) -> None:
-    """Show the rebalancer every change of the membership."""
-    async with gossiper.events() as events:
-        rebalancer.update(gossiper.members)
-        async for _ in events:
+    async def _follow(self, gossiper: Gossiper, rebalancer: Rebalancer) -> None:
+        """Show every change of the membership to those who have to follow it."""
+        async with gossiper.events() as events:
             rebalancer.update(gossiper.members)
+            async for _ in events:
+                rebalancer.update(gossiper.members)
+                if self._pool is not None:
+                    # A node that met an earlier life of its name lives on under a later generation; peers ask for that.
+                    self._pool.me = gossiper.me.id

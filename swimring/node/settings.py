@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from swimring.builtin import NAMESPACE
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.swim import PROFILES, Profile
+from swimring.service import Service
+from swimring.swim import PROFILES, Metadata, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from swimring.service import Service
+_MAX_POINTS: Final = 65_536
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._]+")
+_MAX_HOST_IN_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +34,9 @@ class Settings:
         advertise: the address told to others; None for the bound one.
         join: addresses to try first, tried again for as long as this node is alone.
         profile: the timings of membership.
-        weight: how much of the ring this node takes; 0 for none.
-        zone: a label of where this node runs.
-        version: of the application.
-        tags: labels that other nodes see.
+        metadata: what this node tells the others about itself: services, weight, zone, version, tags.
         points: points on the ring per unit of weight; the same on every node of a cluster.
-        drain_within: seconds that leaving waits for calls in flight.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
     """
 
     services: tuple[Service, ...] = ()
@@ -44,10 +46,7 @@ class Settings:
     advertise: Address | None = None
     join: tuple[Address, ...] = ()
     profile: Profile
-    weight: int = 1
-    zone: str = ""
-    version: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata
     points: int = 128
     drain_within: float = 2.0
 
@@ -80,37 +79,65 @@ def check_settings(
     Raises:
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
     """
+    names = _names_of(services)
     if cluster is None and not services:
         raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise ConfigError("weight", weight, f"a weight is a whole number from 0 to {MAX_WEIGHT}")
-    if not 1 <= points <= 65_536:
-        raise ConfigError("points", points, "use 1 to 65536 points")
-    bound = None if listen is None else Address.parse(listen)
-    told = None if advertise is None else Address.parse(advertise, default_port=0)
-    if bound is not None:
-        _check_reach(bound, told, insecure=insecure)
+    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
+    _check_number("points", points, least=1, most=_MAX_POINTS)
+    if not drain_within >= 0:
+        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+    _check_reach(bound, told, insecure=insecure)
     return Settings(
         services=services,
-        cluster=check_name(cluster or services[0].name, setting="cluster"),
+        cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
         name=None if name is None else check_name(name),
         listen=bound,
         advertise=told,
-        join=tuple(address if isinstance(address, Address) else Address.parse(address) for address in join),
+        join=read_addresses(join, setting="join"),
         profile=_profile(profile),
-        weight=weight,
-        zone=zone,
-        version=version,
-        tags=dict(tags),
+        metadata=Metadata(services=tuple(names), weight=weight, zone=zone, version=version, tags=tags),
         points=points,
         drain_within=drain_within,
     )
 
 
+def read_addresses(addresses: Iterable[str | Address], *, setting: str) -> tuple[Address, ...]:
+    """Addresses as a user writes them: each HOST:PORT.
+
+    Raises:
+        ConfigError: one of them is no address, or they are one text instead of several.
+    """
+    if isinstance(addresses, str):
+        raise ConfigError(setting, addresses, "give a list of addresses, even if it is one")
+    return tuple(
+        address if isinstance(address, Address) else Address.parse(address, setting=setting) for address in addresses
+    )
+
+
 def name_of(address: Address) -> str:
     """The name of a node that was given none: its host and port, the same after a restart."""
-    host = address.host.replace(":", "-").strip("-") or "any"
+    host = _NOT_IN_NAMES.sub("-", address.host)[-_MAX_HOST_IN_NAME:].strip("-._") or "any"
     return f"{host}-{address.port}"
+
+
+def _names_of(services: tuple[Service, ...]) -> list[str]:
+    names: list[str] = []
+    for service in services:
+        if not isinstance(service, Service):
+            raise ConfigError("services", service, "each is a swimring.Service")
+        if service.name == NAMESPACE:
+            raise ConfigError("services", service.name, f"every node has a service {NAMESPACE!r} already")
+        if service.name in names:
+            raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
+        names.append(service.name)
+    return names
+
+
+def _check_number(setting: str, found: object, *, least: int, most: int) -> None:
+    if type(found) is not int or not least <= found <= most:
+        raise ConfigError(setting, found, f"a whole number from {least} to {most}")
 
 
 def _profile(profile: Profile | str) -> Profile:
@@ -121,18 +148,21 @@ def _profile(profile: Profile | str) -> Profile:
     return PROFILES[profile]
 
 
-def _check_reach(bound: Address, advertise: Address | None, *, insecure: bool) -> None:
-    if not _ip_is("is_loopback", bound.host) and bound.host != "localhost" and not insecure:
+def _check_reach(bound: Address | None, advertise: Address | None, *, insecure: bool) -> None:
+    if advertise is not None and _ip_is("is_unspecified", advertise.host):
+        raise ConfigError("advertise", str(advertise), "an address that others can dial, which this is not")
+    if bound is None:
+        return
+    if not (insecure or bound.host == "localhost" or _ip_is("is_loopback", bound.host)):
         raise ConfigError(
             "listen",
             str(bound),
             "gossip is not sealed yet: bind to loopback, or accept that with insecure (--insecure)",
         )
-    told_nothing = advertise is None or _ip_is("is_unspecified", advertise.host)
-    if _ip_is("is_unspecified", bound.host) and told_nothing:
+    if _ip_is("is_unspecified", bound.host) and advertise is None:
         raise ConfigError(
             "advertise",
-            None if advertise is None else str(advertise),
+            None,
             f"bound to every interface ({bound.host}), a node must say which address others reach it at: "
             "set advertise (--advertise HOST[:PORT])",
         )

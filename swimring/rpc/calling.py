@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -44,12 +45,13 @@ class Superseded(Draining):
 
 def _header(out: Outgoing, kind: CallKind) -> CallHeader:
     """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+    deadline = trio.current_effective_deadline()
     return CallHeader(
         ns=out.ns,
         cmd=out.cmd,
         key=out.key,
         kind=kind,
-        remaining=trio.current_effective_deadline() - trio.current_time(),
+        remaining=deadline if deadline == math.inf else deadline - trio.current_time(),
         idempotent=out.idempotent,
         streams=tuple(out.streams),
         traceparent=out.traceparent,
@@ -211,8 +213,6 @@ class Calling:
         pending = self._pending.pop(event.call_id, None)
         if pending is not None:
             pending.settle(event)
-        if self.room:
-            self.room.nudge()
 
     def on_go_away(self, event: GoAwayArrived) -> None:
         """The peer takes no more calls; those it had not accepted are certain not to have run."""

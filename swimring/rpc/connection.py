@@ -6,13 +6,11 @@ callers and workers queue while it is busy leaves in one piece.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
-from swimring.instrument import Instrument
 from swimring.mux import (
     CallArrived,
     CallEnded,
@@ -33,10 +31,9 @@ from swimring.mux import (
 )
 
 from .calling import Calling, Superseded
-from .direct import sender
-from .parking import Signal
 from .serving import Serving
 from .streams import PeerStream
+from .writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,12 +45,8 @@ if TYPE_CHECKING:
     from .serving import Serve
     from .workers import Workers
 
-_log = logging.getLogger("swimring.rpc")
-
 _READ: Final = 65536
 _LAST_WORDS: Final = 0.5
-_BATCH: Final = 32
-"""Frames that are worth a write of their own: 16 to 32 were best, 64 cost a fifth (measured on the prototype)."""
 
 
 class Connection:
@@ -85,10 +78,10 @@ class Connection:
         self.dialled = dialled
         self.peer: NodeId | None = None
         self.open = False
-        self.ended = False
         self.refused = False
         self.reason = ""
         self.adopted = False
+        self.heard = 0.0
         self.ready = trio.Event()
         self.calling = Calling(self)
         self.serving = Serving(self, serve)
@@ -97,31 +90,14 @@ class Connection:
         self._on_end = on_end
         self._is_suspect = is_suspect
         self._streams: dict[int, PeerStream] = {}
-        self._work = Signal()
+        self._writer = Writer(session, stream)
+        self.poke = self._writer.poke
+        self.flush = self._writer.flush
         self._quiet = trio.Event()
-        self._watched = False
         self._finishing = False
         self._superseded = False
-        self._heard = 0.0
-        self._writing = False
-        self._unsent = b""
-        self._send_now = sender(stream)
         self._nursery: trio.Nursery | None = None
-        self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            CallArrived: self.serving.on_call,
-            CancelArrived: self.serving.on_cancel,
-            ReplyArrived: self.calling.on_answer,
-            FailureArrived: self.calling.on_answer,
-            CallEnded: self.calling.on_answer,
-            GoAwayArrived: self._on_go_away,
-            DataArrived: self._on_data,
-            EndArrived: self._on_stream_event,
-            ResetArrived: self._on_stream_event,
-            CreditArrived: self._on_credit,
-            PeerReady: self._on_ready,
-            RefusalArrived: self._on_refusal,
-            PongArrived: lambda _event: None,
-        }
+        self._handlers = self._table()
 
     def __repr__(self) -> str:
         state = "open" if self.open else self.reason or "not ready"
@@ -161,10 +137,10 @@ class Connection:
 
     async def run(self, received: bytes = b"") -> None:
         """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled."""
-        self._heard = trio.current_time()
+        self.heard = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._write)
+                self._nursery.start_soon(self._writer.run, self._written)
                 self._nursery.start_soon(self._watch)
                 await self._read(received)
                 self._finish()
@@ -174,23 +150,6 @@ class Connection:
             self._end()
             await trio.aclose_forcefully(self._stream)
 
-    def poke(self) -> None:
-        """There may be something to write."""
-        self._work.say()
-
-    def flush(self, *, alone: bool) -> None:
-        """There is something to write: at once if it is ``alone`` or much, else together with what follows.
-
-        A lone call saves the way over the writer task; of a burst, the other side gets parts to start with.
-        """
-        if (not alone and self.session.urgent_frames < _BATCH) or self._writing or self._send_now is None:
-            self._work.say()
-        else:
-            self._unsent = self.session.bytes_to_send()
-            self._unsent = self._unsent[self._send_now(self._unsent) :]
-            if self._unsent or self._watched or self.session.has_bytes_to_send:
-                self._work.say()
-
     def close(self, reason: str) -> None:
         """End the connection now; calls under way are lost."""
         self.reason = self.reason or reason
@@ -199,21 +158,23 @@ class Connection:
 
     def refuse_bytes(self, error: RemoteProtocolError) -> None:
         """The peer sent nonsense: count it, and end this connection."""
-        self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
-        _log.info("connection with %s refused: %s", self.peer_name, error)
+        self._tell_refused(error)
         self.reason = self.reason or str(error)
         self._finish()
+
+    def _tell_refused(self, error: RemoteProtocolError) -> None:
+        self.instruments.refuse_bytes("stream", str(error), source=self.peer_name, now=trio.current_time())
 
     def go_away(self, code: GoAwayCode, reason: str) -> None:
         """Take no more calls; a duplicate ends when it is idle."""
         self.session.go_away(code, reason)
         self._superseded = self._superseded or code == GoAwayCode.DUPLICATE
-        self._watched = True
+        self._writer.watched = True
         self.poke()
 
     async def wait_idle(self) -> None:
         """Wait until no call of either side is open and all answers are written, or the connection has ended."""
-        self._watched = True
+        self._writer.watched = True
         self.poke()
         await self._quiet.wait()
 
@@ -227,6 +188,7 @@ class Connection:
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
+        self.calling.room.nudge()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -247,7 +209,7 @@ class Connection:
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
-        self._heard = trio.current_time()
+        self.heard = trio.current_time()
         try:
             for event in self.session.receive(data):
                 self._handlers[type(event)](event)
@@ -258,7 +220,8 @@ class Connection:
             self.refuse_bytes(error)
         except RemoteProtocolError as error:
             self.refuse_bytes(error)
-        if self._watched or self.session.has_bytes_to_send:
+        self.calling.room.nudge()
+        if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not Phase.CLOSED
 
@@ -267,24 +230,17 @@ class Connection:
         try:
             self.session.receive_eof()
         except RemoteProtocolError as error:
-            self.instruments.tell(Instrument.bytes_refused, "stream", str(error))
+            self._tell_refused(error)
 
-    async def _write(self) -> None:
-        while True:
-            data = self._unsent or self.session.bytes_to_send()
-            if data:
-                self._unsent = b""
-                self._writing = True
-                await self._stream.send_all(data)
-                self._writing = False
-                continue
-            if self._watched and self.session.idle and self.open:
-                self._quiet.set()
-                self._finishing = self._finishing or self._superseded
-            if self._finishing:
-                assert self._nursery is not None
-                self._nursery.cancel_scope.cancel()
-            await self._work.wait()
+    def _written(self) -> None:
+        """All is written: perhaps somebody waited for that, or for a stream that has sent its last."""
+        self.calling.room.nudge()
+        if self._writer.watched and self.session.idle and self.open:
+            self._quiet.set()
+            self._finishing = self._finishing or self._superseded
+        if self._finishing:
+            assert self._nursery is not None
+            self._nursery.cancel_scope.cancel()
 
     async def _watch(self) -> None:
         """End a connection that says no hello, or falls silent and does not answer a ping."""
@@ -294,15 +250,15 @@ class Connection:
             self.refuse_bytes(RemoteProtocolError(f"no hello within {self.limits.hello_within:g} s"))
             return
         while True:
-            await trio.sleep_until(self._heard + self.limits.idle_interval)
+            await trio.sleep_until(self.heard + self.limits.idle_interval)
             self.serving.expire_old()
-            silent_since = self._heard
+            silent_since = self.heard
             if trio.current_time() < silent_since + self.limits.idle_interval:
                 continue
             self.session.ping(b"\0" * 8)
             self.poke()
             await trio.sleep(self.limits.idle_patience)
-            if self._heard == silent_since:
+            if self.heard == silent_since:
                 self.close(f"silent for {self.limits.idle_interval + self.limits.idle_patience:g} s")
                 return
 
@@ -317,7 +273,6 @@ class Connection:
 
     def _end(self) -> None:
         self.open = False
-        self.ended = True
         reason = self.reason = self.reason or "the connection was closed"
         self._on_end(self)
         self.calling.on_lost(reason, accepted=not self.refused)
@@ -329,6 +284,23 @@ class Connection:
         self.ready.set()
 
     # ---------------------------------------------------------------------------------------------------- events
+
+    def _table(self) -> dict[type[Event], Callable[[Any], None]]:
+        return {
+            CallArrived: self.serving.on_call,
+            CancelArrived: self.serving.on_cancel,
+            ReplyArrived: self.calling.on_answer,
+            FailureArrived: self.calling.on_answer,
+            CallEnded: self.calling.on_answer,
+            GoAwayArrived: self._on_go_away,
+            DataArrived: self._on_data,
+            EndArrived: self._on_stream_event,
+            ResetArrived: self._on_stream_event,
+            CreditArrived: self._on_credit,
+            PeerReady: self._on_ready,
+            RefusalArrived: self._on_refusal,
+            PongArrived: lambda _event: None,
+        }
 
     def _on_ready(self, event: PeerReady) -> None:
         self.peer = event.hello.node
@@ -351,7 +323,7 @@ class Connection:
 
     def _on_go_away(self, event: GoAwayArrived) -> None:
         self._superseded = self._superseded or event.code == GoAwayCode.DUPLICATE
-        self._watched = self._watched or self._superseded
+        self._writer.watched = self._writer.watched or self._superseded
         self.calling.on_go_away(event)
 
     def _on_data(self, event: DataArrived) -> None:
@@ -376,7 +348,6 @@ class Connection:
             if stream is not None:
                 stream.on_credit()
             return
-        self.calling.room.nudge()
         self.serving.credit.nudge()
         for stream in self._streams.values():
             stream.on_credit()

@@ -95,6 +95,7 @@ async def open_here(
         try:
             yield here
         finally:
+            here.close()
             nursery.cancel_scope.cancel()
 
 
@@ -146,6 +147,10 @@ class Here:
             self._calling.go_away(GoAwayCode.DRAINING, f"{self._me} is leaving")
             await self._calling.wait_idle()
         await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Take no more calls, also from somebody who is between two attempts just now."""
+        self._draining = True
 
     async def _connection(self) -> Connection:
         if self._draining:

@@ -240,7 +240,7 @@ class Pool:
         Whatever goes wrong with it ends this connection only.
         """
         if self._closed or len(self._all) >= self._limits.connections:
-            self._instruments.tell(Instrument.bytes_refused, "stream", f"too many connections, {remote} refused")
+            self._instruments.refuse_bytes("stream", "too many connections", source=remote, now=trio.current_time())
             await self._turn_away(stream)
             return
         await self._run(self._make(stream, dialled=False, expected=None), received)
@@ -251,7 +251,8 @@ class Pool:
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         for connection in self.connections:
-            await connection.wait_idle()
+            if connection.open:  # a stranger that says no hello has no calls to wait for
+                await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ pattern matches, else by the members that offer the service, in turn. Whether an
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -52,8 +51,6 @@ DIRECT: Final = 255
 _READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
 _MAX_ATTEMPT: Final = 255
 _MAX_LISTED: Final = 16
-
-_log = logging.getLogger("swimring.rpc.routing")
 
 
 class RingView(Protocol):
@@ -350,8 +347,8 @@ class Routing:
         try:
             self._view.apply(refusal.records)
         except RemoteProtocolError as fault:
-            _log.warning("%s shows records that are none: %s", refusal.owner, fault)
-            self._instruments.tell(Instrument.bytes_refused, "stream", f"records of a refusal: {fault}")
+            reason = f"records of a refusal: {fault}"
+            self._instruments.refuse_bytes("stream", reason, source=refusal.owner, now=trio.current_time())
 
     @contextmanager
     def _reporting(self, out: Outgoing) -> Iterator[None]:

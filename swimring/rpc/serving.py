@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .streams import PeerStream
 
 _log = logging.getLogger("swimring.rpc")
+
+_NO_STREAMS: Final[Mapping[str, PeerStream]] = MappingProxyType({})
 
 
 class Incoming:
@@ -122,9 +125,11 @@ class CallJob:
         self._connection = serving.connection
         self._event = event
         self._header = event.header
-        self._arrived = trio.current_time()
+        self._arrived = serving.connection.heard
         self.deadline = self._arrived + event.header.remaining
-        self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
+        self._streams: Mapping[str, PeerStream] = _NO_STREAMS
+        if event.streams:
+            self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
         self._lost = False
@@ -181,11 +186,18 @@ class CallJob:
                 self._connection.refuse_bytes(error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its caller's answer
             self._keep_failure(error, executed=begun)
+        except BaseExceptionGroup as group:
+            # Children of the handler failed while it was cancelled: the failure is its answer, the rest goes on.
+            cancelled, failure = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(failure, Exception):
+                raise
+            self._keep_failure(failure, executed=begun)
+            raise cancelled from None
 
     def answer_nowait(self) -> bool:
         """Send what came out, if it has credit; False if it has to wait."""
         size = 0 if self._answer is None else len(self._answer)
-        if not self._free(size):
+        if not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
             return False
         self._send()
         return True
@@ -207,7 +219,7 @@ class CallJob:
     # ---------------------------------------------------------------------------------------------------- inside
 
     def _incoming(self) -> Incoming:
-        if self.deadline <= trio.current_time():
+        if self.deadline != math.inf and self.deadline <= trio.current_time():
             raise DeadlineExceeded("the deadline had passed on arrival", maybe_executed=False)
         return Incoming(
             header=self._header,
@@ -216,9 +228,6 @@ class CallJob:
             peer=self._connection.peer_name,
             deadline=self.deadline,
         )
-
-    def _free(self, size: int) -> bool:
-        return self._serving.credit.free(lambda: self._lost or self._connection.session.has_credit(size))
 
     def _keep(self, value: object) -> None:
         if self._header.kind is CallKind.REQUEST:

@@ -5,7 +5,7 @@ from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
 from .host import SimulatedHost
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
-from .simulation import current_seed, run_simulation
+from .simulation import current_seed, dice, run_simulation
 from .streams import SimulatedStream
 from .trace import Trace
 
@@ -28,6 +28,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "current_seed",
+    "dice",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",

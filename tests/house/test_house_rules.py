@@ -42,14 +42,15 @@ def test_module_names_say_what_is_inside(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGES, ids=relative)
 def test_every_package_lists_its_public_names(path: Path) -> None:
-    exported = next(
-        (
-            ast.literal_eval(node.value)
-            for node in ast.parse(path.read_text()).body
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        ),
-        None,
-    )
+    exported = None
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
+                exported = ast.literal_eval(value)
+            case ast.AnnAssign(target=ast.Name(id="__all__"), value=ast.expr() as value):
+                exported = ast.literal_eval(value)
+            case _:
+                pass
     assert exported is not None, "a package says in __all__ what it offers"
     assert len(exported) == len(set(exported))  # their order is ruff's RUF022
 

@@ -23,7 +23,7 @@ def test_public_names_are_listed_in_order() -> None:
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="swimring.*nothing_of_the_kind"):
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         swimring.nothing_of_the_kind  # noqa: B018
 
 

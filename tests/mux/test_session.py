@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swimring.codec import decode, encode
-from swimring.errors import LocalProtocolError, RemoteProtocolError
+from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import NodeId
 from swimring.mux import (
     CallArrived,
@@ -35,7 +35,7 @@ from swimring.mux import (
 
 from .link import ASK, BODY, Link, raw
 
-TIGHT = Limits(message=16384, message_window=16384, stream_window=16384, connection_window=32768, streams=6)
+TIGHT = Limits(message=16384, message_window=32768, stream_window=16384, connection_window=32768, streams=6)
 
 
 def dialler() -> Session:
@@ -190,7 +190,7 @@ def test_hello_survives_its_encoding() -> None:
     assert Hello.from_bytes(one.to_bytes()) == Hello(
         node=NodeId("n", 5),
         cluster=b"c" * 16,
-        limits=Limits(message=16384, message_window=16384, stream_window=16384, connection_window=32768, streams=6),
+        limits=Limits(message=16384, message_window=32768, stream_window=16384, connection_window=32768, streams=6),
         features=("x",),
     )
 
@@ -334,17 +334,35 @@ def test_no_more_calls_than_the_other_side_takes() -> None:
 
 def test_messages_need_credit_and_get_it_back_when_they_are_complete() -> None:
     link = Link(TIGHT)
-    body = encode_fields({"blob": bytes(9000)})
-    call_id = link.here.request(ASK, body)
-    assert not link.here.has_room(9000)
+    body = encode_fields({"blob": bytes(15_000)})
+    calls = [link.here.request(ASK, body), link.here.request(ASK, body)]
+    assert not link.here.has_room(15_000)
     with pytest.raises(LocalProtocolError, match="credit"):
         link.here.request(ASK, body)
     assert CreditArrived(stream_id=0) in link.pump()[0]
-    assert link.here.has_room(9000)
-    link.there.reply(call_id, bytes(9000))
-    assert not link.there.has_credit(9000)
+    assert link.here.has_room(15_000)
+    for call_id in calls:
+        link.there.reply(call_id, bytes(15_000))
+    assert not link.there.has_credit(15_000)
     link.pump()
-    assert link.there.has_credit(9000)
+    assert link.there.has_credit(15_000)
+
+
+@pytest.mark.parametrize("sizes", [(1, 16_000), (8000, 8300, 16_300), (16_000, 1, 16_300)])
+def test_credit_that_is_held_back_never_keeps_a_whole_message_waiting(sizes: tuple[int, ...]) -> None:
+    link = Link(TIGHT)
+    for size in sizes * 5:
+        assert link.here.has_room(size + 15)
+        call_id = link.here.request(ASK, bytes(size))
+        link.pump()
+        assert link.there.has_credit(size)
+        link.there.reply(call_id, bytes(size))
+        link.pump()
+
+
+def test_a_message_is_at_most_half_of_its_window() -> None:
+    with pytest.raises(ConfigError, match="half of message_window"):
+        Limits(message=2**20, message_window=2**21 - 1)
 
 
 # ----------------------------------------------------------------------------------------------------------- streams

@@ -351,6 +351,31 @@ async def test_a_worker_that_was_cancelled_serves_the_next_call_uncancelled(cloc
         assert len(b.pool._nursery.child_tasks) <= 2
 
 
+async def test_children_that_fail_while_their_handler_is_cancelled_break_nothing_else(clock: MockClock) -> None:
+    async def untidy(incoming: Incoming) -> str:
+        if incoming.message["cmd"] == "fine":
+            return "fine"
+
+        async def child() -> None:
+            try:
+                await trio.sleep(math.inf)
+            finally:
+                raise ValueError("while cleaning up")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            await trio.sleep(math.inf)
+        return "never"
+
+    async with two_ends(untidy) as (a, b, _):
+        peer = await a.to(b)
+        with trio.move_on_after(1):
+            await peer.request(Outgoing(cmd="untidy"))
+        assert await peer.request(Outgoing(cmd="fine")) == "fine"
+        assert b.witness.outcomes == ["ExceptionGroup", "ok"]
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
 async def test_calls_that_were_sent_are_lost_with_the_connection_and_their_handlers_end(clock: MockClock) -> None:
     ended: list[float] = []
     began = trio.Event()

@@ -217,3 +217,13 @@ async def test_a_pipe_holds_a_sender_whose_reader_is_behind() -> None:
             await one.send_all(b"x")
     assert scope.cancelled_caught
     await other.aclose()
+
+
+async def test_a_call_after_the_end_is_refused_like_one_while_leaving() -> None:
+    async def never(incoming: Incoming) -> object:
+        raise AssertionError("nobody is here to handle this")
+
+    async with house(never) as here:
+        pass
+    with pytest.raises(Draining):
+        await here.request(put())

@@ -284,3 +284,22 @@ async def test_a_closed_stream_says_so(clock: MockClock) -> None:
                 await talk.send(b"x")
             with pytest.raises(trio.ClosedResourceError):
                 await talk.receive()
+
+
+async def test_calls_with_more_streams_than_allowed_wait_until_others_are_closed(clock: MockClock) -> None:
+    few = Limits(streams=3, idle_interval=1e6)
+    async with two_ends(digest, limits=few) as (a, b, _):
+        peer = await a.to(b)
+        right = 0
+
+        async def upload() -> None:
+            nonlocal right
+            async with peer.open(Outgoing(cmd="c", streams={"file": BLOB})) as call:
+                answer = await call.result()
+            right += answer == hashlib.sha256(BLOB).hexdigest()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(upload)
+        assert right == 10
+        assert a.leftovers == b.leftovers == (0, 0, 0)

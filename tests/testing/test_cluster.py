@@ -167,7 +167,7 @@ def test_a_cluster_that_never_settles_says_who_sees_whom() -> None:
         await cluster.settled()
         with cluster.isolate(nodes[0]):
             await trio.sleep(120)
-            with pytest.raises(AssertionError, match="n1 sees n1; n2 sees n2, n3"):
+            with pytest.raises(AssertionError, match="n1 sees n1 and kv on n1; n2 sees n2, n3 and kv on n2, n3"):
                 await cluster.settled()
 
     simulate(rule)

@@ -12,10 +12,11 @@ import trio
 
 import swimring
 from swimring import Member, Request, Service
-from swimring.service import Caller, NodeView
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from swimring.service import Caller, NodeView
 
 app = Service("hello")
 
@@ -56,7 +57,7 @@ async def a_node_is_asked_wrongly(node: swimring.Node) -> None:
     await node.call(greet, "k1", 5)  # type: ignore[arg-type]
     await node.call(greet, 5, "World")  # type: ignore[arg-type]
     await node.request("greet")  # type: ignore[arg-type]
-    node.lookup("k1", 5)  # type: ignore[call-arg]
+    node.lookup("k1", 5)  # type: ignore[call-arg,arg-type]
     node.lookup(5)  # type: ignore[arg-type]
 
 

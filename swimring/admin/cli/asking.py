@@ -1,0 +1,123 @@
+"""``swimring members``, ``lookup`` and ``call``: a client without gossip, on asyncio."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from swimring.builtin import describe
+from swimring.client import Mesh, connect
+from swimring.errors import CallError, ConfigError
+
+from .output import print_json, print_table, print_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+
+def members(*, cluster: str | None, join: Sequence[str], within: float, as_json: bool) -> None:
+    """Print the members."""
+
+    async def ask(mesh: Mesh) -> None:
+        known = [describe(member) for member in mesh.members]
+        if as_json:
+            print_json(known)
+            return
+        rows = [
+            (one["name"], one["address"], one["status"], ", ".join(one["services"]), str(one["weight"]), one["zone"])
+            for one in known
+        ]
+        columns = ("name", "address", "status", "services", "weight", "zone")
+        print_table(columns, rows, title=f"cluster {mesh.cluster}")
+
+    _with_mesh(ask, cluster=cluster, join=join, within=within)
+
+
+def lookup(
+    key: str,
+    *,
+    service: str | None,
+    replicas: int,
+    cluster: str | None,
+    join: Sequence[str],
+    within: float,
+    as_json: bool,
+) -> None:
+    """Print the owner of ``key`` and who would hold its replicas."""
+
+    async def ask(mesh: Mesh) -> None:
+        owner = mesh.lookup(key, service)
+        others = mesh.replicas(key, replicas, service)
+        if as_json:
+            print_json({"key": key, "owner": describe(owner), "replicas": [describe(other) for other in others]})
+        else:
+            also = f" (replicas: {', '.join(other.name for other in others)})" if others else ""
+            print_text(f"{owner.name} at {owner.address}{also}")
+
+    _with_mesh(ask, cluster=cluster, join=join, within=within)
+
+
+def call(
+    service: str,
+    cmd: str,
+    fields: Sequence[str],
+    *,
+    key: str | None,
+    idempotent: bool,
+    cluster: str | None,
+    join: Sequence[str],
+    within: float,
+    as_json: bool,
+) -> None:
+    """Call a handler and print its reply: text as it is, anything else as JSON."""
+    message = {**read_fields(fields), "ns": service, "cmd": cmd, **({} if key is None else {"key": key})}
+
+    async def ask(mesh: Mesh) -> None:
+        reply = await mesh.request(message, idempotent=idempotent)
+        if isinstance(reply, str) and not as_json:
+            print_text(reply)
+        else:
+            print_json(reply)
+
+    _with_mesh(ask, cluster=cluster, join=join, within=within)
+
+
+def read_fields(fields: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a call from NAME=VALUE texts; a VALUE is read as JSON where it is JSON, else it is text.
+
+    Raises:
+        ConfigError: one of them has another form, comes twice, or has an option or an argument of its own.
+    """
+    read: dict[str, Any] = {}
+    for field in fields:
+        name, equals, text = field.partition("=")
+        if not equals or not name:
+            raise ConfigError("argument", field, "write NAME=VALUE, such as name=World or excited=true")
+        if name in {"ns", "cmd", "key"}:
+            raise ConfigError("argument", field, "say the key with --key, service and handler before the arguments")
+        if name in read:
+            raise ConfigError("argument", field, f"{name} was said before")
+        try:
+            read[name] = json.loads(text)
+        except ValueError:
+            read[name] = text
+    return read
+
+
+def _with_mesh(
+    ask: Callable[[Mesh], Awaitable[None]], *, cluster: str | None, join: Sequence[str], within: float
+) -> None:
+    if not within > 0:
+        raise ConfigError("within", within, "a number of seconds above 0")
+
+    async def run() -> None:
+        try:
+            with anyio.fail_after(within):
+                async with connect(*join, cluster=cluster) as mesh:
+                    await ask(mesh)
+        except TimeoutError:
+            raise CallError(f"no answer within {within:g} s", maybe_executed=True) from None
+
+    anyio.run(run)

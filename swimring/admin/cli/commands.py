@@ -1,0 +1,197 @@
+"""The commands and their options; what they do is in the modules they call."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from swimring.admin.loading import load_services
+
+
+def _version() -> str:
+    try:
+        return metadata.version("swimring")
+    except metadata.PackageNotFoundError:
+        return "not installed"  # run from a checkout
+
+
+app = App(name="swimring", help="Turn a few Python processes into one autonomous, sharded service.", version=_version)
+
+# What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
+# and `swimring run` needs no client.
+
+Cluster = Annotated[
+    str | None, Parameter(help="The cluster to talk to; needed only where several run on this machine.")
+]
+Via = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--join",
+        negative="",
+        help="A node to ask, HOST:PORT; may be repeated. Default: the nodes on this machine.",
+    ),
+]
+Within = Annotated[float, Parameter(help="Seconds to wait for the answer; also the deadline of the handler.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
+
+
+@app.command
+def run(
+    target: str,
+    /,
+    *,
+    name: str | None = None,
+    cluster: str | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    join: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    profile: str = "local",
+    weight: int = 1,
+    zone: str = "",
+    insecure: Annotated[bool, Parameter(negative="")] = False,
+    log_level: str = "info",
+) -> int:
+    """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
+
+    Parameters
+    ----------
+    target:
+        What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    name:
+        Who this node is, over restarts. Default: made of its address.
+    cluster:
+        Nodes of different clusters refuse each other. Default: the name of the service.
+    listen:
+        IP:PORT to bind, for UDP and TCP. Default: the first free loopback port from 7979 to 7998.
+    advertise:
+        HOST[:PORT] that others reach this node at. Default: what it listens on.
+    join:
+        HOST:PORT of a node to join; may be repeated. Default: the nodes on this machine.
+    profile:
+        The timings of membership: local, lan or wan.
+    weight:
+        How much of the ring this node takes; 0 for none.
+    zone:
+        A label of where this node runs.
+    insecure:
+        Allow listening off loopback although gossip is not sealed yet.
+    log_level:
+        What to log: debug, info, warning or error.
+    """
+    from . import running  # noqa: PLC0415 - see above
+
+    services = load_services(target)
+    return running.run(
+        services,
+        log_level=log_level,
+        name=name,
+        cluster=cluster,
+        listen=listen,
+        advertise=advertise,
+        join=join,
+        profile=profile,
+        weight=weight,
+        zone=zone,
+        insecure=insecure,
+    )
+
+
+@app.command
+def members(*, cluster: Cluster = None, join: Via = (), within: Within = 10.0, as_json: AsJson = False) -> None:
+    """Show the members of the cluster, as the node that answers believes them to be."""
+    from . import asking  # noqa: PLC0415 - see above
+
+    asking.members(cluster=cluster, join=join, within=within, as_json=as_json)
+
+
+@app.command
+def lookup(
+    key: str,
+    /,
+    *,
+    service: str | None = None,
+    replicas: int = 1,
+    cluster: Cluster = None,
+    join: Via = (),
+    within: Within = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show which node owns a key, and which would hold its replicas.
+
+    Parameters
+    ----------
+    key:
+        The key.
+    service:
+        The service whose ring to look in. Default: the only one there is.
+    replicas:
+        How many replicas to show.
+    """
+    from . import asking  # noqa: PLC0415 - see above
+
+    asking.lookup(key, service=service, replicas=replicas, cluster=cluster, join=join, within=within, as_json=as_json)
+
+
+@app.command
+def call(
+    service: str,
+    cmd: str,
+    /,
+    *fields: str,
+    key: str | None = None,
+    idempotent: Annotated[bool, Parameter(negative="")] = False,
+    cluster: Cluster = None,
+    join: Via = (),
+    within: Within = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Call a handler and print what it returns.
+
+    Parameters
+    ----------
+    service:
+        The service, such as hello.
+    cmd:
+        The handler, such as greet.
+    fields:
+        The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.
+    key:
+        The key whose owner shall answer. Default: any node that offers the service.
+    idempotent:
+        Repeat the call if an answer is lost, although it may have run.
+    """
+    from . import asking  # noqa: PLC0415 - see above
+
+    asking.call(
+        service,
+        cmd,
+        fields,
+        key=key,
+        idempotent=idempotent,
+        cluster=cluster,
+        join=join,
+        within=within,
+        as_json=as_json,
+    )
+
+
+@app.command
+def demo(
+    *,
+    files: int | None = None,
+    keep_running: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Count the words of Python's standard library on three processes, and kill one of them half way.
+
+    Parameters
+    ----------
+    files:
+        Count only this many files. Default: all of them.
+    keep_running:
+        Leave the ring up when done, until Ctrl-C, and say what to type next.
+    """
+    from swimring.admin.demo import run_demo  # noqa: PLC0415 - see above
+
+    return run_demo(files=files, keep_running=keep_running)

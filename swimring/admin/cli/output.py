@@ -1,0 +1,64 @@
+"""What goes to stdout: for people with colours and a table, for a pipe without, for programs as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_STYLES = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
+_UNBOUNDED = 10_000
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as JSON: indented and coloured in a terminal, in one line elsewhere."""
+    ready = _jsonable(value)
+    console = Console()
+    if console.is_terminal:
+        console.print_json(json.dumps(ready))
+    else:
+        print_text(json.dumps(ready, ensure_ascii=False))
+
+
+def print_text(text: str) -> None:
+    """Print ``text`` as it is: nothing in it is markup, and no line is broken."""
+    Console().print(Text(text), soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> None:
+    """Print a table; into a pipe without frame and title, no cell cut short. Words that are a status are coloured."""
+    console = Console()
+    if console.is_terminal:
+        table = Table(*columns, title=title)
+    else:
+        console = Console(width=_UNBOUNDED)
+        table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console.print(table)
+
+
+def _jsonable(value: object) -> object:
+    """``value`` in what JSON can say: bytes as hexadecimal text, other keys than text as text, infinity as null."""
+    match value:
+        case dict():
+            return {key if isinstance(key, str) else str(_jsonable(key)): _jsonable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_jsonable(one) for one in value]
+        case set() | frozenset():
+            return sorted((_jsonable(one) for one in value), key=str)
+        case bytes():
+            return value.hex()
+        case float():
+            return value if math.isfinite(value) else None
+        case None | bool() | int() | str():
+            return value
+        case _:
+            return str(value)

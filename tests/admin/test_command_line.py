@@ -1,0 +1,182 @@
+"""What the command line says and returns when it is used wrongly, and how it reads arguments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from swimring.admin.cli import main
+from swimring.admin.cli.asking import read_fields
+from swimring.admin.cli.entry import exit_status
+from swimring.admin.cli.output import print_json, print_table, print_text
+from swimring.errors import (
+    ConfigError,
+    ConnectionLost,
+    HandlerFailed,
+    MissingExtra,
+    NameConflict,
+    NoSuchHandler,
+    NotJoined,
+    SwimringError,
+    Unreachable,
+)
+
+Run: TypeAlias = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run one command in this process: exit status, stdout, stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["frob"], "Unknown command"),
+        (["members", "--frob"], "Unknown option"),
+        (["lookup"], "requires an argument"),
+        (["lookup", "k", "--replicas", "many"], "Invalid value"),
+        (["call", "hello"], "CMD requires an argument"),
+        (["call", "hello", "greet", "World"], "write NAME=VALUE"),
+        (["call", "hello", "greet", "key=k1"], "--key"),
+        (["run", "hello"], "write MODULE:NAME"),
+        (["run", "examples/hello.py:app", "--log-level", "loud"], "use one of: debug, info"),
+        (["run", "examples/hello.py:app", "--listen", "0.0.0.0:0"], "--insecure"),
+        (["run", "examples/hello.py:app", "--listen", "127.0.0.1:http"], "listen"),
+        (["run", "examples/hello.py:app", "--profile", "moon"], "local"),
+        (["run", "examples/hello.py:app", "--listen", "192.0.2.1:0", "--insecure"], "cannot bind 192.0.2.1:0"),
+        (["members", "--within", "0"], "seconds above 0"),
+        (["members", "--cluster", "no spaces"], "cluster"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(run: Run, arguments: list[str], says: str) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("swimring: ")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["members"], ["lookup", "k1"], ["call", "hello", "greet"]])
+def test_no_node_is_one_line_and_status_3(run: Run, command: list[str]) -> None:
+    status, out, err = run(*command, "--join", "127.0.0.1:1", "--json")
+    assert (status, out) == (3, "")
+    assert err == "swimring: no node answers at 127.0.0.1:1 (connection refused)\n"
+
+
+@pytest.mark.parametrize("command", ["", "run", "members", "lookup", "call", "demo"])
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    status, out, err = run(*command.split(), "--help")
+    assert (status, err) == (0, "")
+    assert f"Usage: swimring {command}".strip() in out
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ConfigError("x", 1, "2"), 2),
+        (MissingExtra("cli", "rich"), 2),
+        (NotJoined("nobody"), 3),
+        (Unreachable("gone"), 3),
+        (NoSuchHandler("none"), 1),
+        (ConnectionLost("lost"), 1),
+        (HandlerFailed(type_name="ValueError", message="no"), 1),
+        (NameConflict("two"), 1),
+        (SwimringError("any"), 1),
+    ],
+)
+def test_the_exit_status_says_what_kind_of_error_it_was(error: SwimringError, status: int) -> None:
+    assert exit_status(error) == status
+
+
+def test_values_of_a_call_are_json_where_they_parse_and_text_elsewhere() -> None:
+    fields = [
+        "name=World",
+        "excited=true",
+        "n=5",
+        "x=1.5",
+        "none=null",
+        "list=[1, 2]",
+        'quoted="5"',
+        "empty=",
+        "eq=a=b",
+    ]
+    assert read_fields(fields) == {
+        "name": "World",
+        "excited": True,
+        "n": 5,
+        "x": 1.5,
+        "none": None,
+        "list": [1, 2],
+        "quoted": "5",
+        "empty": "",
+        "eq": "a=b",
+    }
+
+
+@pytest.mark.parametrize("fields", [["World"], ["=5"], ["ns=x"], ["cmd=x"], ["key=x"], ["a=1", "a=2"]])
+def test_an_argument_that_is_no_field_is_a_config_error(fields: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        read_fields(fields)
+
+
+def test_what_is_piped_has_no_colours_no_frame_and_no_broken_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    print_table(["name", "status"], [[long, "alive"], ["[red]b[/red]", "dead"]], title="cluster hello")
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["name", "status"],
+        [long, "alive"],
+        ["[red]b[/red]", "dead"],
+    ]
+    print_text(f"[bold]{long}")
+    assert capsys.readouterr().out == f"[bold]{long}\n"
+
+
+def test_any_reply_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"b": b"\x00\xff", b"k": {3, 1}, "inf": float("inf"), "n": None, "l": [1, (2, "ü")]})
+    assert capsys.readouterr().out == '{"b": "00ff", "6b": [1, 3], "inf": null, "n": null, "l": [1, [2, "ü"]]}\n'
+
+
+@pytest.mark.parametrize("module", ["cyclopts", "rich", "anyio"])
+def test_a_missing_extra_is_one_line_that_says_how_to_install_it(module: str) -> None:
+    program = f"import sys; sys.modules[{module!r}] = None; from swimring.admin.cli import main; main(['members'])"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'swimring[cli]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_stops_reading_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "swimring", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
+
+
+def test_asking_loads_no_trio() -> None:
+    program = (
+        "import sys\n"
+        "from swimring.admin.cli import main\n"
+        "try:\n"
+        "    main(['members', '--join', '127.0.0.1:1'])\n"
+        "except SystemExit:\n"
+        "    print(sorted({'trio', 'trio_util'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,95 @@
+"""``swimring`` as a user types it: processes whose output is read line by line as it comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import AsyncIterator
+
+
+class Running:
+    """One ``swimring run``, and what it has said so far."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.said = ""
+        """All of stdout and stderr."""
+        self._more = trio.Event()
+
+    async def listen(self) -> None:
+        """Take in its output until it ends."""
+        assert self.process.stdout is not None
+        async for chunk in self.process.stdout:
+            self.said += chunk.decode()
+            self._more.set()
+            self._more = trio.Event()
+        self._more.set()
+
+    async def wait_said(self, words: str) -> str:
+        """Wait until it has said that; the line it is in."""
+        while words not in self.said:
+            await self._more.wait()
+            assert self.process.returncode is None or words in self.said, self.said
+        return next(line for line in self.said.splitlines() if words in line)
+
+    async def wait_address(self) -> str:
+        """Wait until it serves; its HOST:PORT."""
+        line = await self.wait_said(" in cluster ")
+        return line.partition(" at ")[2].partition(",")[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def wait_ended(self) -> int:
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(target: str, *options: str) -> AsyncIterator[Running]:
+    """Run a node on a free port; whatever is left of it is killed at the end of the block."""
+    command = [sys.executable, "-m", "swimring", "run", target, "--listen", "127.0.0.1:0", *options]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+    )
+    node = Running(process)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.listen)
+        try:
+            yield node
+        finally:
+            with trio.CancelScope(shield=True):
+                process.kill()
+                await process.wait()
+
+
+async def swimring(*arguments: str) -> tuple[int, str, str]:
+    """Run one command to its end: exit status, stdout, stderr."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "swimring", *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env=environment(),
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def swimring_json(*arguments: str) -> Any:
+    """Run one command that succeeds; what it prints as JSON."""
+    status, out, err = await swimring(*arguments, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, with the modules it would find."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
