@@ -250,13 +250,17 @@ class Node:
 
         Calls in flight have ``drain_within`` seconds from the first word of the farewell on.
         """
-        with self._farewell:
-            drained_by = trio.current_time() + self._settings.drain_within
-            await self.leave()
-            with trio.CancelScope(deadline=drained_by):
-                for door in doors:
-                    await door.drain()
-        self._left = True
+        try:
+            with self._farewell:
+                drained_by = trio.current_time() + self._settings.drain_within
+                await self.leave()
+                with trio.CancelScope(deadline=drained_by):
+                    for door in doors:
+                        await door.drain()
+        finally:
+            self._left = True
+            if self._routing is not None:
+                self._routing.close()
 
     def let_handler_call(self) -> None:
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
