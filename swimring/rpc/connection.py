@@ -111,8 +111,8 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether calls can be made."""
-        return self.open and not self.session.told_to_go_away
+        """Whether calls can be made; not on a duplicate, which the other side ends when it looks idle from there."""
+        return self.open and not (self.session.told_to_go_away or self._superseded)
 
     @property
     def cancel_grace(self) -> float:
@@ -242,6 +242,12 @@ class Connection:
             assert self._nursery is not None
             self._nursery.cancel_scope.cancel()
 
+    def _stop_writing(self, reason: str) -> None:
+        """Writing fails, but what the peer said before may wait to be read: which calls it refused, or an answer."""
+        self.reason = self.reason or reason or "the connection broke"
+        self.open = False
+        self._end_within(_LAST_WORDS)
+
     async def _watch(self) -> None:
         """End a connection that says no hello, or falls silent and does not answer a ping."""
         with trio.move_on_after(self.limits.hello_within):
@@ -267,9 +273,12 @@ class Connection:
         self._finishing = True
         self.open = False
         self.poke()
+        self._end_within(_LAST_WORDS)
+
+    def _end_within(self, seconds: float) -> None:
         if self._nursery is not None:
             scope = self._nursery.cancel_scope
-            scope.deadline = min(scope.deadline, trio.current_time() + _LAST_WORDS)
+            scope.deadline = min(scope.deadline, trio.current_time() + seconds)
 
     def _end(self) -> None:
         self.open = False
