@@ -194,6 +194,8 @@ class Link:
 
     async def wait_idle(self) -> None:
         """Wait until everything is written and every call, casts included, is over; or the connection has ended."""
+        if self.reason:
+            return
         self._idle = self._idle or anyio.Event()
         self._work.set()
         await self._idle.wait()

@@ -79,10 +79,7 @@ class Links:
             NodeClosed: the block of the mesh was left.
         """
         self._check_room()
-        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits)
-        self._all.add(link)
-        self._tasks.start_soon(self._run, link)
-        return link
+        return await self._connect(address)
 
     def adopt(self, link: Link) -> Link:
         """Use ``link`` for calls to its node, unless there is one already; the one that is used."""
@@ -116,6 +113,15 @@ class Links:
         for link in tuple(self._all):
             await link.wait_idle()
 
+    def check_open(self) -> None:
+        """Make sure that there is somebody to run a connection.
+
+        Raises:
+            NodeClosed: the block of the mesh was left.
+        """
+        if self._closed:
+            raise NodeClosed("this mesh is closed: the block of its connect() was left")
+
     def close(self) -> None:
         """Take no more calls; the connections end with their task group."""
         self._closed = True
@@ -123,8 +129,7 @@ class Links:
     # ---------------------------------------------------------------------------------------------------- inside
 
     def _check_room(self) -> None:
-        if self._closed:
-            raise NodeClosed("this mesh is closed: the block of its connect() was left")
+        self.check_open()
         if len(self._all) + len(self._dials) >= self._limits.connections:
             raise Unreachable("this client has all the connections it may have")
 
@@ -137,11 +142,17 @@ class Links:
         self._tasks.start_soon(self._dial, member, under_way)
         return under_way
 
+    async def _connect(self, address: Address) -> Link:
+        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits)
+        self._all.add(link)
+        self._tasks.start_soon(self._run, link)
+        return link
+
     async def _dial(self, member: Member, under_way: _Dial) -> None:
         try:
-            link = await self.open(member.address)
-        except (CallError, NodeClosed) as error:
-            self._failed(member, under_way, error.reason if isinstance(error, CallError) else str(error))
+            link = await self._connect(member.address)
+        except CallError as error:
+            self._failed(member, under_way, error.reason)
         else:
             self.adopt(link)
             if link.peer.name == member.name:

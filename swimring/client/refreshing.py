@@ -64,7 +64,12 @@ class Refresher:
         self._under_way: anyio.Event | None = None
 
     async def refresh(self, *, avoid: str = "") -> None:
-        """Learn what another node than ``avoid`` knows now; all who ask at once share one answer."""
+        """Learn what another node than ``avoid`` knows now; all who ask at once share one answer.
+
+        Raises:
+            NodeClosed: the block of the mesh was left.
+        """
+        self._links.check_open()
         if self._under_way is None:
             self._under_way = anyio.Event()
             self._tasks.start_soon(self._refresh, avoid)
@@ -81,11 +86,9 @@ class Refresher:
             for open_link in self._candidates(avoid):
                 try:
                     state = await ask_state(await open_link())
-                except CallError as error:
+                except (CallError, NodeClosed) as error:
                     _log.debug("no refresh: %s", error)
                     continue
-                except NodeClosed:
-                    return
                 if state.cluster == self._directory.cluster:
                     self._directory.take_in(state)
                     return

@@ -82,6 +82,7 @@ class Routing:
     # ------------------------------------------------------------------------------------------------- attempts
 
     async def _routed(self, message: Message, perform: _Perform[_T]) -> _T:
+        self._links.check_open()
         deadline = anyio.current_effective_deadline()
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:

@@ -140,7 +140,7 @@ class Connection:
         self.heard = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._writer.run, self._written)
+                self._nursery.start_soon(self._write)
                 self._nursery.start_soon(self._watch)
                 await self._read(received)
                 self._finish()
@@ -242,11 +242,14 @@ class Connection:
             assert self._nursery is not None
             self._nursery.cancel_scope.cancel()
 
-    def _stop_writing(self, reason: str) -> None:
-        """Writing fails, but what the peer said before may wait to be read: which calls it refused, or an answer."""
-        self.reason = self.reason or reason or "the connection broke"
-        self.open = False
-        self._end_within(_LAST_WORDS)
+    async def _write(self) -> None:
+        try:
+            await self._writer.run(self._written)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # What the peer said before may still wait to be read: an answer, or which calls it refused.
+            self.reason = self.reason or str(error) or "the connection broke"
+            self.open = False
+            self._end_within(_LAST_WORDS)
 
     async def _watch(self) -> None:
         """End a connection that says no hello, or falls silent and does not answer a ping."""

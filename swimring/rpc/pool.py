@@ -255,6 +255,16 @@ class Pool:
                 await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
+    def end_life(self, name: str, generation: int) -> None:
+        """A life of a peer is over, as membership has found out: calls under way to it are lost now.
+
+        A machine that vanished answers nothing, and its connection would be silent until keep-alive gives up.
+        """
+        for connection in self.connections:
+            peer = connection.peer
+            if peer is not None and peer.name == name and peer.generation <= generation:
+                connection.close(f"{name} is dead")
+
     def close(self) -> None:
         """End all connections now."""
         self._closed = True

@@ -19,6 +19,7 @@ from swimring.mux import (
     CallHeader,
     CallKind,
     CancelArrived,
+    CreditArrived,
     GoAwayCode,
     Hello,
     Limits,
@@ -90,6 +91,11 @@ class _Connection:
     session: Session
     scopes: dict[int, anyio.CancelScope] = field(default_factory=dict)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    credit: anyio.Event = field(default_factory=anyio.Event)
+
+    async def wait_credit(self, size: int) -> None:
+        while not self.session.has_credit(size):
+            await self.credit.wait()
 
     async def flush(self) -> None:
         async with self.lock:
@@ -109,7 +115,9 @@ class TinyNode:
         self.calls: list[Heard] = []
         self.ring_asked = 0
         self._scope = anyio.CancelScope()
+        self.raw_reply: bytes | None = None
         self._draining = False
+        self._frozen = False
         self._called = anyio.Event()
         self._fewer = anyio.Event()
         self._gone = anyio.Event()
@@ -153,6 +161,10 @@ class TinyNode:
             connection.session.go_away(GoAwayCode.DRAINING, "leaving")
             await connection.flush()
 
+    def freeze(self) -> None:
+        """Read on, answer nothing: not even pings."""
+        self._frozen = True
+
     async def send_nonsense(self) -> None:
         for connection in self._connections:
             await connection.stream.send(b"\xff" * 64)
@@ -173,7 +185,8 @@ class TinyNode:
                 while True:
                     for event in session.receive(await stream.receive()):
                         self._handle(event, connection, tasks)
-                    await connection.flush()
+                    if not self._frozen:
+                        await connection.flush()
         except* (OSError, RemoteProtocolError, anyio.EndOfStream, anyio.BrokenResourceError):
             pass
         finally:
@@ -194,6 +207,9 @@ class TinyNode:
             case CallArrived():
                 scope = connection.scopes[event.call_id] = anyio.CancelScope()
                 tasks.start_soon(self._answer, event, scope, connection)
+            case CreditArrived():
+                connection.credit.set()
+                connection.credit = anyio.Event()
             case CancelArrived():
                 connection.scopes[event.call_id].cancel()
 
@@ -206,10 +222,11 @@ class TinyNode:
         with scope:
             try:
                 value = encode(await self._ask(heard))
+                await connection.wait_credit(len(value))
             except CallError as error:
                 finish = partial(session.fail, call.call_id, encode_failure(error, executed=error.maybe_executed))
             else:
-                finish = partial(session.reply, call.call_id, value)
+                finish = partial(session.reply, call.call_id, value if self.raw_reply is None else self.raw_reply)
         if call.header.kind is CallKind.CAST:
             finish = partial(session.done, call.call_id)
         finish()

@@ -24,6 +24,7 @@ class Running:
         self.said = ""
         """All of stdout and stderr."""
         self._more = trio.Event()
+        self._silent = trio.Event()
 
     async def listen(self) -> None:
         """Take in its output until it ends."""
@@ -33,6 +34,7 @@ class Running:
             self._more.set()
             self._more = trio.Event()
         self._more.set()
+        self._silent.set()
 
     async def wait_said(self, words: str) -> str:
         """Wait until it has said that; the line it is in."""
@@ -50,7 +52,10 @@ class Running:
         self.process.send_signal(number)
 
     async def wait_ended(self) -> int:
-        return await self.process.wait()
+        """Wait until it has ended and all it said was read; its exit status."""
+        status = await self.process.wait()
+        await self._silent.wait()
+        return status
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ def connections(node: SimNode) -> list[Connection]:
 def leftovers(node: SimNode) -> Iterator[str]:
     pool, here = doors(node)
     for connection in pool.connections:
-        if connection.ended or _under_way(connection):
+        if not connection.open or _under_way(connection):
             yield f"{connection!r} {connection.session!r}"
     if here._calling is not None and _under_way(here._calling):
         yield repr(here)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-def simulate(rule: Callable[[SimCluster, Ledger, list[SimNode]], Awaitable[Load]], *, seed: int, nodes: int = 4) -> None:
+def simulate(
+    rule: Callable[[SimCluster, Ledger, list[SimNode]], Awaitable[Load]], *, seed: int, nodes: int = 4
+) -> None:
     """Run ``rule`` on a settled cluster; check all calls, and that nothing is left."""
 
     async def main() -> None:
