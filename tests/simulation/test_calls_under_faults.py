@@ -23,7 +23,7 @@ def simulate(
     async def main() -> None:
         ledger = Ledger()
         async with open_sim_cluster() as cluster:
-            started = await cluster.start(nodes, ledger.service)
+            started = await cluster.start(4, ledger.service)
             await cluster.settled()
             load = await rule(cluster, ledger, started)
             load.check()
