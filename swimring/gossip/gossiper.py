@@ -166,8 +166,9 @@ class Gossiper:
                 found = await self._healer.try_all(numeric)
         finally:
             self._streams.joins_under_way -= 1
+        # Whoever found nobody is the first: a later process of its name must not be taken for an earlier life.
+        self._membership.joined()
         if found:
-            self._membership.joined()
             self._spreader.wake()
             await self._ask_one_more(set(numeric))
         return found

@@ -30,15 +30,13 @@ class Block:
 def lone_error_raised_bare() -> Iterator[Block]:
     """Take the wrapping off a group that holds one error; a group of several passes as it is.
 
-    A group that the block itself raised is its error, and is not opened.
+    A group that the block itself raised is one error.
     """
     block = Block()
     try:
         yield block
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while error is not block.error and isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        error = _unwrapped(group, block.error)
         if error is group:
             raise
         context = error.__context__
@@ -47,3 +45,21 @@ def lone_error_raised_bare() -> Iterator[Block]:
         finally:
             # The groups say nothing the error does not say itself; what it had for a context, it keeps.
             error.__context__ = context
+
+
+def _unwrapped(group: BaseExceptionGroup[BaseException], own: BaseException | None) -> BaseException:
+    # Cancel scopes rebuild the groups that pass them: only the leaves are the same objects as before.
+    if own is not None and list(map(id, _leaves(group))) == list(map(id, _leaves(own))):
+        return own
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

@@ -5,7 +5,6 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -19,7 +18,7 @@ from .calls import NodePeer, read_call, typed
 from .settings import read_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.gossip import Gossiper, Subscription
@@ -236,8 +235,12 @@ class Node:
         Raises:
             Unreachable: no member of that name takes part.
         """
-        if self._rebalancer.member(name) is None:
+        member = self._gossiper.member(name)
+        if member is None or not member.status.active:
             raise Unreachable(f"no member named {name!r} is here", owner=name)
+        if self._rebalancer.member(name) != member:  # learnt a moment ago, and not published yet
+            self._rebalancer.update(self.members)
+            self._rebalancer.flush()
         return NodePeer(self._routes, name)
 
     # -------------------------------------------------------------------------------------------------- inside
@@ -247,22 +250,21 @@ class Node:
 
         Calls in flight have ``drain_within`` seconds from the first word of the farewell on.
         """
-        with self._farewell:
-            drained_by = trio.current_time() + self._settings.drain_within
-            await self.leave()
-            with trio.CancelScope(deadline=drained_by):
-                for door in doors:
-                    await door.drain()
-        self._left = True
-
-    @contextmanager
-    def handling(self) -> Iterator[None]:
-        """A handler runs inside: its calls are made even while the node is leaving."""
-        token = _handling.set(self)
         try:
-            yield
+            with self._farewell:
+                drained_by = trio.current_time() + self._settings.drain_within
+                await self.leave()
+                with trio.CancelScope(deadline=drained_by):
+                    for door in doors:
+                        await door.drain()
         finally:
-            _handling.reset(token)
+            self._left = True
+            if self._routing is not None:
+                self._routing.close()
+
+    def let_handler_call(self) -> None:
+        """The call that is handled in this context may make calls of its own even while the node is leaving."""
+        _handling.set(self)  # nobody resets it: each call has a context of its own
 
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""

@@ -208,9 +208,9 @@ class _Opening:
                 deadline=incoming.deadline,
                 streams=incoming.streams,
             )
-            with node.handling():
-                incoming.begin()
-                return await bound.invoke(request)
+            node.let_handler_call()
+            incoming.begin()
+            return await bound.invoke(request)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
@@ -254,8 +254,20 @@ class _Opening:
         """Show every change of the membership to those who have to follow it."""
         async with gossiper.events() as events:
             rebalancer.update(gossiper.members)
-            async for _ in events:
+            async for event in events:
                 rebalancer.update(gossiper.members)
                 if self._pool is not None:
+                    for dead in _newly_dead(event):
+                        self._pool.end_life(dead.name, dead.generation)
                     # A node that met an earlier life of its name lives on under a later generation; peers ask for that.
                     self._pool.me = gossiper.me.id
+
+
+def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:
+    match event:
+        case swim.MemberFailed(member=member):
+            return (member,)
+        case swim.Resynced(members=members):
+            return (member for member in members if member.status is swim.Status.DEAD)
+        case _:
+            return ()

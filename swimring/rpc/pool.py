@@ -255,9 +255,22 @@ class Pool:
                 await connection.wait_idle()
         await trio.lowlevel.checkpoint()
 
+    def end_life(self, name: str, generation: int) -> None:
+        """A life of a peer is over, as membership has found out: calls under way to it are lost now.
+
+        A machine that vanished answers nothing, and its connection would be silent until keep-alive gives up.
+        """
+        for connection in self.connections:
+            peer = connection.peer
+            if peer is not None and peer.name == name and peer.generation <= generation:
+                connection.close(f"{name} is dead")
+
     def close(self) -> None:
         """End all connections now."""
         self._closed = True
+        for name, dial in list(self._dials.items()):  # whoever waits may be no task of this node
+            dial.error = "this node is closing"
+            self._settle(name)
         for connection in self.connections:
             connection.close("this node is closing")
 
@@ -270,7 +283,9 @@ class Pool:
         left = self._pause_left(name)
         if pause is not None and pause.address == address and left:
             raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=left)
-        if self._closed or len(self._all) >= self._limits.connections:
+        if self._closed:
+            raise Unreachable("this node is closing", owner=name)
+        if len(self._all) >= self._limits.connections:
             raise Unreachable("this node has all the connections it may have", owner=name)
         dial = self._dials[name] = _Dial(address=address, settled=trio.Event())
         self._nursery.start_soon(self._dial, name, dial)

@@ -21,6 +21,7 @@ from swimring.errors import (
     ConfigError,
     InvalidRequest,
     Moved,
+    NodeClosed,
     NoSuchHandler,
     NotOwner,
     RemoteProtocolError,
@@ -164,6 +165,11 @@ class Routing:
         self._policy = policy or RetryPolicy()
         # Nodes started together must not all begin with the same member.
         self._turns = itertools.count(rng.randrange(1 << 16))
+        self._closed = False
+
+    def close(self) -> None:
+        """Begin no more attempts: the doors are about to close."""
+        self._closed = True
 
     async def request(self, out: Outgoing) -> Any:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
@@ -174,6 +180,7 @@ class Routing:
 
         Raises:
             CallError: the outcome, if it is not a result.
+            NodeClosed: this node was left before there was an outcome.
         """
         course = _Course(out)
         with self._reporting(out):
@@ -245,12 +252,17 @@ class Routing:
                 yield call
 
     async def _door(self, name: str, out: Outgoing) -> Door:
+        self._check_open()
         if name == self._me.name:
             return self._here
         member = self._view.member(name)
         if member is None:
             raise Unreachable(f"no member named {name!r} is here", key=out.key, owner=name)
         return await self._peers.peer(name, member.address, member.generation)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NodeClosed(f"{self._me.name} has left its cluster")
 
     # ------------------------------------------------------------------------------------------------- attempts
 
@@ -282,8 +294,10 @@ class Routing:
 
         Raises:
             CallError: there is no time left to ask anybody (the last outcome), or nobody offers the service.
+            NodeClosed: this node was left.
         """
         while True:
+            self._check_open()
             target = self._target(out, attempts)
             version = self._view.version(out.ns)
             verdict = attempts.consider(target.id if target else None, version, now=trio.current_time())

@@ -55,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         (["run", "hello"], "write MODULE:NAME"),
         (["run", "examples/hello.py:app", "--log-level", "loud"], "use one of: debug, info"),
         (["run", "examples/hello.py:app", "--listen", "0.0.0.0:0"], "--insecure"),
-        (["run", "examples/hello.py:app", "--listen", "127.0.0.1:http"], "write host, host:port"),
+        (["run", "examples/hello.py:app", "--listen", "127.0.0.1:http"], "listen"),
         (["run", "examples/hello.py:app", "--profile", "moon"], "local"),
         (["run", "examples/hello.py:app", "--listen", "192.0.2.1:0", "--insecure"], "cannot bind 192.0.2.1:0"),
         (["members", "--within", "0"], "seconds above 0"),

@@ -261,3 +261,16 @@ async def test_a_service_that_is_no_longer_offered_is_told(autojump_clock: trio.
     rebalancer.update([replace(member("a"), metadata=Metadata(services=("kv",)))])
     rebalancer.flush()
     assert heard.rings == [("chat", 1), ("kv", 1), ("chat", 0)]
+
+
+async def test_what_changes_after_a_flush_is_published_too(autojump_clock: trio.testing.MockClock) -> None:
+    rebalancer = rebalancer_of(member("a"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rebalancer.run)
+        await trio.testing.wait_all_tasks_blocked()
+        rebalancer.flush()
+        rebalancer.update([member("a"), member("b")])
+        with trio.fail_after(1):
+            snapshot = await rebalancer.wait_changed(rebalancer.sequence)
+        assert list(snapshot.members) == ["a", "b"]
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swimring.errors import ConfigError
+from swimring.identity import Address
+from swimring.node import Settings, open_node
+from swimring.node.settings import check_settings, name_of
+from swimring.service import Service
+from swimring.swim import PROFILES, Profile
+
+DEFAULTS: dict[str, Any] = {
+    "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "profile": "local", "weight": 1,
+    "zone": "", "version": "", "tags": {}, "points": 128, "insecure": False, "drain_within": 2.0,
+}  # fmt: skip
+
+
+def check(*services: Service, **settings: Any) -> Settings:
+    return check_settings(services or (Service("kv"),), **{**DEFAULTS, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting", "found", "allowed"),
+    [
+        ({"cluster": "no spaces"}, "cluster", "'no spaces'", "A-Z a-z 0-9"),
+        ({"cluster": ""}, "cluster", "''", "A-Z a-z 0-9"),
+        ({"name": "ö"}, "name", "'ö'", "A-Z a-z 0-9"),
+        ({"name": ""}, "name", "''", "A-Z a-z 0-9"),
+        ({"name": "n" * 129}, "name", "'nnn", "1 to 128"),
+        ({"listen": "127.0.0.1:x"}, "listen", "'127.0.0.1:x'", "host:port"),
+        ({"listen": "127.0.0.1:70000"}, "listen", "'127.0.0.1:70000'", "0 to 65535"),
+        ({"listen": ""}, "listen", "''", "host:port"),
+        ({"listen": "10.0.0.7:7979"}, "listen", "'10.0.0.7:7979'", "insecure"),
+        ({"listen": "some.host:7979"}, "listen", "'some.host:7979'", "insecure"),
+        ({"listen": "[2001:db8::1]:7979"}, "listen", "'[2001:db8::1]:7979'", "insecure"),
+        ({"listen": "0.0.0.0"}, "listen", "'0.0.0.0:7979'", "insecure"),
+        ({"listen": "0.0.0.0", "insecure": True}, "advertise", "None", "--advertise HOST[:PORT]"),
+        ({"listen": "[::]", "insecure": True}, "advertise", "None", "set advertise"),
+        ({"listen": "0.0.0.0", "insecure": True, "advertise": "0.0.0.0"}, "advertise", "'0.0.0.0:0'", "can dial"),
+        ({"advertise": "[::]:7979"}, "advertise", "'[::]:7979'", "others can dial"),
+        ({"advertise": "a:b"}, "advertise", "'a:b'", "host:port"),
+        ({"join": ["good:1", ":7"]}, "join", "':7'", "host:port"),
+        ({"join": "10.0.0.7:7979"}, "join", "'10.0.0.7:7979'", "a list"),
+        ({"profile": "moon"}, "profile", "'moon'", "local, lan, wan"),
+        ({"weight": -1}, "weight", "-1", "0 to"),
+        ({"weight": 1.5}, "weight", "1.5", "whole number"),
+        ({"weight": True}, "weight", "True", "whole number"),
+        ({"weight": "1"}, "weight", "'1'", "whole number"),
+        ({"weight": 1_000_000}, "weight", "1000000", "whole number"),
+        ({"points": 0}, "points", "0", "1 to 65536"),
+        ({"points": 65_537}, "points", "65537", "1 to 65536"),
+        ({"drain_within": -0.1}, "drain_within", "-0.1", "0 or more"),
+        ({"drain_within": float("nan")}, "drain_within", "nan", "0 or more"),
+        ({"zone": "z" * 600}, "metadata", "bytes'", "512"),
+        ({"tags": {"a": "b" * 600}}, "metadata", "bytes'", "512"),
+        ({"version": 3}, "metadata", "3", "text"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed(
+    settings: dict[str, Any], setting: str, found: str, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(**settings)
+    assert caught.value.setting == setting
+    text = str(caught.value)
+    assert text.startswith(f"{setting}: found ")
+    assert found in text
+    assert allowed in text
+
+
+def test_a_node_without_service_and_cluster_has_no_name_for_its_cluster() -> None:
+    with pytest.raises(ConfigError, match=r"cluster: found None; name the cluster"):
+        check_settings((), **DEFAULTS)
+    assert check_settings((), **DEFAULTS | {"cluster": "c"}).cluster == "c"
+
+
+def test_two_services_of_one_name_are_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match=r"services: found 'kv'; each name once"):
+        check(Service("kv"), Service("kv"))
+
+
+def test_the_name_of_the_builtin_service_is_taken() -> None:
+    with pytest.raises(ConfigError, match=r"services: found 'swimring'; every node"):
+        check(Service("swimring"))
+
+
+def test_what_is_not_a_service_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"services: found <module .*; each is a swimring\.Service"):
+        check_settings((pytest,), **DEFAULTS)  # type: ignore[arg-type] # the mistake of passing the module
+
+
+async def test_a_wrong_setting_starts_nothing() -> None:
+    with pytest.raises(ConfigError, match="weight"):
+        async with open_node(Service("kv"), weight=-1):
+            raise AssertionError("this never runs")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:7979", "127.8.8.8", "localhost", "[::1]:7979", "::1"])
+def test_loopback_needs_no_insecure(listen: str) -> None:
+    assert check(listen=listen).listen == Address.parse(listen)
+
+
+def test_off_loopback_needs_insecure() -> None:
+    assert check(listen="10.0.0.7:1", insecure=True).listen == Address("10.0.0.7", 1)
+
+
+def test_a_wildcard_with_an_address_to_advertise_is_fine_and_takes_the_bound_port() -> None:
+    settings = check(listen="0.0.0.0:0", insecure=True, advertise="10.0.0.7")
+    assert settings.address_for(Address("0.0.0.0", 4711)) == Address("10.0.0.7", 4711)
+    settings = check(listen="[::]:0", insecure=True, advertise="db.example:80")
+    assert settings.address_for(Address("::", 4711)) == Address("db.example", 80)
+
+
+def test_without_an_address_to_advertise_the_bound_one_is_told() -> None:
+    assert check().address_for(Address("127.0.0.1", 7980)) == Address("127.0.0.1", 7980)
+
+
+def test_the_cluster_is_called_like_the_first_service() -> None:
+    assert check(Service("kv"), Service("cache")).cluster == "kv"
+
+
+def test_the_metadata_lists_the_services_by_name() -> None:
+    assert check(Service("kv"), Service("cache"), weight=3, zone="b").metadata.services == ("cache", "kv")
+
+
+def test_addresses_to_join_may_be_written_or_made() -> None:
+    assert check(join=["h:1", Address("h", 2)]).join == (Address("h", 1), Address("h", 2))
+
+
+def test_a_profile_is_one_of_three_or_of_your_own() -> None:
+    own = Profile.lan()
+    assert check(profile=own).profile is own
+    assert check(profile="wan").profile is PROFILES["wan"]
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("127.0.0.1", "127.0.0.1-7979"),
+        ("db-1.example", "db-1.example-7979"),
+        ("::1", "1-7979"),
+        ("fe80::1:2", "fe80-1-2-7979"),
+        ("fe80::1%eth0", "fe80-1-eth0-7979"),
+        ("::", "any-7979"),
+        ("bücher.example", "b-cher.example-7979"),
+        ("_dns.example", "dns.example-7979"),
+        ("h" * 253, f"{'h' * 100}-7979"),
+    ],
+)
+def test_a_node_that_was_given_no_name_is_called_after_its_address(host: str, name: str) -> None:
+    assert name_of(Address(host, 7979)) == name
+    assert check(name=name_of(Address(host, 7979))).name == name, "a name that other nodes accept"

@@ -1,0 +1,94 @@
+"""What must not be left once a cluster is quiet: calls, streams, tasks, credit, disagreement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+
+from swimring.rpc import Here, Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swimring.rpc.connection import Connection
+    from swimring.testing import SimCluster, SimNode
+
+KEYS = [f"key {number}" for number in range(40)]
+QUIET = 2.0
+
+
+async def check_nothing_left(cluster: SimCluster, service: str) -> None:
+    """After `QUIET` seconds without load: one owner per key, and nothing under way on any node."""
+    await cluster.settled()
+    await trio.sleep(QUIET)
+    await cluster.settled()
+    for key in KEYS:
+        cluster.owner_of(key, service)
+    assert len({node.node._rebalancer.snapshot.version for node in cluster.running}) == 1
+    left = [f"{node.name}: {what}" for node in cluster.running for what in leftovers(node)]
+    assert not left, "\n".join(left)
+
+
+def doors(node: SimNode) -> tuple[Pool, Here]:
+    routing = node.node._routing
+    assert routing is not None
+    assert isinstance(routing._peers, Pool)
+    assert isinstance(routing._here, Here)
+    return routing._peers, routing._here
+
+
+def connections(node: SimNode) -> list[Connection]:
+    """Its connections to others."""
+    return list(doors(node)[0].connections)
+
+
+def leftovers(node: SimNode) -> Iterator[str]:
+    pool, here = doors(node)
+    for connection in pool.connections:
+        if connection.ended or _under_way(connection):
+            yield f"{connection!r} {connection.session!r}"
+    if here._calling is not None and _under_way(here._calling):
+        yield repr(here)
+    if pool._dials:
+        yield f"dials {pool._dials}"
+    per_peer = Counter(connection.peer_name for connection in pool.connections)
+    yield from (f"{count} connections with {name}" for name, count in per_peer.items() if count > 1)
+    tasks = Counter(_tasks(node))
+    idle = len(pool._workers._idle) + len(here._workers._idle)
+    if tasks["Workers._work"] != idle:
+        yield f"{tasks['Workers._work']} workers, {idle} of them idle"
+    local = 0 if here._calling is None else 2
+    for duty in ("Connection._write", "Connection._watch"):
+        if tasks[duty] != len(pool.connections) + local:
+            yield f"{tasks[duty]} tasks {duty} for {len(pool.connections)} connections"
+    if tasks["Calling._feed"]:
+        yield f"{tasks['Calling._feed']} feeding tasks"
+    accepted = sum(not connection.dialled for connection in pool.connections)
+    if tasks["Reception._receive"] != accepted:
+        yield f"{tasks['Reception._receive']} receptions for {accepted} accepted connections"
+
+
+def _under_way(connection: Connection) -> bool:
+    return bool(
+        len(connection.calling)
+        or len(connection.serving)
+        or len(connection.calling.room)
+        or len(connection.serving.credit)
+        or connection._streams
+        or not connection.session.idle
+        or connection.session.has_bytes_to_send
+        or connection.session._line.open_here
+        or connection.session._line.open_there
+    )
+
+
+def _tasks(node: SimNode) -> Iterator[str]:
+    """The functions that run in all tasks of a node."""
+    roots = [task for task in node._cluster._nursery.child_tasks if task.name == f"simulated {node.name}"]
+    while roots:
+        task = roots.pop()
+        yield task.coro.__qualname__
+        for nursery in task.child_nurseries:
+            roots += nursery.child_tasks

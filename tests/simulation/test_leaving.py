@@ -1,0 +1,103 @@
+"""A node that leaves in good order loses nothing: not what it was asked, and not what its handlers ask others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from swimring.errors import CallError, ConnectionLost, NodeClosed
+from swimring.testing import open_sim_cluster, run_simulation
+
+from .leftovers import check_nothing_left
+from .load import Ledger, under_load
+
+if TYPE_CHECKING:
+    from swimring.testing import SimNode
+
+
+def key_of(owner: SimNode) -> str:
+    return next(key for key in (f"k{n}" for n in range(1000)) if owner.node.owns(key))
+
+
+def test_a_handler_on_a_leaving_node_may_still_ask_others(seed: int) -> None:
+    async def scenario() -> None:
+        ledger = Ledger()
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(3, ledger.service)
+            await cluster.settled()
+            leaver, caller, other = nodes
+            answers: list[object] = []
+
+            async def ask() -> None:
+                answers.append(await caller.node.call(ledger.slow_relay, key_of(leaver), "c1", 1.2, key_of(other)))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(0.1)
+                await leaver.leave()
+            assert answers == [[leaver.name, other.name]]
+            assert ledger.runs == {"c1": 1, "c1 relayed": 1}
+            await check_nothing_left(cluster, "ledger")
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_no_call_fails_while_a_node_leaves_under_heavy_load_in_both_directions(seed: int) -> None:
+    async def scenario() -> None:
+        ledger = Ledger()
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(3, ledger.service)
+            await cluster.settled()
+            leaver = nodes[seed % 3]
+            others = [node for node in nodes if node is not leaver]
+            async with under_load(
+                cluster, ledger, askers=others, callers=60, pause=0.02, work=0.02, relayed=0.4
+            ) as load:
+                await trio.sleep(0.2)
+                await leaver.leave()
+            load.check(no_failures=True)
+            await check_nothing_left(cluster, "ledger")
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_a_call_that_outlives_its_node_ends_with_it(seed: int) -> None:
+    """Also if the task that made it is not one of the node: nothing hangs, whatever the call waits for."""
+
+    async def scenario() -> None:
+        ledger = Ledger()
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(3, ledger.service)
+            await cluster.settled()
+            asker, lost, owner = nodes
+            node, errors = asker.node, []
+
+            async def ask(key: str, work: float) -> None:
+                try:
+                    await node.call(ledger.read, key, "c", work)
+                except (CallError, NodeClosed) as error:
+                    errors.append(type(error))
+
+            key_lost = key_of(lost)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, key_of(owner), 3600.0)
+                nursery.start_soon(ask, key_of(asker), 3600.0)
+                lost.freeze()
+                nursery.start_soon(ask, key_lost, 3600.0)
+                with cluster.network.refuse(lost.name):
+                    nursery.start_soon(ask, key_lost, 3600.0)
+                    await trio.sleep(0.5)
+                    await asker.leave()
+                with trio.fail_after(0.1):
+                    while nursery.child_tasks:
+                        await trio.testing.wait_all_tasks_blocked()
+            assert len(errors) == 4
+            assert set(errors) <= {ConnectionLost, NodeClosed}
+            for key in (key_lost, key_of(owner)):
+                with pytest.raises(NodeClosed):
+                    await node.call(ledger.read, key, "c", 0.0)
+
+    run_simulation(scenario, seed=seed)
