@@ -347,6 +347,16 @@ async def test_a_call_waits_for_a_new_owner_until_its_deadline_and_then_says_why
             assert (caught.value.key, caught.value.owner, caught.value.maybe_executed) == (key, "b", False)
 
 
+async def test_nodes_are_told_whom_the_client_cannot_reach_so_that_they_look_after_it() -> None:
+    async with tiny_cluster() as cluster:
+        first, second, third = [await cluster.start(name) for name in "abc"]
+        async with connect(first.address) as mesh:
+            await second.kill()
+            with pytest.raises(Unreachable), anyio.fail_after(0.1):
+                await mesh.request({**ASK, "key": key_of(second, first, third)})
+            assert {*first.told_lost, *third.told_lost} == {"b"}
+
+
 async def test_a_connection_lost_under_a_call_is_an_error_that_says_it_may_have_run() -> None:
     async with tiny_cluster() as cluster:
         first, second = await cluster.start("a"), await cluster.start("b")

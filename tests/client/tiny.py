@@ -114,6 +114,7 @@ class TinyNode:
         self.hellos: list[Hello] = []
         self.calls: list[Heard] = []
         self.ring_asked = 0
+        self.told_lost: list[str] = []
         self._scope = anyio.CancelScope()
         self.raw_reply: bytes | None = None
         self._draining = False
@@ -236,6 +237,7 @@ class TinyNode:
         if heard.message["ns"] == "swimring":
             if heard.message["cmd"] == "ring":
                 self.ring_asked += 1
+                self.told_lost += [heard.message["lost"]] if "lost" in heard.message else []
                 return self.cluster.state()
             if heard.message["cmd"] == "name":
                 return self.name
