@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -509,6 +510,31 @@ async def test_a_node_that_does_not_confirm_a_cancel_is_waited_for_a_moment_only
             stop.set()
             node.handler = who_asks
             assert await mesh.request({**ASK, "key": "k"}) == "again"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_timeout_and_the_cancellation_of_asyncio_cancel_the_handler_too(anyio_backend_name: str) -> None:
+    ended: list[object] = []
+
+    async def wait(heard: Heard) -> object:
+        try:
+            return await never(heard)
+        finally:
+            ended.append(heard.message["key"])
+
+    async with tiny_cluster() as cluster:
+        node = await cluster.start("a", handler=wait)
+        async with connect(node.address) as mesh:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await mesh.request({**ASK, "key": "timeout"})
+            assert ended == ["timeout"]
+            asking = asyncio.create_task(mesh.request({**ASK, "key": "cancel"}))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert ended == ["timeout", "cancel"]
 
 
 # ---------------------------------------------------------------------------------------------- the end of the block
