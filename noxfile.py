@@ -96,7 +96,7 @@ def bench(session: nox.Session) -> None:
     session.install(*WITH_TESTS)
     names = session.posargs or sorted(path.stem for path in Path("tests/benchmarks").glob("[a-z]*.py"))
     for name in names:
-        session.run("python", f"tests/benchmarks/{name}.py")
+        session.run("python", "-m", f"tests.benchmarks.{name}")
 
 
 @nox.session

@@ -2,7 +2,7 @@
 
 A REQUEST body is a fixed part, then ns, cmd and key as raw bytes, an extension (a CBOR array of what few calls need;
 more may follow at its end), and the body. Whoever hands a call on patches the fixed part and forwards the rest. Packed
-by hand because it is read and written for every call: as one CBOR array it cost three times as much.
+by hand because it is written for every call, and as one CBOR array that took about three times as long.
 """
 
 from __future__ import annotations
