@@ -40,6 +40,7 @@ def check(*services: Service, **settings: Any) -> Settings:
         ({"listen": "[::]", "insecure": True}, "advertise", "not set", "set advertise"),
         ({"listen": "0.0.0.0", "insecure": True, "advertise": "0.0.0.0"}, "advertise", "'0.0.0.0:0'", "can dial"),
         ({"advertise": "[::]:7979"}, "advertise", "'[::]:7979'", "others can dial"),
+        ({"advertise": "two words:80"}, "advertise", "'two words:80'", "host:port"),
         ({"advertise": "a:b"}, "advertise", "'a:b'", "host:port"),
         ({"join": ["good:1", ":7"]}, "join", "':7'", "host:port"),
         ({"join": "10.0.0.7:7979"}, "join", "'10.0.0.7:7979'", "a list"),
