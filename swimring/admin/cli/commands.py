@@ -47,6 +47,7 @@ def run(
     listen: str | None = None,
     advertise: str | None = None,
     join: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    expect: int = 1,
     profile: str = "local",
     weight: int = 1,
     zone: str = "",
@@ -68,7 +69,10 @@ def run(
     advertise:
         HOST[:PORT] that others reach this node at. Default: what it listens on.
     join:
-        HOST:PORT of a node to join; may be repeated. Default: the nodes on this machine.
+        Where to look for other nodes, for ever: HOST:PORT, dns+HOST:PORT, dns+srv://NAME, file:PATH, multicast or
+        multicast://GROUP:PORT; may be repeated. Default: this machine.
+    expect:
+        On a cold start wait until so many nodes have found each other; more than half of them all, the same on each.
     profile:
         The timings of membership: local, lan or wan.
     weight:
@@ -91,6 +95,7 @@ def run(
         listen=listen,
         advertise=advertise,
         join=join,
+        expect=expect,
         profile=profile,
         weight=weight,
         zone=zone,
