@@ -39,14 +39,23 @@ class Facts(Protocol):
     def counters(self) -> dict[str, int]:
         """What this node has counted since it started."""
 
+    def suspect_connection(self, name: str) -> None:
+        """Somebody lost its connection to the member ``name``: find out at once whether it is there."""
+
 
 def builtin_service(facts: Facts) -> Service:
     """The service that answers for ``facts``."""
     service = Service(NAMESPACE)
 
     @service.on("ring", idempotent=True)
-    async def ring(request: Request) -> dict[str, Any]:
-        """What a client needs to compute every ring: the members, in their wire form, and the ring's parameters."""
+    async def ring(request: Request, *, lost: str = "") -> dict[str, Any]:
+        """What a client needs to compute every ring: the members, in their wire form, and the ring's parameters.
+
+        ``lost`` is a member that the client could not reach or lost its connection to. Where clients talk to the owners
+        directly, no other node may have a connection to that member, so nobody else would notice before its next probe.
+        """
+        if lost:
+            facts.suspect_connection(lost)
         return {
             "cluster": facts.cluster,
             "points": facts.points,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from swimring.errors import CallError, NodeClosed, RemoteProtocolError, Unreachable
+from swimring.errors import CallError, ConnectionLost, NodeClosed, RemoteProtocolError, Unreachable
 
 from .directory import ClusterState
 from .message import read_message
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .directory import Directory
     from .link import Link
     from .links import Links
+    from .message import Message
 
 REFRESH_INTERVAL: Final = 5.0
 """Seconds between two looks at the members when nothing goes wrong."""
@@ -31,22 +32,26 @@ ASK_WITHIN: Final = 1.0
 """Seconds that one node has to answer before another is asked."""
 _ASKED: Final = 3
 
-_RING: Final = read_message({"ns": "swimring", "cmd": "ring"}, idempotent=True)
 _log = logging.getLogger("swimring.client")
 
 
-async def ask_state(link: Link) -> ClusterState:
-    """What the node behind ``link`` knows of its cluster.
+async def ask_state(link: Link, *, lost: str = "") -> ClusterState:
+    """What the node behind ``link`` knows of its cluster; it is told that the member ``lost`` cannot be reached.
 
     Raises:
         Unreachable: it does not answer, or nothing that makes sense.
     """
     try:
         with anyio.fail_after(ASK_WITHIN):
-            return ClusterState.from_wire(await link.request(_RING))
+            return ClusterState.from_wire(await link.request(_question(lost)))
     except (CallError, RemoteProtocolError, TimeoutError) as error:
         reason = str(error) or f"silent for {ASK_WITHIN:g} s"
         raise Unreachable(f"no answer about the ring: {reason}", owner=link.peer.name) from error
+
+
+def _question(lost: str) -> Message:
+    asked = {"ns": "swimring", "cmd": "ring", "lost": lost} if lost else {"ns": "swimring", "cmd": "ring"}
+    return read_message(asked, idempotent=True)
 
 
 class Refresher:
@@ -63,8 +68,8 @@ class Refresher:
         self._rng = rng
         self._under_way: anyio.Event | None = None
 
-    async def refresh(self, *, avoid: str = "") -> None:
-        """Learn what another node than ``avoid`` knows now; all who ask at once share one answer.
+    async def refresh(self, *, after: CallError | None = None) -> None:
+        """Learn what another node than the one that ``after`` came from knows; all who ask at once share one answer.
 
         Raises:
             NodeClosed: the block of the mesh was left.
@@ -72,7 +77,7 @@ class Refresher:
         self._links.check_open()
         if self._under_way is None:
             self._under_way = anyio.Event()
-            self._tasks.start_soon(self._refresh, avoid)
+            self._tasks.start_soon(self._refresh, after)
         await self._under_way.wait()
 
     async def run(self) -> None:
@@ -81,11 +86,13 @@ class Refresher:
             await anyio.sleep(REFRESH_INTERVAL)
             await self.refresh()
 
-    async def _refresh(self, avoid: str) -> None:
+    async def _refresh(self, after: CallError | None) -> None:
+        avoid = (after.owner if after is not None else None) or ""
+        lost = avoid if isinstance(after, (Unreachable, ConnectionLost)) else ""
         try:
             for open_link in self._candidates(avoid):
                 try:
-                    state = await ask_state(await open_link())
+                    state = await ask_state(await open_link(), lost=lost)
                 except (CallError, NodeClosed) as error:
                     _log.debug("no refresh: %s", error)
                     continue

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "swimring"
 """The service that every node answers for itself; it has no ring."""
 _LEARN_WITHIN: Final = 1.0
+_ASK_EVERY: Final = 0.1
 
 _log = logging.getLogger("swimring.client")
 
@@ -115,20 +116,24 @@ class Routing:
                 None if target is None else target.id, self._version(message), now=anyio.current_time()
             )
             if isinstance(verdict, Wait):
-                attempts.waited(ring_changed=await self._wait(message, verdict.until, learn=target is None))
+                attempts.waited(ring_changed=await self._wait(message, verdict.until, after=attempts.error))
             elif isinstance(verdict, Ask) and target is not None:
                 return target, verdict.hop
             else:
                 raise attempts.error or Unreachable(f"no member takes keys of service {message.ns!r}", key=message.key)
 
-    async def _wait(self, message: Message, until: float, *, learn: bool) -> bool:
-        """Wait until ``until``, or until the ring of the service changes; whether it did."""
+    async def _wait(self, message: Message, until: float, *, after: CallError | None) -> bool:
+        """Wait until ``until``, or until the ring of the service changes; whether it did.
+
+        A node would hear of the change; a client asks for it, and all calls that wait share the answers.
+        """
         before = self._version(message)
         with anyio.move_on_after(until - anyio.current_time()):
             while self._version(message) == before:
-                await self._directory.changed.wait()
-        if learn and self._version(message) == before:
-            await self._refresher.refresh()
+                with anyio.move_on_after(_ASK_EVERY):
+                    await self._directory.changed.wait()
+                    continue
+                await self._refresher.refresh(after=after)
         return self._version(message) != before
 
     async def _learn(self, error: CallError, name: str, *, until: float) -> None:
@@ -144,7 +149,7 @@ class Routing:
             if changed.is_set():
                 return
         with anyio.move_on_after(min(_LEARN_WITHIN, until - anyio.current_time())):
-            await self._refresher.refresh(avoid=name)
+            await self._refresher.refresh(after=error)
 
     # -------------------------------------------------------------------------------------------------- targets
 

@@ -134,6 +134,10 @@ class Node:
         """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
         return self._counters.counts()
 
+    def suspect_connection(self, name: str) -> None:
+        """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
+        self._gossiper.suspect_connection(name)
+
     # ------------------------------------------------------------------------------------------- who owns a key
 
     def ring(self, service: Service | str | None = None) -> HashRing:

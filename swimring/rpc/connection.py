@@ -69,7 +69,7 @@ class Connection:
         """Ready to `run`.
 
         ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
-        the connection is over before its calls are.
+        the connection is over before its calls are. ``contested`` is the pool's note that the peer dialled another one.
         """
         self.session = session
         self.limits = limits
@@ -81,6 +81,7 @@ class Connection:
         self.refused = False
         self.reason = ""
         self.adopted = False
+        self.contested = False
         self.heard = 0.0
         self.ready = trio.Event()
         self.calling = Calling(self)
@@ -111,8 +112,8 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether calls can be made."""
-        return self.open and not self.session.told_to_go_away
+        """Whether calls can be made; not on a duplicate, which the other side ends when it looks idle from there."""
+        return self.open and not (self.session.told_to_go_away or self._superseded)
 
     @property
     def cancel_grace(self) -> float:
@@ -140,7 +141,7 @@ class Connection:
         self.heard = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._writer.run, self._written)
+                self._nursery.start_soon(self._write)
                 self._nursery.start_soon(self._watch)
                 await self._read(received)
                 self._finish()
@@ -242,6 +243,15 @@ class Connection:
             assert self._nursery is not None
             self._nursery.cancel_scope.cancel()
 
+    async def _write(self) -> None:
+        try:
+            await self._writer.run(self._written)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # What the peer said before may still wait to be read: an answer, or which calls it refused.
+            self.reason = self.reason or str(error) or "the connection broke"
+            self.open = False
+            self._end_within(_LAST_WORDS)
+
     async def _watch(self) -> None:
         """End a connection that says no hello, or falls silent and does not answer a ping."""
         with trio.move_on_after(self.limits.hello_within):
@@ -267,9 +277,12 @@ class Connection:
         self._finishing = True
         self.open = False
         self.poke()
+        self._end_within(_LAST_WORDS)
+
+    def _end_within(self, seconds: float) -> None:
         if self._nursery is not None:
             scope = self._nursery.cancel_scope
-            scope.deadline = min(scope.deadline, trio.current_time() + _LAST_WORDS)
+            scope.deadline = min(scope.deadline, trio.current_time() + seconds)
 
     def _end(self) -> None:
         self.open = False

@@ -42,6 +42,9 @@ def test_every_builtin_handler_can_be_repeated() -> None:
         def counters(self) -> dict[str, int]:
             return {}
 
+        def suspect_connection(self, name: str) -> None:
+            raise AssertionError(name)
+
     service = builtin_service(Facts())
     assert service.name == NAMESPACE == "swimring"
     assert {endpoint.cmd: endpoint.idempotent for endpoint in service.endpoints} == dict.fromkeys(

@@ -28,7 +28,11 @@ from swimring.mux import (
     decode_fields,
     encode_failure,
 )
+from swimring.ring import HashRing, ring_seed
 from swimring.swim import Member, Metadata, Status
+
+ASK = {"ns": "hello", "cmd": "greet"}
+KEYS = [f"k{number}" for number in range(32)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,22 @@ Handler = Callable[[Heard], Awaitable[object]]
 
 async def who(heard: Heard) -> object:
     return heard.node.name
+
+
+async def never(heard: Heard) -> object:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+def key_of(node: TinyNode, *others: TinyNode) -> str:
+    """A key that ``node`` owns among these."""
+    weights = {one.name: one.member.metadata.weight for one in (node, *others)}
+    ring = HashRing.build(weights, seed=ring_seed(node.cluster.name))
+    return next(key for key in KEYS if ring.lookup(key) == node.name)
+
+
+async def again(heard: Heard) -> object:
+    return "again"
 
 
 class TinyCluster:
@@ -114,6 +134,7 @@ class TinyNode:
         self.hellos: list[Hello] = []
         self.calls: list[Heard] = []
         self.ring_asked = 0
+        self.told_lost: list[str] = []
         self._scope = anyio.CancelScope()
         self.raw_reply: bytes | None = None
         self._draining = False
@@ -236,6 +257,7 @@ class TinyNode:
         if heard.message["ns"] == "swimring":
             if heard.message["cmd"] == "ring":
                 self.ring_asked += 1
+                self.told_lost += [heard.message["lost"]] if "lost" in heard.message else []
                 return self.cluster.state()
             if heard.message["cmd"] == "name":
                 return self.name

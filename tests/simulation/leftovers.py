@@ -46,28 +46,26 @@ def connections(node: SimNode) -> list[Connection]:
 
 def leftovers(node: SimNode) -> Iterator[str]:
     pool, here = doors(node)
-    for connection in pool.connections:
-        if connection.ended or _under_way(connection):
+    all_connections = [*pool.connections, *([here._calling] if here._calling else [])]
+    for connection in all_connections:
+        if not connection.open or _under_way(connection):
             yield f"{connection!r} {connection.session!r}"
-    if here._calling is not None and _under_way(here._calling):
-        yield repr(here)
     if pool._dials:
         yield f"dials {pool._dials}"
     per_peer = Counter(connection.peer_name for connection in pool.connections)
     yield from (f"{count} connections with {name}" for name, count in per_peer.items() if count > 1)
     tasks = Counter(_tasks(node))
-    idle = len(pool._workers._idle) + len(here._workers._idle)
-    if tasks["Workers._work"] != idle:
-        yield f"{tasks['Workers._work']} workers, {idle} of them idle"
-    local = 0 if here._calling is None else 2
-    for duty in ("Connection._write", "Connection._watch"):
-        if tasks[duty] != len(pool.connections) + local:
-            yield f"{tasks[duty]} tasks {duty} for {len(pool.connections)} connections"
-    if tasks["Calling._feed"]:
-        yield f"{tasks['Calling._feed']} feeding tasks"
-    accepted = sum(not connection.dialled for connection in pool.connections)
-    if tasks["Reception._receive"] != accepted:
-        yield f"{tasks['Reception._receive']} receptions for {accepted} accepted connections"
+    ends = len(pool.connections) + (2 if here._calling else 0)
+    expected = {
+        "Workers._work": len(pool._workers._idle) + len(here._workers._idle),
+        "Connection._write": ends,
+        "Connection._watch": ends,
+        "Calling._feed": 0,
+        "Reception._receive": sum(not connection.dialled for connection in pool.connections),
+    }
+    yield from (
+        f"{tasks[name]} tasks {name} instead of {count}" for name, count in expected.items() if tasks[name] != count
+    )
 
 
 def _under_way(connection: Connection) -> bool:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulation
-from swimring.testing.simulation import dice
+from swimring.testing import SimCluster, SimNode, dice, open_sim_cluster, run_simulation
 
 from .leftovers import check_nothing_left
 from .load import Ledger, under_load
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
 NODES = 5
@@ -80,9 +80,9 @@ class Mayhem:
         with fault:
             await trio.sleep(self.rng.uniform(0.1, 25))
 
-    async def _alone_with(self, node: SimNode, act: object) -> None:
+    async def _alone_with(self, node: SimNode, act: Callable[[], Awaitable[object]]) -> None:
         self._busy.add(node)
-        await act()  # type: ignore[operator] # leave and restart return different things
+        await act()
         self._busy.discard(node)
 
     def _victim(self) -> SimNode | None:

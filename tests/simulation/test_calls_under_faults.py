@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-def simulate(rule: Callable[[SimCluster, Ledger, list[SimNode]], Awaitable[Load]], *, seed: int, nodes: int = 4) -> None:
+def simulate(
+    rule: Callable[[SimCluster, Ledger, list[SimNode]], Awaitable[Load]], *, seed: int, nodes: int = 4
+) -> None:
     """Run ``rule`` on a settled cluster; check all calls, and that nothing is left."""
 
     async def main() -> None:
         ledger = Ledger()
         async with open_sim_cluster() as cluster:
-            started = await cluster.start(nodes, ledger.service)
+            started = await cluster.start(4, ledger.service)
             await cluster.settled()
             load = await rule(cluster, ledger, started)
             load.check()

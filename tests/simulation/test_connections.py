@@ -1,4 +1,4 @@
-"""Connections between whole nodes: crossing dials, breaks in mid-stream, back-pressure, mass cancellation, farewells."""
+"""Connections between whole nodes: crossing dials, breaks in mid-stream, back-pressure, cancellation, farewells."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Bulk:
         self.running = 0
         self.offsets: list[int] = []
         self.go = trio.Event()
+        self._serve_calls()
+        self._serve_streams()
 
+    def _serve_calls(self) -> None:
         @self.service.on("measure")
         async def measure(request: Request, body: bytes) -> int:
             self.runs += 1
@@ -41,6 +44,9 @@ class Bulk:
             finally:
                 self.running -= 1
 
+        self.measure, self.hold = measure, hold
+
+    def _serve_streams(self) -> None:
         @self.service.on("take")
         async def take(request: Request) -> int:
             taken = 0
@@ -67,7 +73,7 @@ class Bulk:
                 for at in range(0, size, 10_000):
                     await file.send(at.to_bytes(4, "big") * 2_500)
 
-        self.measure, self.hold, self.take, self.take_slowly, self.give = measure, hold, take, take_slowly, give
+        self.take, self.take_slowly, self.give = take, take_slowly, give
 
 
 def test_of_crossing_dials_one_connection_survives_and_all_calls_finish(seed: int) -> None:
@@ -129,7 +135,7 @@ def test_an_upload_whose_receiver_is_gone_says_how_far_it_came(seed: int, fate: 
     async def scenario() -> None:
         bulk = Bulk()
         async with open_sim_cluster() as cluster:
-            one, two, three = await cluster.start(3, bulk.service)
+            one, two, _ = await cluster.start(3, bulk.service)
             await cluster.settled()
             began = trio.current_time()
             sent = 0
@@ -152,7 +158,7 @@ def test_a_download_whose_sender_is_gone_says_how_far_it_came(seed: int, fate: s
     async def scenario() -> None:
         bulk = Bulk()
         async with open_sim_cluster() as cluster:
-            one, two, three = await cluster.start(3, bulk.service)
+            one, two, _ = await cluster.start(3, bulk.service)
             await cluster.settled()
             read = bytearray()
             with pytest.raises(StreamLost) as caught:
@@ -175,7 +181,7 @@ def test_a_handler_whose_uploader_is_gone_learns_it(seed: int, fate: str) -> Non
     async def scenario() -> None:
         bulk = Bulk()
         async with open_sim_cluster() as cluster:
-            one, two, three = await cluster.start(3, bulk.service)
+            one, two, _ = await cluster.start(3, bulk.service)
             await cluster.settled()
 
             async def upload() -> None:

@@ -7,12 +7,20 @@ import sysconfig
 from collections import Counter
 from pathlib import Path
 
+from swimring.errors import ConfigError
+
 _WORD = re.compile(rb"[A-Za-z]+")
 _SKIPPED = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"}
 
 
 def source_files(limit: int | None = None) -> list[Path]:
-    """The ``.py`` files of the standard library (without its tests), sorted, at most ``limit`` of them."""
+    """The ``.py`` files of the standard library (without its tests), sorted, at most ``limit`` of them.
+
+    Raises:
+        ConfigError: ``limit`` is less than 1.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError("files", limit, "at least 1: there is nothing to kill a node in the middle of")
     root = Path(sysconfig.get_path("stdlib"))
     found = sorted(path for path in root.rglob("*.py") if not _SKIPPED & set(path.relative_to(root).parts))
     return found[:limit]
@@ -29,3 +37,9 @@ def count_alone(files: list[Path]) -> Counter[str]:
     for path in files:
         total.update(count_words(path.read_bytes()))
     return total
+
+
+def differences(ring: Counter[str], alone: Counter[str]) -> dict[str, tuple[int, int]]:
+    """The words that the ring and a single process count differently, with both numbers; empty if they are equal."""
+    words = sorted(ring.keys() | alone.keys())
+    return {word: (ring[word], alone[word]) for word in words if ring[word] != alone[word]}

@@ -11,6 +11,7 @@ import trio_util
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from swimring.errors import CallError
 from swimring.swim import MemberFailed, Status
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from swimring.node import Node
+    from swimring.service import Service
 
 _REFRESH_EVERY = 0.2
+_SHOWN_DIFFERENCES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the demo measured; times in seconds."""
+    """What the demo measured; times in seconds. Calls and retries are those of the driver and the nodes that live."""
 
     seconds: float
     files: int
@@ -38,14 +41,28 @@ class Result:
     killed_after: float
     noticed_after: float | None
     views: Mapping[str, str]
-    equal: bool
+    """What each node that lives says of the members."""
+    differences: Mapping[str, tuple[int, int]]
+    """Words that the ring counted otherwise than a single process: both numbers."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the ring counted what a single process counts, to the last word."""
+        return not self.differences
+
+    @property
+    def exit_status(self) -> int:
+        """0 only if `equal`."""
+        return 0 if self.equal else 1
 
 
 class Display:
     """The progress bar: files, calls/s, members, and the moment of the kill."""
 
-    def __init__(self, console: Console, node: Node, *, total: int) -> None:
-        """Nothing is drawn before `shown`."""
+    def __init__(self, console: Console, node: Node, service: Service, *, total: int) -> None:
+        """Nothing is drawn before `shown`; ``service`` is what the nodes offer, ``total`` the number of files."""
+        self._service = service
+        self._asked = 0
         self._console = console
         self._node = node
         self._progress = Progress(
@@ -96,15 +113,29 @@ class Display:
                     self.noticed_after = trio.current_time() - self._started - self.killed_after
 
     async def _refresh(self) -> None:
-        before = 0
-        async for elapsed, delta in trio_util.periodic(_REFRESH_EVERY):
-            del elapsed
+        before: dict[str, int] = {}
+        async for _, delta in trio_util.periodic(_REFRESH_EVERY):
             calls = await self._calls()
-            self._update(rate=max(0, calls - before) / (delta or _REFRESH_EVERY))
+            # A node that died in between takes its count with it: only those that are there both times tell a rate.
+            made = sum(number - before[name] for name, number in calls.items() if name in before)
+            self._update(rate=made / (delta or _REFRESH_EVERY))
             before = calls
 
-    async def _calls(self) -> int:
-        return self._node.counters()["calls"]
+    async def _calls(self) -> dict[str, int]:
+        """Calls made so far by the driver and by each node, without those that ask for this."""
+        self._asked += len(self._owners())
+        calls = {self._node.name: self._node.counters()["calls"] - self._asked}
+        for name in self._owners():
+            try:
+                with trio.move_on_after(_REFRESH_EVERY):
+                    info = await self._node.peer(name).request({"ns": "swimring", "cmd": "info"})
+                    calls[name] = info["counters"]["calls"]
+            except CallError:
+                continue  # it is being killed
+        return calls
+
+    def _owners(self) -> list[str]:
+        return sorted(self._node.ring(self._service).nodes)
 
     def _update(self, *, rate: float) -> None:
         members = " ".join(
@@ -135,6 +166,8 @@ def print_result(console: Console, result: Result) -> None:
         table.add_row(f"members, by {name}", view)
     table.add_row("equal", "[green]yes[/green]" if result.equal else "[red]no[/red]")
     console.print(table)
+    for word, (ring, alone) in list(result.differences.items())[:_SHOWN_DIFFERENCES]:
+        console.print(f"{word}: {ring} on the ring, {alone} in a single process", markup=False)
     console.print(f"equal: {'yes' if result.equal else 'no'}")
 
 

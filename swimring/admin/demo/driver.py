@@ -5,58 +5,111 @@ It is a node that offers nothing: it gossips, so it sees the members live, but i
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 from rich.console import Console
 
 from swimring.codec import decode
-from swimring.errors import SwimringError
+from swimring.errors import NotJoined, SwimringError
 from swimring.net import SystemHost
 from swimring.node import Node, open_node
 
 from . import words
-from .corpus import count_alone, source_files
+from .corpus import count_alone, differences, source_files
 from .display import Display, Result, print_next, print_result
 from .processes import NodeProcess, node_processes
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 _NODES = 3
 _FILES_AT_ONCE = 16
-_FORM_WITHIN = 30.0
+_RING_WITHIN = 30.0
 _MEND_ROUNDS = 20
+_INTERRUPTED = 130
 _SERVICE = "swimring.admin.demo.words:app"
 
 
 def run_demo(*, files: int | None = None, keep_running: bool = False) -> int:
-    """Run the demo; 0 only if the ring's totals equal those of a single process."""
-    try:
-        return trio.run(_demo, source_files(files), keep_running)
-    except KeyboardInterrupt:
-        return 130
+    """Run the demo on ``files`` files (default: all); 0 only if the ring's totals equal those of a single process.
+
+    Ctrl-C or SIGTERM stops the nodes in good order and returns 130, or the result if there is one; a second one kills
+    the nodes.
+
+    Raises:
+        ConfigError: ``files`` is less than 1.
+    """
+    return trio.run(_demo, source_files(files), keep_running)
 
 
 async def _demo(files: list[Path], keep_running: bool) -> int:  # noqa: FBT001 - trio.run passes positionally
     console = Console()
     cluster = f"demo-{SystemHost().entropy(2).hex()}"
-    async with node_processes(_SERVICE, cluster=cluster, count=_NODES) as processes:
-        try:
-            async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0) as node:
-                result = await _Drive(node, processes, files, console).run()
-        except SwimringError as error:
-            console.print(f"[red]{error}[/red]")
-            _print_logs(console, processes)
-            return 1
-        print_result(console, result)
-        if not result.equal:
-            _print_logs(console, processes)
-        elif keep_running:
-            print_next(console, cluster)
-            await trio.sleep_forever()
-    return 0 if result.equal else 1
+    status = _INTERRUPTED
+    async with _stopped_by_signals() as stop, node_processes(_SERVICE, cluster=cluster, count=_NODES) as processes:
+        stop.processes = processes
+        with stop.scope:
+            result = await _drive(console, cluster, files, processes)
+            status = 1 if result is None else result.exit_status
+            if status:
+                _print_logs(console, processes)
+            elif keep_running:
+                print_next(console, cluster)
+                await trio.sleep_forever()
+    return status
+
+
+class _Stop:
+    """What a signal ends: first the work, then the nodes."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.processes: list[NodeProcess] = []
+
+    async def obey(self, signals: AsyncIterator[int]) -> None:
+        async for _ in signals:
+            if self.scope.cancel_called:
+                for process in self.processes:
+                    process.kill()
+            self.scope.cancel()
+
+
+@asynccontextmanager
+async def _stopped_by_signals() -> AsyncIterator[_Stop]:
+    # Nodes run in sessions of their own: a signal that ended this process would leave them behind.
+    stop = _Stop()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop.obey, signals)
+            yield stop
+            nursery.cancel_scope.cancel()
+
+
+async def _drive(console: Console, cluster: str, files: list[Path], processes: list[NodeProcess]) -> Result | None:
+    """Count on the ring and show the result; None if that failed, with the reason shown."""
+    result = None
+    try:
+        async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0) as node:
+            result = await _Drive(node, processes, files, console).run()
+            print_result(console, result)
+    except* SwimringError as errors:
+        result = None
+        for error in _leaves(errors):
+            console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+    return result
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 class _Drive:
@@ -67,16 +120,15 @@ class _Drive:
         self._processes = processes
         self._files = {str(path): path for path in files}
         self._words_in: dict[str, int] = {}  # file -> its number of words, as told by the node that split it
-        self._display = Display(console, node, total=len(files))
+        self._display = Display(console, node, words.app, total=len(files))
         self._killed: NodeProcess | None = None
 
     async def run(self) -> Result:
         started = trio.current_time()
-        with trio.fail_after(_FORM_WITHIN):
-            await self._node.wait_ring(words.app, nodes=_NODES)
+        await self._wait_ring(_NODES)
         async with self._display.shown():
             await self._stream(list(self._files))
-            await self._node.wait_ring(words.app, nodes=_NODES - 1)
+            await self._wait_ring(_NODES - 1)
             streamed_again = await self._mend()
             totals = await self._totals()
         seconds = trio.current_time() - started
@@ -95,8 +147,14 @@ class _Drive:
             killed_after=self._display.killed_after,
             noticed_after=self._display.noticed_after,
             views=views,
-            equal=totals == alone,
+            differences=differences(totals, alone),
         )
+
+    async def _wait_ring(self, nodes: int) -> None:
+        with trio.move_on_after(_RING_WITHIN):
+            await self._node.wait_ring(words.app, nodes=nodes)
+            return
+        raise NotJoined(f"no ring of {nodes} nodes within {_RING_WITHIN:.0f} s; members: {self._node.members}")
 
     async def _stream(self, files: list[str]) -> None:
         """Stream each file to the node that owns its path, a few at a time; kill a node when half are done."""

@@ -35,9 +35,11 @@ class NodeProcess:
 @asynccontextmanager
 async def node_processes(target: str, *, cluster: str, count: int) -> AsyncIterator[list[NodeProcess]]:
     """Run ``swimring run TARGET`` ``count`` times; on the way out they get SIGTERM, and after 5 s SIGKILL."""
+    nodes: list[NodeProcess] = []
     with tempfile.TemporaryDirectory(prefix="swimring-demo-") as folder:
-        nodes = [await _start(target, cluster, f"{cluster}-{i}", Path(folder)) for i in range(1, count + 1)]
         try:
+            for number in range(1, count + 1):
+                nodes.append(await _start(target, cluster, f"{cluster}-{number}", Path(folder)))  # noqa: PERF401 - those that started before one fails have to be stopped
             yield nodes
         finally:
             with trio.CancelScope(shield=True):
