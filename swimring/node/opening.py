@@ -69,8 +69,7 @@ async def open_node(
     """Run a node while the block runs; leaving the block leaves the cluster.
 
     Without any setting it takes the first free loopback port from 7979 to 7998 and joins whoever of its cluster has one
-    of the others. If nobody can be joined the node is the first one, and goes on trying; with ``expect``, entering the
-    block waits until so many have found each other.
+    of the others. If nobody can be joined the node is the first one, and goes on trying.
 
     Args:
         services: what this node answers; none for a node that only asks.
@@ -78,10 +77,8 @@ async def open_node(
         name: who this node is, over restarts; default: made of its address.
         listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
         advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
-        join: where to look for other nodes, for ever: HOST:PORT, ``dns+HOST:PORT``, ``dns+srv://NAME``, ``file:PATH``,
-            ``multicast``, or a `Seeds` of your own; default: the loopback ports.
-        expect: how many nodes with services and a weight, this one included, make a cluster on a cold start: more than
-            half of them all, and the same on each. 1: this node is a cluster by itself if it finds nobody.
+        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
+        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
         profile: the timings of membership, ``"local"``, ``"lan"``, ``"wan"`` or a `Profile`.
         weight: how much of the ring this node takes; 0 for none.
         zone: a label of where this node runs.
@@ -104,9 +101,7 @@ async def open_node(
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
         drain_within=drain_within,
     )  # fmt: skip
-    counters = Counters()
-    observers = Instruments([counters, *instruments])
-    opening = _Opening(settings, counters, observers, network or SocketNetwork(), host or SystemHost())
+    opening = _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost())
     with lone_error_raised_bare() as block:
         async with opening.run() as node:
             with block.watched():
@@ -116,12 +111,10 @@ async def open_node(
 class _Opening:
     """One node from bind to close."""
 
-    def __init__(
-        self, settings: Settings, counters: Counters, instruments: Instruments, network: Network, host: Host
-    ) -> None:
+    def __init__(self, settings: Settings, observers: Iterable[Instrument], network: Network, host: Host) -> None:
         self._settings = settings
-        self._counters = counters
-        self._instruments = instruments
+        self._counters = Counters()
+        self._instruments = Instruments([self._counters, *observers])
         self._network = network
         self._host = host
         self._pool: Pool | None = None
