@@ -24,14 +24,14 @@ async def gather(gossiper: Gossiper, *, metadata: Metadata, expect: int) -> None
 
     It returns when all who waited have seen the same: whoever goes on before them would see a ring without them.
     """
-    me = gossiper.me.name
+    me = gossiper.me
     seen = 0
 
     def is_formed(members: tuple[Member, ...]) -> bool:
         nonlocal seen
         count = swim.count_gathered(members)
         if count != seen:
-            _log.info("%s waits for a cluster of %d members, %d are here", me, expect, count)
+            _log.info("%s at %s waits for a cluster of %d members, %d here", me.name, me.address, expect, count)
             seen = count
         return swim.is_formed(members, expect=expect)
 
@@ -47,7 +47,7 @@ async def gather(gossiper: Gossiper, *, metadata: Metadata, expect: int) -> None
         await _wait(gossiper, events, is_formed)
         await gossiper.update_metadata(metadata)
         await _wait(gossiper, events, swim.all_have_formed)
-    _log.info("%s is in a cluster of %d members", me, swim.count_gathered(gossiper.members))
+    _log.info("%s is in a cluster of %d members", me.name, swim.count_gathered(gossiper.members))
 
 
 async def _wait(gossiper: Gossiper, events: Subscription, holds: Callable[[tuple[Member, ...]], bool]) -> None:
