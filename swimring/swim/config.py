@@ -31,9 +31,9 @@ class Profile:
             trips): relays are asked all the time.
         shortest_probe_timeout: the lower bound of the adaptive ping timeout. Too high: it is not adaptive. Too low: a
             pause of the garbage collector is taken for a lost datagram, and relays are asked.
-        indirect_probes: how many relays are asked. Too high: a ping that is lost costs four datagrams more for each. Too
-            low: what is lost between two members looks like a death, and with 0 so does a firewall between them that
-            lets no connection through.
+        indirect_probes: how many relays are asked. Too high: a ping that is lost costs four datagrams more for each.
+            Too low: what is lost between two members looks like a death, and with 0 so does a firewall between them
+            that lets no connection through.
         gossip_interval: time between two rounds of the spreader while there is something to spread. Too high: news
             takes log n times as long. Too low: news goes out in many small packets, before there is more to say.
         gossip_fanout: how many members hear from each round. Too high: most hear what they know. Too low: with 1 a
