@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -42,7 +43,7 @@ async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, A
     with open_stopping() as stopping, stopping.opening:
         async with open_node(*services, **settings) as node:
             stopping.opened()
-            _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, {_company(node)}")
+            _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             await stopping.asked.wait()
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
     return INTERRUPTED if stopping.hurried else 0
