@@ -67,7 +67,9 @@ class Prober:
                 target = None if name is None else self._membership.get(name)
                 if target is not None:
                     await self._probe(target, nursery)
+                ready = trio.current_time()
                 await trio.sleep_until(round_ends)
+                self._membership.health.note_lag(trio.current_time() - max(ready, round_ends))
 
     def probe_soon(self, name: str) -> None:
         """Probe ``name`` at once, out of turn. When 64 wait already, the regular rounds will have to find out."""
@@ -125,7 +127,7 @@ class Prober:
         factor = self._membership.health.factor
         deadline = started + self._profile.probe_interval * factor
         lag = 0.0
-        if await self._mail.send(Ping(), to=target, sequence=asking.sequence):
+        if await self._mail.send(Ping(checksum=self._membership.checksum), to=target, sequence=asking.sequence):
             lag = await _wait_until(asking.acked, trio.current_time() + self._trips.ping_timeout * factor)
             if asking.acked.is_set():
                 self._trips.add(trio.current_time() - started)

@@ -2,6 +2,7 @@
 
 from .awareness import Awareness
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
+from .digests import Checksum, Difference, Divergence, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -64,7 +65,10 @@ __all__ = [
     "Awareness",
     "BytesRefused",
     "Change",
+    "Checksum",
+    "Difference",
     "Dissemination",
+    "Divergence",
     "Envelope",
     "Gossip",
     "Member",
@@ -92,10 +96,12 @@ __all__ = [
     "Rumour",
     "State",
     "Status",
+    "Summary",
     "Suspicion",
     "Unknown",
     "Verdict",
     "check_magic",
+    "compare",
     "decode_datagram",
     "decode_frame",
     "encode_datagram",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
+from .digests import Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -25,9 +26,12 @@ from .events import (
     NameConflicted,
 )
 from .member import Member, Rumour, Status
+from .messages import Ack
 from .suspicion import Suspicion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from swimring.identity import Address, NodeId
 
     from .config import Profile
@@ -71,6 +75,8 @@ class Membership:
         self._suspicions: dict[str, Suspicion] = {}
         self._former: OrderedDict[Address, None] = OrderedDict()
         self._snapshot: tuple[Member, ...] | None = None
+        self._checksum = Checksum()
+        self._checksum.put(me)
         self._active = 1
         self._answered = -_ANSWER_INTERVAL
         self._joining = True
@@ -133,6 +139,23 @@ class Membership:
         """What a full-state exchange shows: everything but tombstones in the second half of their time."""
         fresh = now - self._profile.tombstone_retention / 2
         return [member for member in self.members if member.status.active or member.since >= fresh]
+
+    @property
+    def checksum(self) -> int:
+        """A number below 2^64 that is equal where everybody who takes part is believed to be the same."""
+        return self._checksum.value
+
+    def ack(self) -> Ack:
+        """That we are here, how everybody looks from here, and how late our timers are."""
+        return Ack(checksum=self.checksum, lag=self.health.lag)
+
+    def digest(self, *, now: float) -> list[Summary]:
+        """What `state` shows, a line each."""
+        return [Summary.of(member) for member in self.state(now=now)]
+
+    def compare(self, digest: Iterable[Summary], *, now: float) -> Difference:
+        """Which records the sender of ``digest`` lacks, and which ones we do."""
+        return compare(digest, shown=self.state(now=now), known=self.get)
 
     # ------------------------------------------------------------------------------------------------ deciding
 
@@ -317,6 +340,7 @@ class Membership:
         before = self._records.get(member.name)
         self._active += member.status.active - (before is not None and before.status.active)
         self._records[member.name] = member
+        self._checksum.put(member)
         self._snapshot = None
 
 
