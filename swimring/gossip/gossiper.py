@@ -113,6 +113,11 @@ class Gossiper:
         """The record of the member ``name``."""
         return self._membership.get(name)
 
+    @property
+    def checksum(self) -> int:
+        """A number below 2^64 that is equal where everybody who takes part is believed to be the same."""
+        return self._membership.checksum
+
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
         return self._membership.health.lag if name == self.me.name else self._lags.get(name)

@@ -81,6 +81,7 @@ class Prober:
     def forget(self) -> None:
         """Drop names that have been forgotten from the order."""
         self._order.keep(self._membership.get)
+        self._rounds.silent = {name for name in self._rounds.silent if self._membership.get(name)}
 
     async def _probe_urgent(self, nursery: trio.Nursery) -> None:
         async for name in self._urgent_names:
@@ -141,13 +142,20 @@ class Prober:
         return (trio.current_time() - started if asking.acked.is_set() else None), lag
 
     async def _ask_relays(self, asking: Round, target: Member) -> None:
-        relays = [
-            member for member in self._membership.others if member.status is Status.ALIVE and member.name != target.name
-        ]
         budget = self._profile.relay_budget * self._membership.health.factor
-        for relay in self._rng.sample(relays, min(len(relays), self._profile.indirect_probes)):
+        for relay in self._relays(target):
             asking.asked.add(relay.name)
             await self._mail.send(PingRequest(target=target.id, budget=budget), to=relay, sequence=asking.sequence)
+
+    def _relays(self, target: Member) -> list[Member]:
+        """Random alive members, but those who answered when we last asked them first.
+
+        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else.
+        """
+        willing = [m for m in self._membership.others if m.status is Status.ALIVE and m.name != target.name]
+        self._rng.shuffle(willing)
+        willing.sort(key=lambda member: member.name in self._rounds.silent)
+        return willing[: self._profile.indirect_probes]
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
         try:

@@ -160,7 +160,10 @@ class Membership:
     # ------------------------------------------------------------------------------------------------ deciding
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
-        """Believe ``rumour`` if it is news; None if it is not."""
+        """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
+        return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
+
+    def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member.name == self._me.name:
             return self._about_me(rumour.member, now=now)
         known = self._records.get(rumour.member.name)
@@ -179,14 +182,28 @@ class Membership:
         confirmations.
         """
         known = self._records.get(record.name)
+        accuser = self._me.name
         if record.status is Status.DEAD and known is not None and known.status.active:
-            record = replace(record, status=Status.SUSPECT)
-        accuser = self._me.name if record.status is Status.SUSPECT else ""
-        return self.apply(Rumour(member=record, accuser=accuser), now=now)
+            suspect = replace(record, status=Status.SUSPECT)
+            return self._believe(Rumour(member=suspect, accuser=accuser), now=now)
+        return self.apply(Rumour(member=record, accuser=accuser if record.status is Status.SUSPECT else ""), now=now)
 
     def accuse(self, accused: Member, *, now: float) -> Change | None:
         """Suspect the member whose probe failed, as it was when the probe began."""
-        return self.apply(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+        return self._believe(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+
+    def _is_overdone(self, rumour: Rumour) -> bool:
+        """Whether its accuser would be alone in suspecting more than half of the members: it is likely the one cut off.
+
+        A real loss of that many is noticed by others as well, and whom others accuse too does not count.
+        """
+        known = self._records.get(rumour.member.name)
+        accused = rumour.member.status is Status.SUSPECT and known is not None and known.status.active
+        if not accused or not rumour.accuser or rumour.member.name == self._me.name:
+            return False
+        alone = sum(each.accusers == {rumour.accuser} for each in self._suspicions.values())
+        confirms = rumour.member.name in self._suspicions
+        return not confirms and alone + 1 > max(2, self._active // 2)
 
     def declare_dead(self, suspicion: Suspicion, *, now: float) -> Change | None:
         """The time to speak up is over: dead, unless something newer is known meanwhile."""
