@@ -177,7 +177,7 @@ class _Opening:
             await node.say_farewell()  # some may know us already
             raise
         if joined:
-            _log.info("%s joined cluster %s through %d members", node.name, self._settings.cluster, joined)
+            _log.info("%s joined cluster %s; members that answered: %d", node.name, self._settings.cluster, joined)
         elif self._settings.join:
             _log.warning(
                 "nobody of cluster %s answers at %s; %s goes on alone and keeps trying",

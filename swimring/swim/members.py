@@ -25,7 +25,7 @@ from .events import (
     MemberUpdated,
     NameConflicted,
 )
-from .member import Member, Rumour, Status
+from .member import NUMBER_LIMIT, Member, Rumour, Status
 from .messages import Ack
 from .suspicion import Suspicion
 
@@ -51,7 +51,8 @@ class Change:
         events: what the application learns.
         suspicion: begun, or confirmed so that its deadline is nearer: wait for that deadline.
         refuted: somebody was wrong about us; tell those who said it our record at once.
-        outbid: somebody runs under our name with a newer generation; we must stop.
+        outbid: somebody runs under our name with a newer generation, or with numbers that cannot be exceeded; we must
+            stop.
     """
 
     member: Member
@@ -273,6 +274,8 @@ class Membership:
         events = (NameConflicted(member=mine, other=claim.address),) if rival else ()
         if rival and claim.precedence == mine.precedence:
             return Change(member=mine, events=events)
+        if claim.incarnation + 1 >= NUMBER_LIMIT:
+            return Change(member=mine, outbid=True)
         self.health.adjust(+1)
         self._renew(mine.generation, claim.incarnation + 1, metadata=mine.metadata, now=now)
         return Change(member=self._me, events=events, refuted=True)
@@ -291,7 +294,7 @@ class Membership:
 
     def _outbid(self, claim: Member, *, now: float) -> Change:
         # An earlier life with a clock that ran ahead, while we are not known yet; a rival once we are.
-        if not self._joining:
+        if not self._joining or claim.generation + 1 >= NUMBER_LIMIT:
             return Change(member=self._me, outbid=True)
         self._renew(claim.generation + 1, 1, metadata=self._me.metadata, now=now)
         return Change(member=self._me, events=(MemberUpdated(member=self._me),), refuted=True)

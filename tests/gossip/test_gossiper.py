@@ -165,6 +165,34 @@ async def test_the_time_of_an_answer_is_told_and_is_none_when_nobody_answered() 
 
 
 @simulated
+async def test_a_ping_that_cannot_even_be_sent_is_a_failed_one() -> None:
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=LOCAL)
+        ghost = dataclasses.replace(record_of(a, "n1"), name="ghost", address=Address("no-such-host", PORT))
+        a.gossiper.learn([ghost])
+        for node in (a, b):
+            await node.wait_sees({"ghost"}, Status.SUSPECT)
+            await node.wait_sees({"ghost"}, Status.DEAD)
+
+
+@simulated
+async def test_a_round_whose_timers_were_late_accuses_nobody_and_costs_a_point_of_health(seed: int) -> None:
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=LAN)
+        await trio.sleep(5)
+        cluster.lose(b)
+        before = a.gossiper.statistics()
+        while a.gossiper.statistics().datagrams_sent == before.datagrams_sent:
+            await trio.sleep(0.01)  # until the next round has begun
+        trio.lowlevel.current_clock().jump(2)  # type: ignore[attr-defined]  # a MockClock: its timers are all late
+        await trio.sleep(0.001)
+        after = a.gossiper.statistics()
+        assert (after.probes, after.probes_failed) == (before.probes + 1, before.probes_failed)
+        assert after.health == before.health + 1
+        assert a.sees() == {"n0", "n1"}
+
+
+@simulated
 async def test_a_node_whose_timers_are_late_tells_it_with_every_ack() -> None:
     async with open_cluster() as cluster:
         a, b = await cluster.start_all(2, profile=LOCAL)

@@ -143,7 +143,7 @@ async def test_each_service_has_a_ring_of_the_members_that_offer_it(network: Sim
             assert await a.call(cache.where, f"k{i}") in {"b", "c"}
             assert await b.call(kv.where, f"k{i}") == c.lookup(f"k{i}", service=kv.service).name
         assert a.lookup("k").name in {"a", "c"}, "without a name the node's own service is meant"
-        with pytest.raises(ConfigError, match="service: found None; say which service is meant; offered: cache, kv"):
+        with pytest.raises(ConfigError, match="service: not set; say which service is meant; offered: cache, kv"):
             c.lookup("k")
         with pytest.raises(ConfigError, match="say which service is meant"):
             await c.request({"cmd": "where", "key": "k"})
