@@ -39,6 +39,9 @@ class Facts(Protocol):
     def counters(self) -> dict[str, int]:
         """What this node has counted since it started."""
 
+    def lag(self, name: str) -> float | None:
+        """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
+
     def suspect_connection(self, name: str) -> None:
         """Somebody lost its connection to the member ``name``: find out at once whether it is there."""
 
@@ -64,8 +67,8 @@ def builtin_service(facts: Facts) -> Service:
 
     @service.on("members", idempotent=True)
     async def members(request: Request) -> list[dict[str, Any]]:
-        """Every member as this node believes it to be, for people."""
-        return [describe(member) for member in facts.members]
+        """Every member as this node believes it to be, for people; ``lag`` is how late its timers are, in seconds."""
+        return [{**describe(member), "lag": facts.lag(member.name)} for member in facts.members]
 
     @service.on("info", idempotent=True)
     async def info(request: Request) -> dict[str, Any]:

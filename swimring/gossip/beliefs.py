@@ -30,11 +30,12 @@ class Beliefs:
     """What the duties of one node share."""
 
     def __init__(self, membership: Membership, instruments: Instruments) -> None:
-        """Wrap ``membership``; duties add themselves to ``followers``."""
+        """Wrap ``membership``; duties add themselves to ``followers``; ``quiet_since`` is when it changed last."""
         self.membership = membership
         self.followers: list[Callable[[Change], None]] = []
         self.listeners = Subscriptions(lambda: membership.members)
         self.instruments = instruments
+        self.quiet_since = trio.current_time()
         self._outbid = trio.Event()
         self._told: dict[str, Status] = {}
 
@@ -75,11 +76,13 @@ class Beliefs:
         """We say farewell."""
         self._follow(self.membership.leave(now=trio.current_time()))
 
-    def forget(self) -> None:
-        """Drop tombstones whose time is over."""
-        for member in self.membership.forget(now=trio.current_time()):
-            self._told.pop(member.name, None)
-            self.instruments.tell(Instrument.member_changed, member.name, "forgotten")
+    def forget(self) -> list[str]:
+        """Drop tombstones whose time is over; the names of those who had them."""
+        names = [member.name for member in self.membership.forget(now=trio.current_time())]
+        for name in names:
+            self._told.pop(name, None)
+            self.instruments.tell(Instrument.member_changed, name, "forgotten")
+        return names
 
     async def wait_outbid(self) -> None:
         """Wait until somebody runs under our name with a newer generation.
@@ -96,6 +99,7 @@ class Beliefs:
         if change.outbid:
             self._outbid.set()
             return change
+        self.quiet_since = trio.current_time()
         for follow in self.followers:
             follow(change)
         self._tell(change)

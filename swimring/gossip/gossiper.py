@@ -11,6 +11,7 @@ from swimring.errors import NodeClosed
 from swimring.swim import (
     Ack,
     BytesRefused,
+    Divergence,
     Gossip,
     Member,
     Membership,
@@ -27,7 +28,7 @@ from swimring.swim import (
 from .beliefs import Beliefs
 from .evidence import Evidence
 from .healer import Healer
-from .mail import Mail
+from .mail import Delivery, Mail
 from .prober import Prober
 from .push_pull import PushPull
 from .refusals import Refusals
@@ -74,7 +75,9 @@ class Gossiper:
         self._profile = profile
         self._instruments = instruments
         self._misdirected = 0
+        self._divergence = Divergence(profile)
         self._corrected: dict[str, float] = {}
+        self._lags: dict[str, float] = {}
         rng = host.rng
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
@@ -110,6 +113,15 @@ class Gossiper:
         """The record of the member ``name``."""
         return self._membership.get(name)
 
+    @property
+    def checksum(self) -> int:
+        """A number below 2^64 that is equal where everybody who takes part is believed to be the same."""
+        return self._membership.checksum
+
+    def lag(self, name: str) -> float | None:
+        """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
+        return self._membership.health.lag if name == self.me.name else self._lags.get(name)
+
     def statistics(self) -> GossipStatistics:
         """Numbers for people and monitors."""
         counts = dict.fromkeys(Status, 0)
@@ -127,6 +139,7 @@ class Gossiper:
             probes=self._prober.probes,
             probes_failed=self._prober.probes_failed,
             exchanges=self._streams.exchanges,
+            records_heard=self._streams.records_heard,
             datagrams_sent=traffic.datagrams_sent,
             datagrams_received=traffic.datagrams_received,
             bytes_sent=traffic.bytes_sent,
@@ -257,32 +270,35 @@ class Gossiper:
                 except BytesRefused as refusal:
                     self._refusals.refuse("datagram", refusal, source)
                 else:
-                    await self._take(envelope, source)
+                    await self._take(Delivery(envelope=envelope, source=source, size=len(payload)))
 
-    async def _take(self, envelope: Envelope, source: Address) -> None:
+    async def _take(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
         if envelope.source == self.me.id:
             return
         to_answer = self._beliefs.hear(envelope.rumours, source=envelope.source.name)
-        await self._answer(envelope, source)
+        await self._answer(delivery)
         for name in to_answer:
             accuser = self._membership.get(name)
             if accuser is not None:
                 await self._mail.send(Gossip(), to=accuser)
-        if self._is_ahead(envelope):
+        if self._is_ahead(envelope) or self._differs(envelope):
             self._streams.nudge(envelope.source.name)
 
-    async def _answer(self, envelope: Envelope, source: Address) -> None:
-        match envelope.message:
+    async def _answer(self, delivery: Delivery) -> None:
+        match delivery.envelope.message:
             case Ping():
-                await self._answer_ping(envelope, source)
+                await self._answer_ping(delivery)
             case Ack() | Nack() | RefusalAnswer():
-                self._rounds.take(envelope)
+                self._note_lag(delivery.envelope)
+                self._rounds.take(delivery.envelope)
             case PingRequest() | RefusalQuery():
-                self._relay.help_soon(envelope, source)
+                self._relay.help_soon(delivery)
 
-    async def _answer_ping(self, envelope: Envelope, source: Address) -> None:
+    async def _answer_ping(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
         if envelope.destination == self.me.id:
-            await self._mail.reply(Ack(), to=envelope.source, at=source, sequence=envelope.sequence)
+            await self._mail.reply(self._membership.ack(), to=delivery)
             return
         # Meant for another process that had this address, or for an earlier life of ours: it is not here.
         self._misdirected += 1
@@ -291,6 +307,11 @@ class Gossiper:
         if mistaken and sender is not None and self._may_correct(sender.name):
             self._membership.announce()
             await self._mail.send(Gossip(), to=sender)
+
+    def _note_lag(self, envelope: Envelope) -> None:
+        message, name = envelope.message, envelope.source.name
+        if isinstance(message, Ack) and message.checksum is not None and self._membership.get(name) is not None:
+            self._lags[name] = message.lag
 
     def _may_correct(self, name: str) -> bool:
         now = trio.current_time()
@@ -306,6 +327,20 @@ class Gossiper:
             return False
         return (envelope.source.generation, envelope.incarnation) > (known.generation, known.incarnation)
 
+    def _differs(self, envelope: Envelope) -> bool:
+        """Whether all is quiet, here and there, and yet the sender's view is not ours."""
+        message, sender = envelope.message, self._membership.get(envelope.source.name)
+        if not isinstance(message, Ping | Ack) or message.checksum is None or envelope.rumours:
+            return False
+        if sender is None or sender.status is not Status.ALIVE or self._membership.rumours:
+            return False
+        return self._divergence.calls_for_exchange(
+            mine=self._membership.checksum,
+            theirs=message.checksum,
+            quiet_since=self._beliefs.quiet_since,
+            now=trio.current_time(),
+        )
+
     async def _resolve(self, address: Address) -> list[Address]:
         try:
             return await self._network.resolve(address)
@@ -318,7 +353,9 @@ class Gossiper:
             await self._streams.try_exchange(others[0].address)
 
     def _forget(self) -> None:
-        self._beliefs.forget()
+        for name in self._beliefs.forget():
+            self._lags.pop(name, None)
+            self._corrected.pop(name, None)
         self._prober.forget()
 
     def _check_open(self) -> None:

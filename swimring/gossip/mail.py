@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Envelope, Rumour, Status, encode_datagram, room_for_rumours
+from swimring.swim import Ack, Envelope, Rumour, Status, encode_datagram, room_for_rumours
 
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
@@ -32,6 +32,21 @@ class Traffic:
     datagrams_received: int = 0
     bytes_received: int = 0
     sends_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An envelope that came in a datagram.
+
+    Attributes:
+        envelope: what it says.
+        source: where it came from.
+        size: of the datagram, in bytes.
+    """
+
+    envelope: Envelope
+    source: Address
+    size: int
 
 
 class Mail:
@@ -59,13 +74,18 @@ class Mail:
         """Send to a known member, with rumours; False if the network did not take it."""
         return await self._post(self._compose(message, to=to.id, sequence=sequence, known=to), to.address)
 
-    async def reply(self, message: Message, *, to: NodeId, at: Address, sequence: int) -> bool:
-        """Answer to where a question came from; with rumours only for somebody known.
+    async def reply(self, message: Message, *, to: Delivery) -> bool:
+        """Answer to where a question came from; with rumours only if that is the address of a member we know.
 
-        A stranger gets no more bytes than it sent, so that a forged sender makes no amplifier of us.
+        Anybody else gets no more bytes than it sent, or no answer: a forged sender must not make an amplifier of us.
         """
-        known = self._membership.get(to.name)
-        return await self._post(self._compose(message, to=to, sequence=sequence, known=known), at)
+        asker, sequence = to.envelope.source, to.envelope.sequence
+        known = self._membership.get(asker.name)
+        if known is not None and await self._lives_at(known, to.source):
+            return await self._post(self._compose(message, to=asker, sequence=sequence, known=known), to.source)
+        bare = Ack() if isinstance(message, Ack) else message
+        payload = self._compose(bare, to=asker, sequence=sequence, known=None)
+        return len(payload) <= to.size and await self._post(payload, to.source)
 
     async def gossip(self, message: Message, *, to: Member) -> bool:
         """Send rumours alone; nothing is sent when there are none for ``to``."""
@@ -98,6 +118,12 @@ class Mail:
             return ()
         accuser = self._membership.me.name if record.status is Status.SUSPECT else ""
         return (Rumour(member=record, accuser=accuser),)
+
+    async def _lives_at(self, member: Member, source: Address) -> bool:
+        try:
+            return source in (member.address, await self._numeric(member.address))
+        except OSError:
+            return False
 
     async def _post(self, payload: bytes, to: Address) -> bool:
         try:

@@ -67,7 +67,9 @@ class Prober:
                 target = None if name is None else self._membership.get(name)
                 if target is not None:
                     await self._probe(target, nursery)
+                ready = trio.current_time()
                 await trio.sleep_until(round_ends)
+                self._membership.health.note_lag(trio.current_time() - max(ready, round_ends))
 
     def probe_soon(self, name: str) -> None:
         """Probe ``name`` at once, out of turn. When 64 wait already, the regular rounds will have to find out."""
@@ -79,6 +81,7 @@ class Prober:
     def forget(self) -> None:
         """Drop names that have been forgotten from the order."""
         self._order.keep(self._membership.get)
+        self._rounds.silent = {name for name in self._rounds.silent if self._membership.get(name)}
 
     async def _probe_urgent(self, nursery: trio.Nursery) -> None:
         async for name in self._urgent_names:
@@ -125,7 +128,7 @@ class Prober:
         factor = self._membership.health.factor
         deadline = started + self._profile.probe_interval * factor
         lag = 0.0
-        if await self._mail.send(Ping(), to=target, sequence=asking.sequence):
+        if await self._mail.send(Ping(checksum=self._membership.checksum), to=target, sequence=asking.sequence):
             lag = await _wait_until(asking.acked, trio.current_time() + self._trips.ping_timeout * factor)
             if asking.acked.is_set():
                 self._trips.add(trio.current_time() - started)
@@ -139,13 +142,20 @@ class Prober:
         return (trio.current_time() - started if asking.acked.is_set() else None), lag
 
     async def _ask_relays(self, asking: Round, target: Member) -> None:
-        relays = [
-            member for member in self._membership.others if member.status is Status.ALIVE and member.name != target.name
-        ]
         budget = self._profile.relay_budget * self._membership.health.factor
-        for relay in self._rng.sample(relays, min(len(relays), self._profile.indirect_probes)):
+        for relay in self._relays(target):
             asking.asked.add(relay.name)
             await self._mail.send(PingRequest(target=target.id, budget=budget), to=relay, sequence=asking.sequence)
+
+    def _relays(self, target: Member) -> list[Member]:
+        """Random alive members, but those who answered when we last asked them first.
+
+        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else.
+        """
+        willing = [m for m in self._membership.others if m.status is Status.ALIVE and m.name != target.name]
+        self._rng.shuffle(willing)
+        willing.sort(key=lambda member: member.name in self._rounds.silent)
+        return willing[: self._profile.indirect_probes]
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
         try:

@@ -1,7 +1,7 @@
-"""Full-state exchange and ping over short connections: gossip's own, never shared with calls.
+"""Exchange of states, and ping, over short connections: gossip's own, never shared with calls.
 
-The one who dials sends its whole state and then reads the other's; both merge. Rumours spread fast and lose their
-last listeners; this is what makes all views equal in the end.
+The one who dials sends a digest, the other one answers with what the dialler lacks and names what it lacks itself;
+both merge. Rumours spread fast and lose their last listeners; this is what makes all views equal in the end.
 """
 
 from __future__ import annotations
@@ -11,37 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.codec import encode
-from swimring.swim import (
-    MAX_FRAME,
-    Ack,
-    BytesRefused,
-    Envelope,
-    Gossip,
-    Ping,
-    Refused,
-    Rumour,
-    State,
-    Status,
-)
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status
 
 from .frames import Frames
+from .parts import PARTS_LIMIT, Heard, parts
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from swimring.identity import Address, NodeId
     from swimring.net import Network
-    from swimring.swim import Member, Message, Profile
+    from swimring.swim import Member, Message, Profile, Rumour
 
     from .beliefs import Beliefs
     from .mail import Mail
     from .refusals import Refusals
 
 _log = logging.getLogger("swimring.gossip")
-_PART_SIZE: Final = MAX_FRAME - 1024
-_PARTS_LIMIT: Final = 256
 _STRANGER_PATIENCE: Final = 5.0
 _AT_ONCE: Final = 128
 _NUDGE_INTERVAL: Final = 1.0
@@ -74,6 +61,7 @@ class PushPull:
         self._nudges, self._nudged = trio.open_memory_channel[str](1)
         self.joins_under_way = 0
         self.exchanges = 0
+        self.records_heard = 0
 
     # ------------------------------------------------------------------------------------------------ the duty
 
@@ -123,18 +111,37 @@ class PushPull:
         return None
 
     async def _exchange(self, address: Address) -> NodeId:
-        stream = await self._network.connect(address)
-        async with stream:
+        now = trio.current_time()
+        async with await self._network.connect(address) as stream:
             frames = Frames(stream, key=self._key)
-            await frames.send(*self._state(None))
-            first = await frames.receive()
-            if first is None:
-                raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
-            if isinstance(first.message, Refused):
-                raise BytesRefused("malformed", f"it refuses us: {first.message.reason}")
-            if first.source != self._membership.me.id:
-                await self._take_state(frames, first)
+            await self._say(frames, None, parts([self._membership.me], digest=self._membership.digest(now=now)))
+            first = await self._first_answer(frames)
+            if first.source == self._membership.me.id:
+                return first.source
+            heard = await self._hear(frames, first)
+            if heard.wanted:
+                await self._say(frames, first.source, parts(self._named(heard.wanted)))
+        if heard.wanted is None:
+            await self._show_all(address, heard)
+        await self._finish(heard)
         return first.source
+
+    async def _show_all(self, address: Address, heard: Heard) -> None:
+        # A member of the first release knows no digests: it has shown us everything, and taken our own record only.
+        if not self._membership.compare(heard.records, now=trio.current_time()).news:
+            return
+        async with await self._network.connect(address) as stream:
+            frames = Frames(stream, key=self._key)
+            await self._say(frames, heard.source, parts(self._membership.state(now=trio.current_time())))
+            heard.refuted |= (await self._hear(frames, await self._first_answer(frames))).refuted
+
+    async def _first_answer(self, frames: Frames) -> Envelope:
+        first = await frames.receive()
+        if first is None:
+            raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
+        if isinstance(first.message, Refused):
+            raise BytesRefused("malformed", f"it refuses us: {first.message.reason}")
+        return first
 
     async def ping(self, target: Member) -> bool:
         """Ask ``target`` over a stream whether it is there; the caller's scope is the deadline.
@@ -180,8 +187,7 @@ class PushPull:
             return
         match envelope.message:
             case State():
-                await self._take_state(frames, envelope)
-                await frames.send(*self._state(envelope.source))
+                await self._answer_state(frames, envelope)
             case Ping():
                 if envelope.destination == self._membership.me.id:  # else it is for an earlier life: hang up
                     await frames.send(self._envelope(Ack(), destination=envelope.source))
@@ -196,53 +202,58 @@ class PushPull:
         except trio.BrokenResourceError:
             _log.debug("it did not stay for the answer")
 
+    async def _answer_state(self, frames: Frames, first: Envelope) -> None:
+        heard = await self._hear(frames, first)
+        now = trio.current_time()
+        if heard.digest is None:
+            await self._say(frames, heard.source, parts(self._membership.state(now=now)))
+        else:
+            difference = self._membership.compare(heard.digest, now=now)
+            await self._say(frames, heard.source, parts(difference.news, wanted=difference.wanted))
+            if difference.wanted:
+                following = await frames.receive()
+                if following is not None:
+                    heard.refuted |= (await self._hear(frames, following)).refuted
+        await self._finish(heard)
+
     # ------------------------------------------------------------------------------------------------ states
 
-    async def _take_state(self, frames: Frames, envelope: Envelope) -> None:
-        refuted = False
-        for _part in range(_PARTS_LIMIT):
+    async def _hear(self, frames: Frames, envelope: Envelope) -> Heard:
+        """Merge what the other one says, part by part, from ``envelope`` on to the last one."""
+        heard = Heard(envelope.source)
+        for _part in range(PARTS_LIMIT):
             if not isinstance(envelope.message, State):
                 raise BytesRefused("malformed", "something else in the middle of a state")
-            refuted |= self._beliefs.merge(rumour.member for rumour in envelope.rumours)
+            heard.take(envelope.message, envelope.rumours)
+            heard.refuted |= self._beliefs.merge(rumour.member for rumour in envelope.rumours)
             if not envelope.message.more:
-                break
+                return heard
             following = await frames.receive()
             if following is None:
                 raise BytesRefused("truncated", "the connection ended in the middle of a state")
             envelope = following
-        else:
-            raise BytesRefused("oversized", f"a state of more than {_PARTS_LIMIT} parts")
+        raise BytesRefused("oversized", f"a state of more than {PARTS_LIMIT} parts")
+
+    async def _finish(self, heard: Heard) -> None:
         self.exchanges += 1
-        if not self.joins_under_way and envelope.source.name != self._membership.me.name:
+        self.records_heard += len(heard.records)
+        if not self.joins_under_way and heard.source.name != self._membership.me.name:
             self._membership.joined()
-        partner = self._membership.get(envelope.source.name)
-        if refuted and partner is not None:
+        partner = self._membership.get(heard.source.name)
+        if heard.refuted and partner is not None:
             await self._mail.send(Gossip(), to=partner)
 
-    def _state(self, destination: NodeId | None) -> list[Envelope]:
-        parts = list(_parts(self._membership.state(now=trio.current_time())))
-        return [
-            self._envelope(State(more=number < len(parts)), destination=destination, rumours=part)
-            for number, part in enumerate(parts, start=1)
-        ]
+    def _named(self, names: Iterable[str]) -> list[Member]:
+        return [member for name in names if (member := self._membership.get(name)) is not None]
+
+    async def _say(
+        self, frames: Frames, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]
+    ) -> None:
+        for state, rumours in said:
+            await frames.send(self._envelope(state, destination=destination, rumours=rumours))
 
     def _envelope(self, message: Message, *, destination: NodeId | None, rumours: tuple[Rumour, ...] = ()) -> Envelope:
         me = self._membership.me
         return Envelope(
             source=me.id, incarnation=me.incarnation, destination=destination, message=message, rumours=rumours
         )
-
-
-def _parts(members: list[Member]) -> Iterator[tuple[Rumour, ...]]:
-    """``members`` in portions that fit a frame each; at least one portion."""
-    part: list[Rumour] = []
-    size = 0
-    for member in members:
-        rumour = Rumour(member=member)
-        length = len(encode(rumour.to_wire()))
-        if size + length > _PART_SIZE:
-            yield tuple(part)
-            part, size = [], 0
-        part.append(rumour)
-        size += length
-    yield tuple(part)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, Nack, Ping, PingRequest, RefusalAnswer, RefusalQuery
+from swimring.swim import Nack, Ping, PingRequest, RefusalAnswer, RefusalQuery
 
 if TYPE_CHECKING:
-    from swimring.identity import Address, NodeId
+    from swimring.identity import NodeId
     from swimring.net import Network
-    from swimring.swim import Envelope, Member, Profile
+    from swimring.swim import Member, Profile
 
     from .beliefs import Beliefs
-    from .mail import Mail
+    from .mail import Delivery, Mail
     from .rounds import Rounds
 
 _log = logging.getLogger("swimring.gossip")
@@ -35,53 +35,53 @@ class Relay:
         self._rounds = rounds
         self._network = network
         self._profile = profile
-        self._requests, self._pending = trio.open_memory_channel[tuple["Envelope", "Address"]](_RELAY_LIMIT)
+        self._requests, self._pending = trio.open_memory_channel["Delivery"](_RELAY_LIMIT)
 
-    def help_soon(self, request: Envelope, source: Address) -> None:
-        """Take a `PingRequest` or a `RefusalQuery` that came from ``source``."""
+    def help_soon(self, request: Delivery) -> None:
+        """Take a `PingRequest` or a `RefusalQuery`."""
         try:
-            self._requests.send_nowait((request, source))
+            self._requests.send_nowait(request)
         except trio.WouldBlock:
-            _log.debug("too busy to help %s", request.source)
+            _log.debug("too busy to help %s", request.envelope.source)
 
     async def run(self) -> None:
         """Help, for ever."""
         limit = trio.CapacityLimiter(_RELAY_LIMIT)
         async with trio.open_nursery() as nursery:
-            async for request, source in self._pending:
+            async for request in self._pending:
                 if limit.available_tokens:
-                    nursery.start_soon(self._help, request, source, limit)
+                    nursery.start_soon(self._help, request, limit)
 
-    async def _help(self, request: Envelope, source: Address, limit: trio.CapacityLimiter) -> None:
+    async def _help(self, request: Delivery, limit: trio.CapacityLimiter) -> None:
         async with limit:
-            match request.message:
+            match request.envelope.message:
                 case PingRequest(target=target, budget=budget):
-                    await self._ping(request, source, target, budget)
+                    await self._ping(request, target, budget)
                 case RefusalQuery(target=target):
-                    await self._try_port(request, source, target)
+                    await self._try_port(request, target)
 
-    async def _ping(self, request: Envelope, source: Address, target: NodeId, budget: float) -> None:
+    async def _ping(self, request: Delivery, target: NodeId, budget: float) -> None:
         member = self._known(target)
         if member is None:
-            await self._mail.reply(Nack(), to=request.source, at=source, sequence=request.sequence)
+            await self._mail.reply(Nack(), to=request)
             return
         with self._rounds.open(target) as asking:
-            await self._mail.send(Ping(), to=member, sequence=asking.sequence)
+            await self._mail.send(Ping(checksum=self._membership.checksum), to=member, sequence=asking.sequence)
             with trio.move_on_after(budget):
                 await asking.acked.wait()
             if not asking.acked.is_set():
-                await self._mail.reply(Nack(), to=request.source, at=source, sequence=request.sequence)
+                await self._mail.reply(Nack(), to=request)
                 with trio.move_on_after(self._profile.probe_interval):
                     await asking.acked.wait()  # late is better than never
         if asking.acked.is_set():
-            await self._mail.reply(Ack(), to=request.source, at=source, sequence=request.sequence)
+            await self._mail.reply(self._membership.ack(), to=request)
 
-    async def _try_port(self, request: Envelope, source: Address, target: NodeId) -> None:
+    async def _try_port(self, request: Delivery, target: NodeId) -> None:
         member = self._known(target)
         if member is None:
             return
         answer = RefusalAnswer(refused=await is_refused(self._network, member, patience=self._profile.probe_timeout))
-        await self._mail.reply(answer, to=request.source, at=source, sequence=request.sequence)
+        await self._mail.reply(answer, to=request)
 
     def _known(self, target: NodeId) -> Member | None:
         member = self._membership.get(target.name)

@@ -27,6 +27,7 @@ class Round:
         self.target = target
         self.acked = trio.Event()
         self.asked: set[str] = set()
+        self.answered: set[str] = set()
         self.nacked: set[str] = set()
         self.refused: set[str] = set()
         self.news = trio.Event()
@@ -35,6 +36,7 @@ class Round:
         """Note an answer, if it comes from the target or from somebody who was asked."""
         source = envelope.source
         helper = source.name in self.asked
+        self.answered.add(source.name)
         match envelope.message:
             case Ack() if helper or source == self.target:
                 self.acked.set()
@@ -55,9 +57,10 @@ class Rounds:
     """All rounds under way; as many as there are tasks that opened them."""
 
     def __init__(self, mail: Mail) -> None:
-        """Number rounds as ``mail`` numbers messages."""
+        """Number rounds as ``mail`` numbers messages; ``silent`` are those who have not answered since a failed one."""
         self._mail = mail
         self._open: dict[int, Round] = {}
+        self.silent: set[str] = set()
 
     @contextmanager
     def open(self, target: NodeId) -> Iterator[Round]:
@@ -68,9 +71,12 @@ class Rounds:
             yield asking
         finally:
             del self._open[asking.sequence]
+            if not asking.acked.is_set():
+                self.silent |= {target.name, *asking.asked} - asking.answered
 
     def take(self, envelope: Envelope) -> None:
         """Hand an answer to its round."""
         asking = self._open.get(envelope.sequence)
         if asking is not None:
+            self.silent.discard(envelope.source.name)
             asking.take(envelope)

@@ -23,7 +23,8 @@ class GossipStatistics:
         rumours: rumours still being spread.
         probes: probe rounds so far.
         probes_failed: those in which nobody reached the member.
-        exchanges: full-state exchanges so far, dialled or answered.
+        exchanges: exchanges of states so far, dialled or answered.
+        records_heard: records that others showed in them.
         datagrams_sent: datagrams handed to the network.
         datagrams_received: datagrams that arrived, refused ones included.
         bytes_sent: bytes of the datagrams sent.
@@ -42,6 +43,7 @@ class GossipStatistics:
     probes: int
     probes_failed: int
     exchanges: int
+    records_heard: int
     datagrams_sent: int
     datagrams_received: int
     bytes_sent: int

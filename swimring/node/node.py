@@ -130,6 +130,10 @@ class Node:
         """
         self._farewell.cancel()
 
+    def lag(self, name: str) -> float | None:
+        """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
+        return self._gossiper.lag(name)
+
     def counters(self) -> dict[str, int]:
         """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
         return self._counters.counts()

@@ -2,6 +2,7 @@
 
 from .awareness import Awareness
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
+from .digests import Checksum, Difference, Divergence, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -65,7 +66,10 @@ __all__ = [
     "Awareness",
     "BytesRefused",
     "Change",
+    "Checksum",
+    "Difference",
     "Dissemination",
+    "Divergence",
     "Envelope",
     "Gossip",
     "Member",
@@ -93,11 +97,13 @@ __all__ = [
     "Rumour",
     "State",
     "Status",
+    "Summary",
     "Suspicion",
     "Unknown",
     "Verdict",
     "all_have_formed",
     "check_magic",
+    "compare",
     "count_gathered",
     "decode_datagram",
     "decode_frame",

@@ -6,6 +6,11 @@ less often and waits longer, so that its slowness accuses nobody.
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Final
+
+_REMEMBERED_LAGS: Final = 10
+
 
 class Awareness:
     """A score from 0 (good) to a limit; probe interval and ping timeout are multiplied by the score + 1."""
@@ -14,6 +19,7 @@ class Awareness:
         """Start healthy; ``limit`` is the worst score."""
         self._limit = limit
         self._score = 0
+        self._lags: deque[float] = deque(maxlen=_REMEMBERED_LAGS)
 
     @property
     def score(self) -> int:
@@ -28,6 +34,15 @@ class Awareness:
     def adjust(self, delta: int) -> None:
         """Add ``delta`` (-1 for a probe that was answered, positive for signs of trouble) within the limits."""
         self._score = min(self._limit, max(0, self._score + delta))
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which our own timers were late, the worst of the last 10 probe rounds."""
+        return max(self._lags, default=0.0)
+
+    def note_lag(self, seconds: float) -> None:
+        """A timer fired ``seconds`` late."""
+        self._lags.append(max(0.0, seconds))
 
     def __repr__(self) -> str:
         return f"<Awareness {self._score}/{self._limit}>"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
+from .digests import Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -25,9 +26,12 @@ from .events import (
     NameConflicted,
 )
 from .member import NUMBER_LIMIT, Member, Rumour, Status
+from .messages import Ack
 from .suspicion import Suspicion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from swimring.identity import Address, NodeId
 
     from .config import Profile
@@ -72,6 +76,8 @@ class Membership:
         self._suspicions: dict[str, Suspicion] = {}
         self._former: OrderedDict[Address, None] = OrderedDict()
         self._snapshot: tuple[Member, ...] | None = None
+        self._checksum = Checksum()
+        self._checksum.put(me)
         self._active = 1
         self._answered = -_ANSWER_INTERVAL
         self._joining = True
@@ -135,10 +141,30 @@ class Membership:
         fresh = now - self._profile.tombstone_retention / 2
         return [member for member in self.members if member.status.active or member.since >= fresh]
 
+    @property
+    def checksum(self) -> int:
+        """A number below 2^64 that is equal where everybody who takes part is believed to be the same."""
+        return self._checksum.value
+
+    def ack(self) -> Ack:
+        """That we are here, how everybody looks from here, and how late our timers are."""
+        return Ack(checksum=self.checksum, lag=self.health.lag)
+
+    def digest(self, *, now: float) -> list[Summary]:
+        """What `state` shows, a line each."""
+        return [Summary.of(member) for member in self.state(now=now)]
+
+    def compare(self, digest: Iterable[Summary], *, now: float) -> Difference:
+        """Which records the sender of ``digest`` lacks, and which ones we do."""
+        return compare(digest, shown=self.state(now=now), known=self.get)
+
     # ------------------------------------------------------------------------------------------------ deciding
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
-        """Believe ``rumour`` if it is news; None if it is not."""
+        """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
+        return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
+
+    def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member.name == self._me.name:
             return self._about_me(rumour.member, now=now)
         known = self._records.get(rumour.member.name)
@@ -157,14 +183,28 @@ class Membership:
         confirmations.
         """
         known = self._records.get(record.name)
+        accuser = self._me.name
         if record.status is Status.DEAD and known is not None and known.status.active:
-            record = replace(record, status=Status.SUSPECT)
-        accuser = self._me.name if record.status is Status.SUSPECT else ""
-        return self.apply(Rumour(member=record, accuser=accuser), now=now)
+            suspect = replace(record, status=Status.SUSPECT)
+            return self._believe(Rumour(member=suspect, accuser=accuser), now=now)
+        return self.apply(Rumour(member=record, accuser=accuser if record.status is Status.SUSPECT else ""), now=now)
 
     def accuse(self, accused: Member, *, now: float) -> Change | None:
         """Suspect the member whose probe failed, as it was when the probe began."""
-        return self.apply(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+        return self._believe(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+
+    def _is_overdone(self, rumour: Rumour) -> bool:
+        """Whether its accuser would be alone in suspecting more than half of the members: it is likely the one cut off.
+
+        A real loss of that many is noticed by others as well, and whom others accuse too does not count.
+        """
+        known = self._records.get(rumour.member.name)
+        accused = rumour.member.status is Status.SUSPECT and known is not None and known.status.active
+        if not accused or not rumour.accuser or rumour.member.name == self._me.name:
+            return False
+        alone = sum(each.accusers == {rumour.accuser} for each in self._suspicions.values())
+        confirms = rumour.member.name in self._suspicions
+        return not confirms and alone + 1 > max(2, self._active // 2)
 
     def declare_dead(self, suspicion: Suspicion, *, now: float) -> Change | None:
         """The time to speak up is over: dead, unless something newer is known meanwhile."""
@@ -321,6 +361,7 @@ class Membership:
         before = self._records.get(member.name)
         self._active += member.status.active - (before is not None and before.status.active)
         self._records[member.name] = member
+        self._checksum.put(member)
         self._snapshot = None
 
 

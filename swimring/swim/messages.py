@@ -8,17 +8,32 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from swimring.identity import Incarnation, NodeId
 
+    from .digests import Summary
     from .member import Rumour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """Are you there? Only the destination of the envelope may answer, with an `Ack` of the same number."""
+    """Are you there? Only the destination of the envelope may answer, with an `Ack` of the same number.
+
+    Attributes:
+        checksum: of the sender's view of all members, below 2^64; None if it does not tell.
+    """
+
+    checksum: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """I am, or, from a relay: the one you asked about is."""
+    """I am, or, from a relay: the one you asked about is.
+
+    Attributes:
+        checksum: of the sender's view of all members, below 2^64; None if it does not tell.
+        lag: seconds by which the sender's timers have been late of late, in whole milliseconds up to a minute.
+    """
+
+    checksum: int | None = None
+    lag: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +70,18 @@ class RefusalAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The rumours of the envelope are a part of my full state; ``more`` parts follow. Streams only."""
+    """The rumours of the envelope are records of mine; ``more`` parts follow. Streams only.
+
+    Attributes:
+        more: whether this is not the last part.
+        digest: summaries of all my records, in place of the records; None if these are all of them, or if this is no
+            first word.
+        wanted: names of your records that I should like to see, in answer to your digest; None if there was none.
+    """
 
     more: bool
+    digest: tuple[Summary, ...] | None = None
+    wanted: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

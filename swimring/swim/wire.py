@@ -21,6 +21,7 @@ from swimring.codec import decode, encode
 from swimring.errors import RemoteProtocolError
 from swimring.identity import NodeId
 
+from .digests import CHECKSUM_LIMIT, digest_from, names_from
 from .member import NUMBER_LIMIT, Rumour, array, name_from, number
 from .messages import (
     Ack,
@@ -47,6 +48,7 @@ MAX_DATAGRAM: Final = 4096  # what we send is smaller; this is what we read
 MAX_FRAME: Final = 64 * 1024
 FRAME_HEADER_SIZE: Final = 5
 _MAX_BUDGET_MS: Final = 60_000
+_MAX_LAG_MS: Final = 60_000
 _MAX_REASON: Final = 200
 _MAX_RUMOURS: Final = 4096
 
@@ -193,20 +195,37 @@ def _destination(name: object, generation: object) -> NodeId | None:
 
 def _message_to_wire(message: Message) -> tuple[int, list[object]]:
     match message:
+        case Ping() | Ack():
+            return _BARE_KINDS[type(message)], _view_to_wire(message)
         case PingRequest(target=target, budget=budget):
             return 4, [target.name, target.generation, round(budget * 1000)]
         case RefusalQuery(target=target):
             return 6, [target.name, target.generation]
         case RefusalAnswer(refused=refused):
             return 7, [refused]
-        case State(more=more):
-            return 8, [more]
+        case State():
+            return 8, _state_to_wire(message)
         case Refused(reason=reason):
             return 9, [reason[:_MAX_REASON]]
         case Unknown(kind=kind):
             return kind, []
         case _:
             return _BARE_KINDS[type(message)], []
+
+
+def _view_to_wire(message: Ping | Ack) -> list[object]:
+    if message.checksum is None:
+        return []
+    if isinstance(message, Ping):
+        return [message.checksum]
+    return [message.checksum, min(round(message.lag * 1000), _MAX_LAG_MS - 1)]
+
+
+def _state_to_wire(state: State) -> list[object]:
+    digest = None if state.digest is None else [summary.to_wire() for summary in state.digest]
+    if state.wanted is not None:
+        return [state.more, digest, list(state.wanted)]
+    return [state.more] if digest is None else [state.more, digest]
 
 
 def _message_from_wire(kind: int, body: Sequence[object]) -> Message:
@@ -216,6 +235,20 @@ def _message_from_wire(kind: int, body: Sequence[object]) -> Message:
 
 def _target(name: object, generation: object) -> NodeId:
     return NodeId(name_from(name), number(generation, NUMBER_LIMIT, "target"))
+
+
+def _read_ping(body: list[object]) -> Message:
+    return Ping(checksum=_checksum(body[0]) if body else None)
+
+
+def _read_ack(body: list[object]) -> Message:
+    checksum = _checksum(body[0]) if body else None
+    lag = number(body[1], _MAX_LAG_MS, "lag") / 1000 if len(body) > 1 else 0.0
+    return Ack(checksum=checksum, lag=0.0 if checksum is None else lag)
+
+
+def _checksum(wire: object) -> int | None:
+    return None if wire is None else number(wire, CHECKSUM_LIMIT, "checksum")
 
 
 def _read_ping_request(body: list[object]) -> Message:
@@ -233,7 +266,12 @@ def _read_refusal_answer(body: list[object]) -> Message:
 
 
 def _read_state(body: list[object]) -> Message:
-    return State(more=_flag(*array(body, 1, "state")))
+    more, digest, wanted = array([*body, None, None] if body else body, 3, "state")
+    return State(
+        more=_flag(more),
+        digest=None if digest is None else digest_from(digest),
+        wanted=None if wanted is None else names_from(wanted),
+    )
 
 
 def _read_refused(body: list[object]) -> Message:
@@ -251,8 +289,8 @@ def _flag(wire: object) -> bool:
 
 _BARE_KINDS: Final[Mapping[type[Message], int]] = {Ping: 1, Ack: 2, Nack: 3, Gossip: 5}
 _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
-    1: lambda _body: Ping(),
-    2: lambda _body: Ack(),
+    1: _read_ping,
+    2: _read_ack,
     3: lambda _body: Nack(),
     4: _read_ping_request,
     5: lambda _body: Gossip(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from swimring.builtin import NAMESPACE, builtin_service, describe
 from swimring.identity import Address
 from swimring.ring import HashRing, ring_seed
@@ -42,6 +44,9 @@ def test_every_builtin_handler_can_be_repeated() -> None:
         def counters(self) -> dict[str, int]:
             return {}
 
+        def lag(self, name: str) -> float | None:
+            return None
+
         def suspect_connection(self, name: str) -> None:
             raise AssertionError(name)
 
@@ -72,6 +77,16 @@ async def test_members_tells_everybody_with_status(network: SimulatedNetwork) ->
             pass
         rows: list[dict[str, Any]] = await a.peer("b").request({"ns": "swimring", "cmd": "members"})
         assert [(row["name"], row["status"]) for row in rows] == [("a", "alive"), ("b", "alive"), ("c", "left")]
+
+
+@simulated
+async def test_members_tells_how_late_their_timers_are(network: SimulatedNetwork) -> None:
+    shop = Shop()
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        assert b.lag("nobody") is None
+        await trio.sleep(5)
+        rows: list[dict[str, Any]] = await a.peer("b").request({"ns": "swimring", "cmd": "members"})
+        assert [(row["name"], row["lag"]) for row in rows] == [("a", 0.0), ("b", 0.0)]
 
 
 @simulated

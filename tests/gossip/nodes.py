@@ -12,11 +12,11 @@ import trio
 from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
-from swimring.swim import Metadata, Profile, Status
-from swimring.testing import SimulatedNetwork, open_simulated_network, run_simulation
+from swimring.swim import Member, Metadata, Profile, Status
+from swimring.testing import PASS, Packet, PacketKind, SimulatedNetwork, Verdict, open_simulated_network, run_simulation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from swimring.net import Binding
 
@@ -90,6 +90,28 @@ class GossipNode:
         """Wait until exactly ``names`` have that status here; the time when they do."""
         expected = set(names)
         return await self.wait(lambda: self.sees(status) == expected)
+
+
+def record_of(node: GossipNode, name: str) -> Member:
+    member = node.gossiper.member(name)
+    assert member is not None
+    return member
+
+
+class Rule:
+    """A fault that concerns packets of one kind between two hosts, both ways."""
+
+    def __init__(self, kind: PacketKind, one: str, other: Collection[str], verdict: Verdict) -> None:
+        self._kind = kind
+        self._one = one
+        self._others = other
+        self._verdict = verdict
+
+    def judge(self, packet: Packet) -> Verdict:
+        between = (packet.source == self._one and packet.target in self._others) or (
+            packet.target == self._one and packet.source in self._others
+        )
+        return self._verdict if between and packet.kind is self._kind else PASS
 
 
 class Cluster:

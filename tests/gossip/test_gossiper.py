@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -12,7 +11,6 @@ import trio
 from swimring.errors import NameConflict, NodeClosed
 from swimring.identity import Address
 from swimring.swim import (
-    Member,
     MemberFailed,
     MemberJoined,
     MemberLeft,
@@ -25,35 +23,10 @@ from swimring.swim import (
     Resynced,
     Status,
 )
-from swimring.testing import PASS, Packet, PacketKind, Verdict
-from tests.gossip.nodes import PORT, GossipNode, open_cluster, simulated
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from swimring.testing import PacketKind, Verdict
+from tests.gossip.nodes import PORT, Rule, open_cluster, record_of, simulated
 
 LOCAL, LAN = Profile.local(), Profile.lan()
-
-
-class Rule:
-    """A fault that concerns packets of one kind between two hosts, both ways."""
-
-    def __init__(self, kind: PacketKind, one: str, other: Collection[str], verdict: Verdict) -> None:
-        self._kind = kind
-        self._one = one
-        self._others = other
-        self._verdict = verdict
-
-    def judge(self, packet: Packet) -> Verdict:
-        between = (packet.source == self._one and packet.target in self._others) or (
-            packet.target == self._one and packet.source in self._others
-        )
-        return self._verdict if between and packet.kind is self._kind else PASS
-
-
-def record_of(node: GossipNode, name: str) -> Member:
-    member = node.gossiper.member(name)
-    assert member is not None
-    return member
 
 
 # ---------------------------------------------------------------------------------------------------- joining
@@ -189,6 +162,48 @@ async def test_the_time_of_an_answer_is_told_and_is_none_when_nobody_answered() 
         await trio.sleep(3)
         assert a.recorder.probes[-1] == ("n1", None)
         assert a.gossiper.statistics().probes_failed >= 1
+
+
+@simulated
+async def test_a_ping_that_cannot_even_be_sent_is_a_failed_one() -> None:
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=LOCAL)
+        ghost = dataclasses.replace(record_of(a, "n1"), name="ghost", address=Address("no-such-host", PORT))
+        a.gossiper.learn([ghost])
+        await cluster.wait_status([a, b], ["ghost"], Status.DEAD)
+        assert a.recorder.statuses("ghost") == b.recorder.statuses("ghost") == ["alive", "suspect", "dead"]
+
+
+@simulated
+async def test_a_round_whose_timers_were_late_accuses_nobody_and_costs_a_point_of_health(seed: int) -> None:
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=LAN)
+        await trio.sleep(5)
+        cluster.lose(b)
+        before = a.gossiper.statistics()
+        await trio.sleep(LAN.probe_interval)  # the next round has begun, and has not ended
+        trio.lowlevel.current_clock().jump(2)  # type: ignore[attr-defined]  # a MockClock: its timers are all late
+        await trio.sleep(0.001)
+        after = a.gossiper.statistics()
+        assert (after.probes, after.probes_failed) == (before.probes + 1, before.probes_failed)
+        assert after.health == before.health + 1
+        assert a.sees() == {"n0", "n1"}
+
+
+@simulated
+async def test_a_node_whose_timers_are_late_tells_it_with_every_ack() -> None:
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=LOCAL)
+        assert a.gossiper.lag("n2") is None
+        await trio.sleep(3)
+        assert a.gossiper.lag("n1") == 0
+        trio.lowlevel.current_clock().jump(3)  # type: ignore[attr-defined]  # a MockClock: all timers are late at once
+        await trio.sleep(3)
+        mine, told = b.gossiper.lag("n1"), a.gossiper.lag("n1")
+        assert mine is not None
+        assert told is not None
+        assert 2 <= mine <= 3
+        assert told == pytest.approx(mine, abs=0.001)
 
 
 # ---------------------------------------------------------------------------------------------------- telling

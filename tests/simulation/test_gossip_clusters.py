@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from swimring.identity import Address
-from swimring.swim import Profile, Status, shortest_suspicion
-from swimring.testing import open_simulated_network, run_simulation
-from tests.gossip.nodes import PORT, Cluster, open_cluster, simulated
+from swimring.swim import Metadata, Profile, Status, shortest_suspicion
+from swimring.testing import PacketKind, Verdict, open_simulated_network, run_simulation
+from tests.gossip.nodes import PORT, Cluster, Rule, open_cluster, record_of, simulated
 
 LOCAL, LAN = Profile.local(), Profile.lan()
 
@@ -109,6 +109,33 @@ async def test_a_partition_longer_than_all_suspicions_heals(seed: int) -> None:
             assert all(node.sees() == {n.name for n in right} for node in right)
         healed = trio.current_time()
         assert await cluster.settle(nodes) - healed <= 45
+
+
+@simulated
+async def test_an_update_that_gossip_lost_arrives_long_before_the_next_push_pull(seed: int) -> None:
+    rarely = dataclasses.replace(LAN, push_pull_interval=1e6)
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(10, profile=rarely)
+        await trio.sleep(10)
+        deaf, *others = nodes
+        deafness = Rule(PacketKind.DATAGRAM, deaf.name, {node.name for node in others}, Verdict(cut=True))
+        with cluster.network.inject(deafness):
+            await others[0].gossiper.update_metadata(Metadata(weight=7))
+            await trio.sleep(5)  # the rumour has been sent as often as the limit says
+        lifted = trio.current_time()
+        await deaf.wait(lambda: record_of(deaf, others[0].name).metadata.weight == 7)
+        assert trio.current_time() - lifted < 3
+
+
+@simulated
+async def test_equal_views_are_never_exchanged_because_of_checksums(seed: int) -> None:
+    rarely = dataclasses.replace(LAN, push_pull_interval=1e6)
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(10, profile=rarely)
+        await trio.sleep(10)
+        before = [node.gossiper.statistics().exchanges for node in nodes]
+        await trio.sleep(100)
+        assert [node.gossiper.statistics().exchanges for node in nodes] == before
 
 
 @simulated

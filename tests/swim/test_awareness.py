@@ -20,3 +20,13 @@ def test_intervals_are_multiplied_by_one_more_than_the_score() -> None:
     awareness.adjust(3)
     assert awareness.factor == 4
     assert repr(awareness) == "<Awareness 3/8>"
+
+
+def test_the_lag_is_the_worst_of_the_last_ten_timers() -> None:
+    health = Awareness(8)
+    assert health.lag == 0
+    for lag in (0.5, *[0.01] * 9):
+        health.note_lag(lag)
+    assert health.lag == 0.5
+    health.note_lag(-1e-9)  # a clock's rounding is no lag
+    assert health.lag == 0.01

@@ -215,6 +215,45 @@ def test_each_other_accuser_confirms_once_and_is_spread_under_its_own_name() -> 
     assert not believes.rumours
 
 
+def accusations(believes: Membership, accuser: str, count: int) -> int:
+    """How many of ``count`` accusations are believed."""
+    changes = [
+        believes.apply(
+            Rumour(member=member(f"other{n}", SUSPECT, host=f"10.0.1.{n}"), accuser=accuser),
+            now=1.0,
+        )
+        for n in range(count)
+    ]
+    return sum(change is not None for change in changes)
+
+
+def test_who_alone_accuses_more_than_half_is_not_believed_about_the_rest() -> None:
+    believes = membership(others=9)  # ten with us
+    assert accusations(believes, "half-deaf", 9) == 5
+    assert accusations(membership(others=2), "half-deaf", 2) == 2
+
+
+def test_accusations_that_others_share_are_no_reason_for_doubt() -> None:
+    believes = membership(others=9)
+    accusations(believes, "half-deaf", 5)
+    assert accusations(believes, "carol", 5) == 5  # confirmations
+    assert accusations(believes, "half-deaf", 9) == 4
+
+
+def test_our_own_probes_and_hearsay_of_deaths_are_believed_however_many() -> None:
+    believes = membership(others=9)
+    for other in believes.others[:7]:
+        assert believes.accuse(other, now=1.0) is not None
+    for other in believes.others[7:]:
+        assert believes.merge(dataclasses.replace(other, status=DEAD), now=1.0) is not None
+
+
+def test_hearsay_of_suspicions_stops_at_half_as_well() -> None:
+    believes = membership(others=9)
+    shown = [dataclasses.replace(other, status=SUSPECT) for other in believes.others]
+    assert sum(believes.merge(record, now=1.0) is not None for record in shown) == 5
+
+
 def test_a_suspicion_of_a_higher_incarnation_starts_over() -> None:
     believes = membership(others=8)
     believes.apply(rumour(SUSPECT, accuser="a"), now=1.0)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import siphash24
 
-from swimring.codec import encode
+from swimring.codec import decode, encode
 from swimring.identity import Address, NodeId
 from swimring.swim import (
     FRAME_HEADER_SIZE,
     MAX_DATAGRAM,
     MAX_FRAME,
+    TAG_SIZE,
     Ack,
     BytesRefused,
     Envelope,
@@ -30,6 +31,7 @@ from swimring.swim import (
     Rumour,
     State,
     Status,
+    Summary,
     Unknown,
     decode_datagram,
     decode_frame,
@@ -44,13 +46,17 @@ KEY = tag_key("demo")
 TARGET = NodeId("carol", 3)
 MESSAGES: list[Message] = [
     Ping(),
+    Ping(checksum=(1 << 64) - 1),
     Ack(),
+    Ack(checksum=7, lag=0.25),
     Nack(),
     PingRequest(target=TARGET, budget=0.4),
     Gossip(),
     RefusalQuery(target=TARGET),
     RefusalAnswer(refused=True),
     State(more=False),
+    State(more=True, digest=(Summary(name="bob", generation=1, incarnation=2, status=Status.DEAD, contents=3),)),
+    State(more=False, wanted=("bob", "carol")),
     Refused(reason="cluster"),
     Unknown(kind=77),
 ]
@@ -83,7 +89,9 @@ DATAGRAMS = {
     "ping": envelope(Ping()),
     "ping with a rumour": envelope(Ping(), SUSPECT),
     "ping request": envelope(PingRequest(target=TARGET, budget=0.4)),
+    "ping with a checksum": envelope(Ping(checksum=0x0123456789ABCDEF)),
     "ack": envelope(Ack()),
+    "ack with a checksum": envelope(Ack(checksum=0x0123456789ABCDEF, lag=0.25)),
     "nack": envelope(Nack()),
     "gossip": envelope(Gossip(), SUSPECT),
     "refusal query": envelope(RefusalQuery(target=TARGET)),
@@ -109,6 +117,19 @@ def test_a_frame_is_a_datagram_with_a_length() -> None:
     frame = encode_frame(envelope(State(more=False), SUSPECT), key=KEY)
     assert frame.hex() == GOLDEN["frame"]
     assert frame_length(frame[:FRAME_HEADER_SIZE]) == len(frame) - FRAME_HEADER_SIZE
+
+
+SUMMARY = Summary(name="carol", generation=3, incarnation=2, status=Status.SUSPECT, contents=0x0123456789ABCDEF)
+FRAMES = {
+    "frame with a digest": State(more=False, digest=(SUMMARY,)),
+    "frame with wanted names": State(more=False, wanted=("carol",)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_of_version_1_have_these_bytes(name: str) -> None:
+    assert encode_frame(envelope(FRAMES[name], SUSPECT), key=KEY).hex() == GOLDEN[name]
+    assert decode_frame(bytes.fromhex(GOLDEN[name]), key=KEY) == envelope(FRAMES[name], SUSPECT)
 
 
 def refusal(data: bytes, *, key: bytes = KEY) -> str:
@@ -157,6 +178,9 @@ def sealed(wire: object) -> bytes:
         [1, 1, "a", -1, 1, "", 0, []], [1, 1, "a", 1, 1, 5, 0, []], [1, 1, "a", 1, 1, "b", "x", []],
         [1, 1, "a", 1, 1, "", 0, [[]]], [4, 1, "a", 1, 1, "", 0, []], [4, 1, "a", 1, 1, "", 0, [], "b", 1, -1],
         [4, 1, "a", 1, 1, "", 0, [], "b", 1, 60_000], [6, 1, "a", 1, 1, "", 0, [], 1, 1],
+        [1, 1, "a", 1, 1, "", 0, [], "x"], [2, 1, "a", 1, 1, "", 0, [], -1], [1, 1, "a", 1, 1, "", 0, [], 1 << 64],
+        [2, 1, "a", 1, 1, "", 0, [], 1, 60_000], [8, 1, "a", 1, 1, "", 0, [], True, 5],
+        [8, 1, "a", 1, 1, "", 0, [], True, [["b"]]], [8, 1, "a", 1, 1, "", 0, [], True, [], [1]],
         [7, 1, "a", 1, 1, "", 0, [], 1],
         [8, 1, "a", 1, 1, "", 0, []], [9, 1, "a", 1, 1, "", 0, [], 1],
     ],
@@ -166,8 +190,27 @@ def test_an_envelope_that_makes_no_sense_is_malformed(wire: object) -> None:
 
 
 def test_items_of_a_later_version_are_ignored() -> None:
-    grown = sealed([1, 42, "alice", 1, 5, "bob", 2, [], "more", 7])
+    grown = sealed([1, 42, "alice", 1, 5, "bob", 2, [], None, "more", 7])
     assert decode_datagram(grown, key=KEY) == envelope(Ping())
+    grown = sealed([2, 42, "alice", 1, 5, "bob", 2, [], 9, 250, "more", 7])
+    assert decode_datagram(grown, key=KEY) == envelope(Ack(checksum=9, lag=0.25))
+
+
+def test_a_reader_of_the_first_release_takes_the_array_of_today_for_its_own() -> None:
+    # What was added stands at the end: the first eight items and what the kind had then are where they were.
+    for message, length in ((Ping(checksum=5), 8), (Ack(checksum=5, lag=1.0), 8), (State(more=True, digest=()), 9)):
+        today, then = (
+            decode(encode_datagram(envelope(each), key=KEY)[1:-TAG_SIZE])
+            for each in (message, State(more=True) if isinstance(message, State) else type(message)())
+        )
+        assert isinstance(today, list)
+        assert today[:length] == then
+
+
+def test_a_lag_beyond_a_minute_is_told_as_a_minute() -> None:
+    assert decode_datagram(encode_datagram(envelope(Ack(checksum=1, lag=1e6)), key=KEY), key=KEY).message == Ack(
+        checksum=1, lag=59.999
+    )
 
 
 def test_a_message_of_a_later_version_is_unknown_and_keeps_its_rumours() -> None:

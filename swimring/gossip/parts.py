@@ -1,0 +1,86 @@
+"""What is said in an exchange of states: in portions that fit a frame each, and put together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from swimring.codec import encode
+from swimring.swim import MAX_FRAME, Member, Rumour, State, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from swimring.identity import NodeId
+
+PART_SIZE: Final = MAX_FRAME - 1024
+PARTS_LIMIT: Final = 256
+
+
+class Heard:
+    """What somebody said in all parts of its turn; at most 256 frames of 64 KiB.
+
+    ``records`` are summaries of the records it showed; ``digest`` and ``wanted`` are None if it said nothing of them.
+    """
+
+    def __init__(self, source: NodeId) -> None:
+        """Nothing yet from ``source``."""
+        self.source = source
+        self.records: list[Summary] = []
+        self.digest: list[Summary] | None = None
+        self.wanted: list[str] | None = None
+        self.refuted = False
+
+    def take(self, state: State, rumours: Iterable[Rumour]) -> None:
+        """Add one part."""
+        self.records += [Summary.of(rumour.member) for rumour in rumours]
+        if state.digest is not None:
+            self.digest = [*(self.digest or ()), *state.digest]
+        if state.wanted is not None:
+            self.wanted = [*(self.wanted or ()), *state.wanted]
+
+
+@dataclass(slots=True)
+class _Part:
+    rumours: list[Rumour] = field(default_factory=list)
+    digest: list[Summary] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
+
+
+def parts(
+    records: Iterable[Member], *, digest: Sequence[Summary] | None = None, wanted: Sequence[str] | None = None
+) -> list[tuple[State, tuple[Rumour, ...]]]:
+    """The messages that say all this, each with the rumours of its envelope; at least one, and the last one says so.
+
+    Each of them has a digest and a list of names if there is one at all, so the first one shows what is to come.
+    """
+    filled = list(_fill([*records, *(digest or ()), *(wanted or ())]))
+    return [
+        (
+            State(
+                more=number < len(filled),
+                digest=None if digest is None else tuple(part.digest),
+                wanted=None if wanted is None else tuple(part.wanted),
+            ),
+            tuple(part.rumours),
+        )
+        for number, part in enumerate(filled, start=1)
+    ]
+
+
+def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
+    part, size = _Part(), 0
+    for thing in things:
+        length = len(encode(thing if isinstance(thing, str) else thing.to_wire()))
+        if size + length > PART_SIZE:
+            yield part
+            part, size = _Part(), 0
+        match thing:
+            case Member():
+                part.rumours.append(Rumour(member=thing))
+            case Summary():
+                part.digest.append(thing)
+            case str():
+                part.wanted.append(thing)
+        size += length
+    yield part
