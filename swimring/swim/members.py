@@ -115,7 +115,7 @@ class Membership:
 
     @property
     def former_addresses(self) -> tuple[Address, ...]:
-        """Addresses of members forgotten of late (at most 1,024): worth a try when nobody else answers."""
+        """Addresses of dead members that are forgotten by now (the latest 1,024): seeds, should they come back."""
         return tuple(self._former)
 
     @property
@@ -220,16 +220,17 @@ class Membership:
         return self.apply(Rumour(member=replace(known, status=Status.DEAD)), now=now)
 
     def forget(self, *, now: float) -> list[Member]:
-        """Drop the tombstones whose time is over, and return them; their addresses stay as a last resort."""
+        """Drop the tombstones whose time is over, and return them; the addresses of the dead stay seeds."""
         expired = now - self._profile.tombstone_retention
         gone = [member for member in self.others if not member.status.active and member.since < expired]
         for member in gone:
             del self._records[member.name]
             self.rumours.discard(member.name)
-            self._former[member.address] = None
-            self._former.move_to_end(member.address)
-            if len(self._former) > _FORMER_ADDRESSES:
-                self._former.popitem(last=False)
+            if member.status is Status.DEAD:  # who left said so, and is not looked for
+                self._former[member.address] = None
+                self._former.move_to_end(member.address)
+        while len(self._former) > _FORMER_ADDRESSES:
+            self._former.popitem(last=False)
         self._snapshot = None
         return gone
 

@@ -13,7 +13,8 @@ from swimring.swim import PROFILES, Profile
 
 DEFAULTS: dict[str, Any] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "profile": "local", "weight": 1,
-    "zone": "", "version": "", "tags": {}, "points": 128, "insecure": False, "drain_within": 2.0,
+    "zone": "", "version": "", "tags": {}, "points": 128, "expect": 1, "insecure": False,
+    "drain_within": 2.0,
 }  # fmt: skip
 
 
@@ -44,6 +45,11 @@ def check(*services: Service, **settings: Any) -> Settings:
         ({"advertise": "a:b"}, "advertise", "'a:b'", "host:port"),
         ({"join": ["good:1", ":7"]}, "join", "':7'", "host:port"),
         ({"join": "10.0.0.7:7979"}, "join", "'10.0.0.7:7979'", "a list"),
+        ({"join": ["ftp://h"]}, "join", "'ftp://h'", "multicast://GROUP:PORT"),
+        ({"join": [7979]}, "join", "7979", "addresses()"),
+        ({"expect": 0}, "expect", "0", "1 to 65535"),
+        ({"expect": 3, "zone": "z" * 490}, "metadata", "bytes'", "512"),
+        ({"expect": 3, "tags": {"swimring.gathering": "3"}}, "tags", "'swimring.gathering'", "swimring's own"),
         ({"profile": "moon"}, "profile", "'moon'", "local, lan, wan"),
         ({"weight": -1}, "weight", "-1", "0 to"),
         ({"weight": 1.5}, "weight", "1.5", "whole number"),

@@ -449,7 +449,7 @@ def test_tombstones_are_shown_for_half_their_time_and_forgotten_after_all_of_it(
 def test_addresses_of_the_forgotten_are_bounded() -> None:
     believes = membership()
     for number in range(1100):
-        believes.apply(rumour(LEFT, name=f"n{number}", address=Address("10.0.0.2", number + 1)), now=0.0)
+        believes.apply(rumour(DEAD, name=f"n{number}", address=Address("10.0.0.2", number + 1)), now=0.0)
     believes.forget(now=1e9)
     assert len(believes.former_addresses) == 1024
 

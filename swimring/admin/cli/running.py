@@ -38,9 +38,11 @@ def run(services: tuple[Service, ...], *, log_level: str, **settings: Any) -> in
 
 
 async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, Any]) -> int:
-    # Signals are received before the node opens, so that a Ctrl-C while it joins leaves as gracefully as a later one.
-    with open_stopping() as stopping:
+    # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
+    # gracefully as a later one.
+    with open_stopping() as stopping, stopping.opening:
         async with open_node(*services, **settings) as node:
+            stopping.opened()
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             await stopping.asked.wait()
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
