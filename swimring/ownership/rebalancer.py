@@ -17,7 +17,7 @@ import trio
 import trio_util
 
 from swimring.instrument import Instrument, Instruments
-from swimring.ring import DEFAULT_POINTS, MAX_WEIGHT, HashRing, ring_seed
+from swimring.ring import DEFAULT_POINTS, MAX_WEIGHT, HashRing, Move, moved_ranges, ring_seed
 from swimring.swim import Member
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class RingSnapshot:
     """For each service, the members that offer it; those of weight 0 only if there are no others."""
     rings: Mapping[str, HashRing]
     """For each service, its ring; members of weight 0 are not in it, so that it may be empty."""
+
+    def moved_since(self, older: RingSnapshot, service: str) -> tuple[Move, ...]:
+        """The ranges of keys of ``service`` that have another owner than in ``older``; none if either has no ring."""
+        before, now = older.rings.get(service), self.rings.get(service)
+        return () if before is None or now is None else moved_ranges(before, now)
 
 
 class CutFilter:

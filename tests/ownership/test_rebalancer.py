@@ -274,3 +274,22 @@ async def test_what_changes_after_a_flush_is_published_too(autojump_clock: trio.
             snapshot = await rebalancer.wait_changed(rebalancer.sequence)
         assert list(snapshot.members) == ["a", "b"]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_snapshot_says_which_ranges_have_moved_since_an_older_one() -> None:
+    a, b, c = member("a"), member("b"), member("c")
+    rebalancer = rebalancer_of(a, b, c)
+    older = rebalancer.snapshot
+    rebalancer.update([a, b])
+    rebalancer.flush()
+    newer = rebalancer.snapshot
+    moves = newer.moved_since(older, "kv")
+    assert {move.source for move in moves} == {"c"}
+    assert {move.target for move in moves} == {"a", "b"}
+    for number in range(200):
+        at = older.rings["kv"].position(f"key {number}")
+        moved = [move for move in moves if move.start <= at < move.end]
+        owners = older.rings["kv"].lookup(f"key {number}"), newer.rings["kv"].lookup(f"key {number}")
+        assert [(move.source, move.target) for move in moved] == ([owners] if owners[0] != owners[1] else [])
+    assert newer.moved_since(older, "no such service") == ()
+    assert newer.moved_since(newer, "kv") == ()
