@@ -1,0 +1,34 @@
+"""Keys: what is sealed with them, what opens, and what is refused. Bytes in, bytes out; no clock and no dice."""
+
+from .keyring import KEY_ID_SIZE, KEY_SIZE, Keyring, key_id
+from .sealing import (
+    BOX_OVERHEAD,
+    SALT_SIZE,
+    SEALED_MAGIC,
+    Opened,
+    Opener,
+    Sealer,
+    SealRefused,
+    require_seal,
+)
+from .secrets import parse_secret, read_secret_file
+from .windows import Window, Windows
+
+__all__ = [
+    "BOX_OVERHEAD",
+    "KEY_ID_SIZE",
+    "KEY_SIZE",
+    "SALT_SIZE",
+    "SEALED_MAGIC",
+    "Keyring",
+    "Opened",
+    "Opener",
+    "SealRefused",
+    "Sealer",
+    "Window",
+    "Windows",
+    "key_id",
+    "parse_secret",
+    "read_secret_file",
+    "require_seal",
+]
