@@ -26,6 +26,7 @@ from swimring.swim import (
 )
 
 from .frames import Frames
+from .refusals import is_for_the_key, refused_by_peer
 
 if TYPE_CHECKING:
     import random
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
+    from .envelopes import Envelopes
     from .mail import Mail
     from .refusals import Refusals
 
@@ -56,7 +58,7 @@ class PushPull:
         beliefs: Beliefs,
         mail: Mail,
         network: Network,
-        key: bytes,
+        envelopes: Envelopes,
         profile: Profile,
         rng: random.Random,
         refusals: Refusals,
@@ -66,7 +68,7 @@ class PushPull:
         self._membership = beliefs.membership
         self._mail = mail
         self._network = network
-        self._key = key
+        self._envelopes = envelopes
         self._profile = profile
         self._rng = rng
         self._refusals = refusals
@@ -123,15 +125,13 @@ class PushPull:
         return None
 
     async def _exchange(self, address: Address) -> NodeId:
-        stream = await self._network.connect(address)
+        known = (member.name for member in self._membership.others if member.address == address)
+        stream, frames, first = await self._ask(address, next(known, ""), self._state(None))
         async with stream:
-            frames = Frames(stream, key=self._key)
-            await frames.send(*self._state(None))
-            first = await frames.receive()
             if first is None:
                 raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
             if isinstance(first.message, Refused):
-                raise BytesRefused("malformed", f"it refuses us: {first.message.reason}")
+                raise refused_by_peer(first.message.reason)
             if first.source != self._membership.me.id:
                 await self._take_state(frames, first)
         return first.source
@@ -143,17 +143,33 @@ class PushPull:
             ConnectionRefusedError: its machine answers that nobody listens.
         """
         try:
-            stream = await self._network.connect(target.address)
-            async with stream:
-                frames = Frames(stream, key=self._key)
-                await frames.send(self._envelope(Ping(), destination=target.id))
-                answer = await frames.receive()
+            question = self._envelope(Ping(), destination=target.id)
+            stream, _, answer = await self._ask(target.address, target.name, [question])
+            await trio.aclose_forcefully(stream)
         except ConnectionRefusedError:
             raise
         except (OSError, trio.BrokenResourceError, BytesRefused) as error:
             _log.debug("no ping over a stream to %s: %s", target.name, error)
             return False
         return answer is not None and isinstance(answer.message, Ack) and answer.source == target.id
+
+    async def _ask(
+        self, address: Address, name: str, question: list[Envelope]
+    ) -> tuple[trio.abc.Stream, Frames, Envelope | None]:
+        """Dial, send, and read the first envelope of the answer; again with another key if this one is refused."""
+        talks = list(self._envelopes.dials(name))
+        while True:
+            stream = await self._network.connect(address)
+            try:
+                frames = Frames(stream, talks.pop(0))
+                await frames.send(*question)
+                first = await frames.receive()
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            if not (talks and first is not None and is_for_the_key(first.message)):
+                return stream, frames, first
+            await trio.aclose_forcefully(stream)
 
     # ------------------------------------------------------------------------------------------------ answering
 
@@ -163,7 +179,7 @@ class PushPull:
         async with stream:
             with trio.move_on_after(patience):
                 async with self._serving:
-                    frames = Frames(stream, key=self._key, received=received)
+                    frames = Frames(stream, self._envelopes.answer(), received=received)
                     try:
                         await self._answer(frames)
                     except BytesRefused as refusal:
@@ -192,7 +208,7 @@ class PushPull:
 
     async def _say_refused(self, frames: Frames, refusal: BytesRefused) -> None:
         try:
-            await frames.send(self._envelope(Refused(reason=refusal.reason), destination=None))
+            await frames.send(self._envelope(Refused(reason=str(refusal)), destination=None))
         except trio.BrokenResourceError:
             _log.debug("it did not stay for the answer")
 

@@ -22,6 +22,7 @@ from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost
 from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.security import SEALED_MAGIC
 from swimring.service import Dispatcher, Request, Service
 
 from .counting import Counters
@@ -127,7 +128,11 @@ class _Opening:
             async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
                 rebalancer = self._rebalancer(gossiper)
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
-                protocols = {swim.MAGIC: gossiper.serve_stream, mux.MAGIC: self._serve_mux}
+                protocols = {
+                    swim.MAGIC: gossiper.serve_stream,
+                    SEALED_MAGIC: gossiper.serve_stream,
+                    mux.MAGIC: self._serve_mux,
+                }
                 reception = Reception(binding.listener, protocols, instruments=self._instruments)
                 nursery.start_soon(reception.run, name="swimring reception")
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")

@@ -8,6 +8,7 @@ from .sealing import (
     Opened,
     Opener,
     Sealer,
+    Sealing,
     SealRefused,
     require_seal,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Opener",
     "SealRefused",
     "Sealer",
+    "Sealing",
     "Window",
     "Windows",
     "key_id",

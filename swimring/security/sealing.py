@@ -2,12 +2,14 @@
 
 box    prefix | key id, 4 | salt, 16 | counter, 8 | minute, 4 | ciphertext | tag, 16
 
-The prefix is the caller's (byte 0, a length). The subkey is HKDF-SHA256 of the key, the salt and the cluster's name, the
-nonce is the counter. Everything before the ciphertext is authenticated with it, and so is a purpose that is not sent.
+The prefix is the caller's (byte 0, a length). The subkey is HKDF-SHA256 of the key, the salt and the cluster's name,
+the nonce is the counter. What stands before the ciphertext is authenticated with it, and so is a purpose that is not
+sent.
 """
 
 from __future__ import annotations
 
+import enum
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,6 +34,17 @@ MAX_SENDERS: Final = 4096
 MAX_MINUTES_OFF: Final = 5
 _COUNTER_LIMIT: Final = 1 << 64
 _MINUTE_LIMIT: Final = 1 << 32
+
+
+class Sealing(enum.Enum):
+    """What a node with a secret does; a cluster goes from plain to sealed by a rolling restart into each in turn."""
+
+    ACCEPT = "accept"
+    """Sends plain, takes plain and sealed."""
+    PREFER = "prefer"
+    """Sends sealed, takes plain and sealed."""
+    REQUIRE = "require"
+    """Sends sealed, takes sealed."""
 
 
 class SealRefused(RemoteProtocolError):

@@ -156,6 +156,5 @@ def test_without_cryptography_a_seal_names_the_extra() -> None:
 
 def test_importing_security_does_not_import_cryptography() -> None:
     program = "import sys, swimring.security; print('cryptography' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
-    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == "False\n"
