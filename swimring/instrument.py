@@ -8,6 +8,8 @@ goes on (the precedent is Trio's own instruments).
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
 if TYPE_CHECKING:
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 
     from .identity import Key
 
-REFUSAL_LOG_INTERVAL: Final = 10.0
-"""Seconds between two log lines about refused bytes, for each port: whoever sends them must not fill the disk."""
+SHORTEST_PAUSE: Final = 10.0
+LONGEST_PAUSE: Final = 3600.0
+"""Seconds between two log lines about refused bytes, for each port."""
 
 _log = logging.getLogger("swimring.instrument")
 _refusals = logging.getLogger("swimring.refusals")
@@ -63,7 +66,7 @@ class Instruments:
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
         self._observers = list(observers)
-        self._refused: dict[str, tuple[float, int]] = {}
+        self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
@@ -78,19 +81,41 @@ class Instruments:
                 self._observers.remove(observer)
                 _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
 
-    def refuse_bytes(self, port: str, reason: str, *, source: object, now: float) -> None:
-        """Tell of bytes from ``source`` that were refused; log it, too, at most once in 10 s for each port."""
+    def refuse_bytes(
+        self,
+        port: str,
+        reason: str,
+        *,
+        source: object,
+        now: float,
+        detail: str = "",
+        level: int = logging.WARNING,
+    ) -> None:
+        """Tell of bytes from ``source`` that were refused, and log it, with ``detail`` if there is one, now and then.
+
+        The pause between two lines about one port doubles from 10 s to an hour while refusals go on, and is 10 s again
+        when there were none for that long: a stray neighbour is noticed, a flood fills no disk.
+        """
         self.tell(Instrument.bytes_refused, port, reason)
-        due, kept_back = self._refused.get(port, (now, 0))
-        if now < due:
-            self._refused[port] = (due, kept_back + 1)
+        refused = self._refused.setdefault(port, _Refused())
+        if now - refused.last >= refused.pause:
+            refused.pause = SHORTEST_PAUSE
+        refused.last = now
+        if now < refused.due:
+            refused.kept_back += 1
             return
-        self._refused[port] = (now + REFUSAL_LOG_INTERVAL, 0)
         # The reason may quote what was sent: as a literal it cannot break the line.
-        _refusals.warning(
-            "refused bytes on the %s port from %s: %.200r (%d more since the last line)",
-            port,
-            source,
-            reason,
-            kept_back,
-        )
+        text = "refused bytes on the %s port from %s: %.200r (%d more since the last line)"
+        _refusals.log(level, text, port, source, detail or reason, refused.kept_back)
+        refused.due, refused.kept_back = now + refused.pause, 0
+        refused.pause = min(2 * refused.pause, LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class _Refused:
+    """What the log has been told about the refusals on one port."""
+
+    last: float = -math.inf
+    due: float = -math.inf
+    pause: float = SHORTEST_PAUSE
+    kept_back: int = 0

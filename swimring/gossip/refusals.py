@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.instrument import Instrument
 from swimring.swim import BytesRefused, Refused
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from swimring.instrument import Instruments
     from swimring.swim import Message
 
-_log = logging.getLogger("swimring.gossip")
-LOG_INTERVAL: Final = 10.0
 _REMEDIES: Final[Mapping[str, str]] = {
     "key": "it has none of our keys: give this node a key of its cluster, or install ours there (swimring keys add)",
     "unsealed": "it takes sealed gossip only: give this node the secret of its cluster (--secret-file)",
@@ -28,13 +25,12 @@ _REMEDIES: Final[Mapping[str, str]] = {
 
 
 class Refusals:
-    """Counts refusals by port and reason; logs each such pair at most every 10 s, with how many were kept back."""
+    """Counts refusals by port and reason."""
 
     def __init__(self, instruments: Instruments) -> None:
         """Start with no refusal."""
         self._instruments = instruments
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -43,15 +39,12 @@ class Refusals:
 
     def refuse(self, port: str, refusal: BytesRefused, source: Address) -> None:
         """Take note that bytes from ``source`` were refused on ``port`` (``datagram`` or ``stream``)."""
-        kind = (port, refusal.reason)
-        self._counts[kind] += 1
-        self._instruments.tell(Instrument.bytes_refused, port, refusal.reason)
-        now = trio.current_time()
-        logged_at, logged_count = self._logged.get(kind, (-LOG_INTERVAL, 0))
-        if now - logged_at >= LOG_INTERVAL:
-            self._logged[kind] = (now, self._counts[kind])
-            kept_back = self._counts[kind] - logged_count - 1
-            _log.warning("refused bytes on the %s port from %s: %s (%d more since)", port, source, refusal, kept_back)
+        self._counts[port, refusal.reason] += 1
+        # A neighbour of another cluster, on a machine that has several, is nothing to warn of.
+        level = logging.INFO if refusal.reason == "cluster" else logging.WARNING
+        self._instruments.refuse_bytes(
+            port, refusal.reason, source=source, now=trio.current_time(), detail=str(refusal), level=level
+        )
 
 
 def is_for_the_key(message: Message) -> bool:

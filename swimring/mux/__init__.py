@@ -23,7 +23,7 @@ from .header import CallHeader, CallKind
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
 from .limits import Limits
 from .line import stream_ids
-from .messages import decode_fields, encode_fields
+from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
 from .session import GoAwayCode, Phase, Session
 from .stream import LIFE, ResetCode, Step, StreamState
 
@@ -50,6 +50,7 @@ __all__ = [
     "Hello",
     "HelloRefused",
     "Limits",
+    "MessageParts",
     "PeerReady",
     "Phase",
     "PongArrived",
@@ -66,5 +67,7 @@ __all__ = [
     "decode_fields",
     "encode_failure",
     "encode_fields",
+    "join_message",
+    "split_message",
     "stream_ids",
 ]

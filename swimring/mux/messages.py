@@ -1,18 +1,60 @@
-"""The body of a request: the fields of the message that are not in the header, as a CBOR map."""
+"""A message as the application writes it, taken apart for the wire and put together again.
+
+What routes it (ns, cmd, key) goes into the header of the call; the other fields are the body, a CBOR map.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swimring.codec import decode, encode
-from swimring.errors import LocalProtocolError, RemoteProtocolError
+from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
+from swimring.identity import key_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from swimring.identity import Key
 
     from .header import CallHeader
 
 _ROUTING = ("ns", "cmd", "key")
+
+
+class MessageParts(NamedTuple):
+    """A message, taken apart."""
+
+    ns: str
+    cmd: str
+    key: Key | None
+    fields: dict[str, object]
+
+
+def split_message(message: Mapping[str, object]) -> MessageParts:
+    """What routes ``message``, and its other fields.
+
+    Raises:
+        InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind.
+    """
+    if not _is_message(message):
+        raise InvalidRequest("a message is a mapping with text keys")
+    ns, cmd = message.get("ns", ""), message.get("cmd", "")
+    if not isinstance(ns, str) or not isinstance(cmd, str):
+        raise InvalidRequest("ns and cmd of a message are text")
+    fields = {name: value for name, value in message.items() if name not in _ROUTING}
+    return MessageParts(ns, cmd, _checked_key(message.get("key")), fields)
+
+
+def join_message(ns: str, cmd: str, key: Key | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole message: what routes it, as far as it is set, and its other fields."""
+    message: dict[str, Any] = {}
+    if ns:
+        message["ns"] = ns
+    if cmd:
+        message["cmd"] = cmd
+    if key is not None:
+        message["key"] = key
+    message.update(fields)
+    return message
 
 
 def encode_fields(fields: Mapping[str, object]) -> bytes:
@@ -39,12 +81,20 @@ def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
     for name in fields:
         if type(name) is not str or name in _ROUTING:
             raise RemoteProtocolError(f"a request has a field {name!r}, which the header carries or nobody can")
-    message: dict[str, Any] = {}
-    if header.ns:
-        message["ns"] = header.ns
-    if header.cmd:
-        message["cmd"] = header.cmd
-    if header.key is not None:
-        message["key"] = header.key
-    message.update(fields)
-    return message
+    return join_message(header.ns, header.cmd, header.key, fields)
+
+
+def _is_message(message: object) -> bool:
+    return isinstance(message, Mapping) and all(type(name) is str for name in message)
+
+
+def _checked_key(key: object) -> Key | None:
+    if key is None:
+        return None
+    if not isinstance(key, (str, bytes)):
+        raise InvalidRequest(f"the key of a message is str or bytes, not {type(key).__name__}")
+    try:
+        key_bytes(key)
+    except ConfigError as error:
+        raise InvalidRequest(str(error)) from None
+    return key

@@ -264,8 +264,6 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
-                    # A node that met an earlier life of its name lives on under a later generation; peers ask for that.
-                    self._pool.me = gossiper.me.id
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

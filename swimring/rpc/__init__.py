@@ -2,9 +2,9 @@
 
 from .calling import Call
 from .here import Here, open_here
-from .outgoing import Outgoing
+from .outgoing import Outgoing, outgoing, whole_message
 from .pool import Peer, Pool, open_pool
-from .routing import DIRECT, Door, Doors, RingView, Routing, outgoing, refuse_unless_owner, whole_message
+from .routing import DIRECT, Door, Doors, RingView, Routing, refuse_unless_owner
 from .serving import Incoming, Serve
 from .streams import PeerStream
 

@@ -69,7 +69,7 @@ class Connection:
         """Ready to `run`.
 
         ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
-        the connection is over before its calls are.
+        the connection is over before its calls are. ``contested`` is the pool's note that the peer dialled another one.
         """
         self.session = session
         self.limits = limits
@@ -81,6 +81,7 @@ class Connection:
         self.refused = False
         self.reason = ""
         self.adopted = False
+        self.contested = False
         self.heard = 0.0
         self.ready = trio.Event()
         self.calling = Calling(self)

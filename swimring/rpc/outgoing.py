@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from swimring.mux import join_message, split_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,3 +35,23 @@ class Outgoing:
     """Attempts before this one."""
     traceparent: str | None = None
     """W3C trace context."""
+
+
+def outgoing(
+    message: Mapping[str, object],
+    *,
+    idempotent: bool = False,
+    streams: Mapping[str, object] | None = None,
+) -> Outgoing:
+    """Read a whole message: what routes it, and its fields.
+
+    Raises:
+        InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
+    """
+    ns, cmd, key, fields = split_message(message)
+    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or {})
+
+
+def whole_message(out: Outgoing) -> dict[str, Any]:
+    """The message that ``out`` was read from, as a handler's pattern sees it."""
+    return join_message(out.ns, out.cmd, out.key, out.fields)

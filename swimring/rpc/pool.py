@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,8 +141,12 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
-        connection = await self._pool.connect(self.name, self.address, self.generation)
-        async with connection.calling.open(out) as call:
+        async with AsyncExitStack() as stack:
+            while True:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
+                with suppress(Superseded):
+                    call = await stack.enter_async_context(connection.calling.open(out))
+                    break
             yield call
 
 
@@ -175,7 +179,7 @@ class Pool:
         self._is_suspect = is_suspect
         self._nursery = nursery
         self._workers = Workers(nursery)
-        self._all: set[Connection] = set()
+        self._all: dict[Connection, None] = {}  # in order of opening: a set would close them in an order of its own
         self._current: dict[str, Connection] = {}
         self._dials: dict[str, _Dial] = {}
         self._pauses: dict[str, _Pause] = {}
@@ -296,8 +300,9 @@ class Pool:
             with trio.fail_after(self._limits.dial_within):
                 stream = await self._network.connect(dial.address)
         except (OSError, trio.TooSlowError) as error:
-            text = str(error) or type(error).__name__
-            self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
+            if self._dials.get(name) is dial:  # else the peer has dialled us meanwhile
+                text = str(error) or type(error).__name__
+                self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
             return
         connection = self._make(stream, dialled=True, expected=name)
         await self._run(connection, b"")
@@ -349,7 +354,7 @@ class Pool:
         )
 
     async def _run(self, connection: Connection, received: bytes) -> None:
-        self._all.add(connection)
+        self._all[connection] = None
         try:
             await connection.run(received)
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
@@ -357,7 +362,7 @@ class Pool:
             self._instruments.tell(Instrument.duty_failed, "connection", errors)
 
     def _ended(self, connection: Connection) -> None:
-        self._all.discard(connection)
+        self._all.pop(connection, None)
         if connection.peer is None or not connection.adopted:
             return
         name = connection.peer.name
@@ -388,7 +393,12 @@ class Pool:
         elif self._wins(new, old):
             self._prefer(new)
             old.go_away(GoAwayCode.DUPLICATE, "another connection took over")
+        elif old.contested:
+            # Told once that the old one exists, the peer dials again: it has lost it, and we have not noticed yet.
+            self._prefer(new)
+            old.close(f"{name} has connected anew")
         else:
+            old.contested = True
             self._settle(name)
             new.go_away(GoAwayCode.DUPLICATE, "another connection exists")
         new.adopted = True

@@ -8,7 +8,6 @@ pattern matches, else by the members that offer the service, in turn. Whether an
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -18,8 +17,6 @@ import trio
 
 from swimring.errors import (
     CallError,
-    ConfigError,
-    InvalidRequest,
     Moved,
     NodeClosed,
     NoSuchHandler,
@@ -27,18 +24,17 @@ from swimring.errors import (
     RemoteProtocolError,
     Unreachable,
 )
-from swimring.identity import NodeId, key_bytes
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
 
-from .outgoing import Outgoing
+from .outgoing import Outgoing, whole_message
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from swimring.identity import Address, Generation, Key
+    from swimring.identity import Address, Generation, Key, NodeId
     from swimring.mux import CallHeader
     from swimring.policies import Attempts
     from swimring.swim import Member
@@ -398,45 +394,6 @@ class Routing:
         return f"no member offers service {out.ns!r}; offered: {', '.join(offered) or 'none'}"
 
 
-def outgoing(
-    message: Mapping[str, object],
-    *,
-    idempotent: bool = False,
-    streams: Mapping[str, Any] | None = None,
-) -> Outgoing:
-    """Read a whole message: what routes it, and its fields.
-
-    Raises:
-        InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
-    """
-    if not _is_message(message):
-        raise InvalidRequest("a message is a mapping with text keys")
-    ns, cmd, key = message.get("ns", ""), message.get("cmd", ""), message.get("key")
-    if not isinstance(ns, str) or not isinstance(cmd, str):
-        raise InvalidRequest("ns and cmd of a message are text")
-    if key is not None:
-        if not isinstance(key, (str, bytes)):
-            raise InvalidRequest(f"the key of a message is str or bytes, not {type(key).__name__}")
-        try:
-            key_bytes(key)
-        except ConfigError as error:
-            raise InvalidRequest(str(error)) from None
-    fields = {name: value for name, value in message.items() if name not in ("ns", "cmd", "key")}
-    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or {})
-
-
-def whole_message(out: Outgoing) -> dict[str, object]:
-    """The message that ``out`` was read from, as a handler's pattern sees it."""
-    message: dict[str, object] = {}
-    if out.ns:
-        message["ns"] = out.ns
-    if out.cmd:
-        message["cmd"] = out.cmd
-    if out.key is not None:
-        message["key"] = out.key
-    return message | dict(out.fields)
-
-
 def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     """What a node checks before it handles a call that arrived: it owns the key, as far as it knows.
 
@@ -458,10 +415,6 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     mine = view.member(me)
     records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
     raise Moved(told, records=records, key=header.key, owner=me)
-
-
-def _is_message(message: object) -> bool:
-    return isinstance(message, Mapping) and all(type(name) is str for name in message)
 
 
 def _direct(out: Outgoing) -> Outgoing:

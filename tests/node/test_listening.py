@@ -123,13 +123,15 @@ async def test_a_fault_in_serving_one_connection_ends_that_connection_only(netwo
 def test_refusals_are_logged_now_and_then_and_say_how_many_were_kept_back(caplog: pytest.LogCaptureFixture) -> None:
     observers = Instruments([recorder := Recorder()])
     with caplog.at_level(logging.WARNING, logger="swimring.refusals"):
-        for now in (0.0, 0.1, 0.2, 9.9, 10.1):
+        for now in (0.0, 0.1, 0.2, 9.9, 10.1, 20.2, 30.2, 100.0):
             observers.refuse_bytes("stream", "two\nlines", source="mallory", now=now)
-        observers.refuse_bytes("datagram", "other", source="mallory", now=10.2)
-    assert len(recorder.refused) == 6
+        observers.refuse_bytes("datagram", "other", source="mallory", now=100.0)
+    assert len(recorder.refused) == 9
     assert [record.getMessage() for record in caplog.records] == [
         r"refused bytes on the stream port from mallory: 'two\nlines' (0 more since the last line)",
         r"refused bytes on the stream port from mallory: 'two\nlines' (3 more since the last line)",
+        r"refused bytes on the stream port from mallory: 'two\nlines' (1 more since the last line)",
+        r"refused bytes on the stream port from mallory: 'two\nlines' (0 more since the last line)",
         "refused bytes on the datagram port from mallory: 'other' (0 more since the last line)",
     ]
 

@@ -15,7 +15,7 @@ from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
 from swimring.mux import Limits
 from swimring.rpc import Incoming, Outgoing, Pool, open_pool
-from swimring.testing import SimulatedNetwork, open_simulated_network, run_simulation
+from swimring.testing import Packet, PacketKind, SimulatedNetwork, Verdict, open_simulated_network, run_simulation
 
 from .wires import End, Witness
 
@@ -188,6 +188,37 @@ def test_calls_in_line_on_a_connection_that_is_superseded_go_to_the_other_one(se
             for number in range(30):
                 nursery.start_soon(ask, a, b, number)
                 nursery.start_soon(ask, b, a, number)
+
+    run_simulation(main, seed=seed)
+
+
+class OldSegmentsWait:
+    """Nothing passes from one host on its open connections; new ones can be made."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def judge(self, packet: Packet) -> Verdict:
+        return Verdict(cut=packet.source == self.source and packet.kind is PacketKind.SEGMENT)
+
+
+def test_who_has_lost_a_connection_gets_another_although_the_other_side_has_not_noticed(seed: int) -> None:
+    """`b` dials again while `a`, whose dial counts for more, still has the old connection."""
+
+    async def main() -> None:
+        async with open_simulated_network() as network, open_host(network, "a") as a, open_host(network, "b") as b:
+            await (await a.to(b)).request(Outgoing(cmd="c", fields={"n": 1, "seconds": 0}))
+            with network.inject(OldSegmentsWait("b")):
+                b.pool.connections[0].close("b believes that a is dead")
+                await trio.sleep(0.1)
+            (old,) = a.pool.connections
+            with trio.fail_after(0.1):  # what was held back arrives after 0.2 s
+                with pytest.raises(Unreachable):  # the first dial is taken for one of two that cross
+                    await b.to(a)
+                peer = await b.to(a)
+                assert await peer.request(Outgoing(cmd="c", fields={"n": 2, "seconds": 0})) == 2
+            assert network.statistics("b").connections_dialled == 2
+            assert old not in a.pool.connections
 
     run_simulation(main, seed=seed)
 
