@@ -12,7 +12,7 @@ from .sealing import (
     SealRefused,
     require_seal,
 )
-from .secrets import parse_secret, read_secret_file
+from .secrets import parse_secret, read_secret_file, secret_keys
 from .windows import Window, Windows
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "parse_secret",
     "read_secret_file",
     "require_seal",
+    "secret_keys",
 ]

@@ -6,11 +6,14 @@ import base64
 import binascii
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from swimring.errors import ConfigError
 
 from .keyring import KEY_SIZE, Keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _HOW_TO: Final = f"each line is one key of {KEY_SIZE} bytes in hex or base64, made by: openssl rand -hex 32"
 _READ_AT_MOST: Final = 64 * 1024
@@ -30,6 +33,19 @@ def parse_secret(text: str, *, setting: str = "secret") -> tuple[bytes, ...]:
     if not keys:
         raise ConfigError(setting, "no key", _HOW_TO)
     return Keyring(keys).keys
+
+
+def secret_keys(secret: bytes | str | Iterable[bytes] | None, *, setting: str = "secret") -> tuple[bytes, ...]:
+    """The keys that a program was given: one, several with the primary one first, or text as in a file; none for None.
+
+    Raises:
+        ConfigError: one of them is no key.
+    """
+    if secret is None:
+        return ()
+    if isinstance(secret, str):
+        return parse_secret(secret, setting=setting)
+    return Keyring([secret] if isinstance(secret, bytes) else secret).keys
 
 
 def read_secret_file(path: str | Path, *, setting: str = "secret_file") -> tuple[bytes, ...]:
