@@ -55,7 +55,7 @@ class GoAwayCode(enum.IntEnum):
     DRAINING = 2
     """The sender is leaving; calls that it accepted still finish."""
     DUPLICATE = 3
-    """There is another connection between the two; calls that were accepted still finish."""
+    """There is another connection between the two; all calls that were sent before both sides said so still finish."""
 
 
 class Session:
@@ -252,12 +252,17 @@ class Session:
         self._line.outbox.push(frame(Kind.PING, 0, 0, payload))
 
     def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
-        """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once."""
+        """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once.
+
+        On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
+        """
         if self.going_away or self._phase is not Phase.OPEN:
             return
-        self.going_away = self._line.refusing = True
+        self.going_away = True
+        self._line.refusing = code != GoAwayCode.DUPLICATE
         hint = None if retry_after is None else int(retry_after * 1000)
-        body = encode([self._line.last_there, code, reason[:_MAX_REASON], hint])
+        last = self._line.last_there if self._line.refusing else MAX_STREAM_ID
+        body = encode([last, code, reason[:_MAX_REASON], hint])
         self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
 
     def refuse(self, code: RefusalCode, reason: str) -> None:

@@ -15,7 +15,6 @@ from swimring.mux import (
     CallHeader,
     CallKind,
     FailureArrived,
-    GoAwayCode,
     ReplyArrived,
     decode_failure,
     encode_fields,
@@ -216,11 +215,10 @@ class Calling:
 
     def on_go_away(self, event: GoAwayArrived) -> None:
         """The peer takes no more calls; those it had not accepted are certain not to have run."""
-        kind = Superseded if event.code == GoAwayCode.DUPLICATE else Draining
         for call_id in event.refused:
             pending = self._pending.pop(call_id, None)
             if pending is not None:
-                pending.settle(kind(event.reason, retry_after=event.retry_after))
+                pending.settle(Draining(event.reason, retry_after=event.retry_after))
         self.room.nudge()
 
     def on_lost(self, reason: str, *, accepted: bool) -> None:

@@ -112,7 +112,7 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether calls can be made; not on a duplicate, which the other side ends when it looks idle from there."""
+        """Whether calls can be made; not on a duplicate, which ends when the last one on it is over."""
         return self.open and not (self.session.told_to_go_away or self._superseded)
 
     @property
@@ -167,9 +167,10 @@ class Connection:
         self.instruments.refuse_bytes("stream", str(error), source=self.peer_name, now=trio.current_time())
 
     def go_away(self, code: GoAwayCode, reason: str) -> None:
-        """Take no more calls; a duplicate ends when it is idle."""
-        self.session.go_away(code, reason)
-        self._superseded = self._superseded or code == GoAwayCode.DUPLICATE
+        """Take no more calls; a duplicate ends when it is idle and both sides have said so."""
+        if not self.session.going_away:  # the peer has heard one already, and would not answer another
+            self.session.go_away(code, reason)
+            self._superseded = code == GoAwayCode.DUPLICATE
         self._writer.watched = True
         self.poke()
 
@@ -236,7 +237,9 @@ class Connection:
     def _written(self) -> None:
         """All is written: perhaps somebody waited for that, or for a stream that has sent its last."""
         self.calling.room.nudge()
-        if self._writer.watched and self.session.idle and self.open:
+        # Until the peer has said so as well, its calls may still be on their way over a duplicate.
+        silent = self.session.told_to_go_away or not self._superseded
+        if self._writer.watched and self.session.idle and silent and self.open:
             self._quiet.set()
             self._finishing = self._finishing or self._superseded
         if self._finishing:
@@ -335,8 +338,8 @@ class Connection:
         self._finish()
 
     def _on_go_away(self, event: GoAwayArrived) -> None:
-        self._superseded = self._superseded or event.code == GoAwayCode.DUPLICATE
-        self._writer.watched = self._writer.watched or self._superseded
+        if event.code == GoAwayCode.DUPLICATE:
+            self.go_away(GoAwayCode.DUPLICATE, event.reason)
         self.calling.on_go_away(event)
 
     def _on_data(self, event: DataArrived) -> None:

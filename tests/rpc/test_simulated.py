@@ -192,6 +192,31 @@ def test_calls_in_line_on_a_connection_that_is_superseded_go_to_the_other_one(se
     run_simulation(main, seed=seed)
 
 
+def test_calls_with_streams_all_succeed_while_dials_cross(seed: int) -> None:
+    """A stream cannot be sent twice, so the connection that is given up must refuse nothing that was sent."""
+
+    async def main() -> None:
+        async with (
+            open_simulated_network() as network,
+            open_host(network, "a") as a,
+            open_host(network, "b") as b,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def upload(here: End, there: End, wait: float) -> None:
+                await trio.sleep(wait)
+                peer = await here.to(there)
+                async with peer.open(Outgoing(cmd="c", streams={"file": bytes(1000)})) as call:
+                    assert b"".join([chunk async for chunk in call.streams["file"]]).strip(b"\0") == b""
+                    assert await call.result() == 1000
+
+            for number in range(40):
+                nursery.start_soon(upload, a, b, number * 0.0001)
+                nursery.start_soon(upload, b, a, number * 0.0001)
+
+    run_simulation(main, seed=seed)
+
+
 class OldSegmentsWait:
     """Nothing passes from one host on its open connections; new ones can be made."""
 
