@@ -22,7 +22,7 @@ from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost
 from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
-from swimring.security import SEALED_MAGIC
+from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 
 from .counting import Counters
@@ -32,7 +32,8 @@ from .node import Node
 from .settings import Settings, check_settings, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from swimring.gossip import Gossiper
     from swimring.identity import Address
@@ -59,14 +60,16 @@ async def open_node(
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
+    secret: bytes | str | Sequence[bytes] | None = None,
+    secret_file: str | Path | None = None,
+    seal: str = "require",
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node while the block runs; leaving the block leaves the cluster.
 
-    Without any setting it takes the first free loopback port from 7979 to 7998 and joins whoever of its cluster has one
-    of the others. If nobody can be joined the node is the first one, and goes on trying.
+    Without ``listen`` and ``join`` all is on loopback, ports 7979 to 7998. Who joins nobody goes on alone, and tries.
 
     Args:
         services: what this node answers; none for a node that only asks.
@@ -81,8 +84,11 @@ async def open_node(
         version: of the application; other nodes see it.
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
         points: points on the ring per unit of weight; the same on every node of a cluster.
-        insecure: allow binding off loopback although gossip is not sealed yet.
+        insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight.
+        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
+        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
+        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
@@ -95,35 +101,43 @@ async def open_node(
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, profile=profile,
         weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
-        drain_within=drain_within,
+        drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
     )  # fmt: skip
-    counters = Counters()
-    observers = Instruments([counters, *instruments])
-    opening = _Opening(settings, counters, observers, network or SocketNetwork(), host or SystemHost())
-    with lone_error_raised_bare() as block:
-        async with opening.run() as node:
-            with block.watched():
-                yield node
+    async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
+        yield node
 
 
 class _Opening:
     """One node from bind to close."""
 
-    def __init__(
-        self, settings: Settings, counters: Counters, instruments: Instruments, network: Network, host: Host
-    ) -> None:
+    def __init__(self, settings: Settings, instruments: Iterable[Instrument], network: Network, host: Host) -> None:
         self._settings = settings
-        self._counters = counters
-        self._instruments = instruments
+        self._counters = Counters()
+        self._instruments = Instruments([self._counters, *instruments])
         self._network = network
         self._host = host
+        self._keyring = Keyring(settings.keys) if settings.keys else None
         self._pool: Pool | None = None
         self._pool_ready = trio.Event()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Node]:
+        """The node, running; a lone error comes out as itself."""
+        with lone_error_raised_bare() as block:
+            async with self._run() as node:
+                with block.watched():
+                    yield node
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[Node]:
         """The node, running; in the order the module's first lines give."""
         binding = await self._bind()
+        if self._settings.leaves_the_machine:
+            _log.warning(
+                "%s is not on loopback: calls are %s and never encrypted; let nobody listen in between, or use TLS",
+                binding.address,
+                "not authenticated" if self._keyring is None else "authenticated when they connect",
+            )
         try:
             async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
                 rebalancer = self._rebalancer(gossiper)
@@ -173,6 +187,8 @@ class _Opening:
             profile=settings.profile,
             instruments=self._instruments,
             seeds=seeds.addresses,
+            keyring=self._keyring,
+            sealing=settings.sealing,
         )
 
     async def _join(self, node: Node, gossiper: Gossiper, binding: Binding) -> None:
@@ -232,6 +248,7 @@ class _Opening:
                 instruments=self._instruments,
                 connection_lost=gossiper.suspect_connection,
                 is_suspect=is_suspect,
+                secret=self._secret,
             ) as pool,
             open_here(me=me, serve=serve, instruments=self._instruments) as here,
         ):
@@ -249,6 +266,16 @@ class _Opening:
             self._pool = pool
             self._pool_ready.set()
             yield pool, here
+
+    def _secret(self) -> mux.Secret | None:
+        """What one more connection needs to prove who we are; the keys are those of the moment."""
+        if self._keyring is None:
+            return None
+        return mux.Secret(
+            keys=self._keyring.keys,
+            nonce=self._host.entropy(mux.NONCE_SIZE),
+            required=self._settings.sealing is Sealing.REQUIRE,
+        )
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

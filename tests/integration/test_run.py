@@ -162,3 +162,22 @@ async def test_of_two_processes_with_one_name_one_ends_with_one_line(cluster: st
     assert status == 1
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("swimring: another process runs under the name same")
+
+
+async def test_a_ring_with_a_secret_answers_those_who_have_it(cluster: str, tmp_path: Path) -> None:
+    secret = tmp_path / "ring.secret"
+    secret.write_text(bytes(range(32)).hex())
+    secret.chmod(0o600)
+    options = ("--cluster", cluster, "--secret-file", str(secret))
+    with trio.fail_after(30):
+        async with running(HELLO, *options, "--name", "a", "--join", "127.0.0.1:1") as first:
+            address = await first.wait_address()
+            async with running(HELLO, *options, "--name", "b", "--join", address):
+                await first.wait_said("b alive")
+                rows = await swimring_json("members", "--join", address, "--secret-file", str(secret))
+                assert [(row["name"], row["status"]) for row in rows] == [("a", "alive"), ("b", "alive")]
+                status, out, err = await swimring("members", "--join", address)
+                assert (status, out) == (2, "")
+                assert "give it the secret (--secret-file)" in err
+                assert "Traceback" not in err + first.said
+                assert secret.read_text() not in first.said

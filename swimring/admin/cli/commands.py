@@ -33,6 +33,15 @@ Via = Annotated[
         help="A node to ask, HOST:PORT; may be repeated. Default: the nodes on this machine.",
     ),
 ]
+SecretFile = Annotated[
+    str | None,
+    Parameter(
+        env_var="SWIMRING_SECRET_FILE",
+        help="File with the secret of the cluster: one key a line, hex or base64, readable by its owner only.",
+    ),
+]
+Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
+LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 Within = Annotated[float, Parameter(help="Seconds to wait for the answer; also the deadline of the handler.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
@@ -51,7 +60,9 @@ def run(
     weight: int = 1,
     zone: str = "",
     insecure: Annotated[bool, Parameter(negative="")] = False,
-    log_level: str = "info",
+    secret_file: SecretFile = None,
+    seal: Seal = "require",
+    log_level: LogLevel = "info",
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -76,9 +87,7 @@ def run(
     zone:
         A label of where this node runs.
     insecure:
-        Allow listening off loopback although gossip is not sealed yet.
-    log_level:
-        What to log: debug, info, warning or error.
+        Allow listening off loopback without a secret.
     """
     from . import running  # noqa: PLC0415 - see above
 
@@ -95,15 +104,24 @@ def run(
         weight=weight,
         zone=zone,
         insecure=insecure,
+        secret_file=secret_file,
+        seal=seal,
     )
 
 
 @app.command
-def members(*, cluster: Cluster = None, join: Via = (), within: Within = 10.0, as_json: AsJson = False) -> None:
+def members(
+    *,
+    cluster: Cluster = None,
+    join: Via = (),
+    secret_file: SecretFile = None,
+    within: Within = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Show the members of the cluster, as the node that answers believes them to be."""
     from . import asking  # noqa: PLC0415 - see above
 
-    asking.members(cluster=cluster, join=join, within=within, as_json=as_json)
+    asking.members(cluster=cluster, join=join, secret_file=secret_file, within=within, as_json=as_json)
 
 
 @app.command
@@ -115,6 +133,7 @@ def lookup(
     replicas: int = 1,
     cluster: Cluster = None,
     join: Via = (),
+    secret_file: SecretFile = None,
     within: Within = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -131,7 +150,16 @@ def lookup(
     """
     from . import asking  # noqa: PLC0415 - see above
 
-    asking.lookup(key, service=service, replicas=replicas, cluster=cluster, join=join, within=within, as_json=as_json)
+    asking.lookup(
+        key,
+        service=service,
+        replicas=replicas,
+        cluster=cluster,
+        join=join,
+        secret_file=secret_file,
+        within=within,
+        as_json=as_json,
+    )
 
 
 @app.command
@@ -144,6 +172,7 @@ def call(
     idempotent: Annotated[bool, Parameter(negative="")] = False,
     cluster: Cluster = None,
     join: Via = (),
+    secret_file: SecretFile = None,
     within: Within = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -172,6 +201,7 @@ def call(
         idempotent=idempotent,
         cluster=cluster,
         join=join,
+        secret_file=secret_file,
         within=within,
         as_json=as_json,
     )
