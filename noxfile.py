@@ -16,17 +16,17 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 WITH_TESTS = ("-e", ".[cli,client,test]")
 
 
-def _supported_interpreters() -> list[str]:
-    """Every supported interpreter of this machine, from PATH or from pyenv, newest patch release of each."""
+def _supported_interpreters() -> dict[str, str]:
+    """The supported interpreters of this machine by version, from PATH or from pyenv, newest patch release of each."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = []
+    found = {}
     for version in SUPPORTED:
         candidates = sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
         on_path = shutil.which(f"python{version}")
         for candidate in [*map(str, candidates), *([on_path] if on_path else [])]:
             # A pyenv shim is on PATH even when the version behind it is not active: only one that runs counts.
             if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603
-                found.append(candidate)
+                found[version] = candidate
                 break
     return found
 
@@ -48,8 +48,12 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=False)
 def matrix(session: nox.Session) -> None:
     """Run the test suite with every supported interpreter found in PATH or pyenv."""
-    for interpreter in _supported_interpreters():
-        place = Path(session.create_tmp()) / Path(interpreter).resolve().parent.parent.name
+    interpreters = _supported_interpreters()
+    for version in SUPPORTED:
+        if version not in interpreters:
+            session.warn(f"Python {version}: none found in PATH or pyenv, not tested")
+    for version, interpreter in interpreters.items():
+        place = Path(session.create_tmp()) / version
         session.run(interpreter, "-m", "venv", "--clear", str(place), external=True)
         python = str(place / "bin" / "python")
         session.run(python, "-m", "pip", "install", "-q", *WITH_TESTS, external=True)

@@ -45,7 +45,8 @@ class ConfigError(SwimringError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"{self.setting}: found {self.found!r}; {self.allowed}"
+        found = "not set" if self.found is None else f"found {self.found!r}"
+        return f"{self.setting}: {found}; {self.allowed}"
 
 
 class MissingExtra(ConfigError):
@@ -53,7 +54,11 @@ class MissingExtra(ConfigError):
 
     def __init__(self, extra: str, module: str) -> None:
         """Say that ``module``, which the extra ``extra`` installs, cannot be imported."""
-        super().__init__(extra, module, f"this needs the extra: pip install 'swimring[{extra}]'")
+        install = f"pip install 'swimring[{extra}]', or in a clone: pip install '.[{extra}]'"
+        super().__init__(extra, None, f"{module} is missing, which this extra installs: {install}")
+
+    def __str__(self) -> str:
+        return f"extra {self.setting}: {self.allowed}"
 
 
 class ProtocolError(SwimringError):

@@ -19,6 +19,7 @@ Key: TypeAlias = str | bytes
 DEFAULT_PORT: Final = 7979
 MAX_KEY_BYTES: Final = 1024
 MAX_NAME_CHARACTERS: Final = 128
+MAX_HOST_CHARACTERS: Final = 255
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -46,7 +47,7 @@ class Address:
         else:
             host, colon, port_text = text.partition(":")
             malformed = bool(colon) and not port_text
-        if malformed or not host or (port_text and not (port_text.isascii() and port_text.isdigit())):
+        if malformed or not is_host(host) or (port_text and not (port_text.isascii() and port_text.isdigit())):
             raise ConfigError(setting, text, "write host, host:port or [ipv6]:port")
         port = int(port_text) if port_text else default_port
         if port > 65535:
@@ -66,6 +67,11 @@ class NodeId:
 
     def __str__(self) -> str:
         return self.name
+
+
+def is_host(text: str) -> bool:
+    """Whether ``text`` can be the host of an address: 1 to 255 printable characters, which cannot forge a log line."""
+    return 0 < len(text) <= MAX_HOST_CHARACTERS and text.isprintable() and " " not in text
 
 
 def check_name(name: str, *, setting: str = "name") -> str:

@@ -14,7 +14,7 @@ import anyio
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
-from swimring.security import secret_keys
+from swimring.security import key_id, secret_keys
 
 from .directory import ClusterState, Directory
 from .link import SecretRefused
@@ -98,7 +98,8 @@ async def _find(links: Links, seeds: Sequence[Address], cluster: str | None) -> 
     await search.run(seeds or SCANNED, within=math.inf if seeds else SCAN_WITHIN)
     there = sorted({node.state.cluster for node in search.found})
     if not there and search.secret_refused:
-        raise ConfigError("secret", None, f"no node takes this one: {search.secret_refused}")
+        found = ", ".join(f"key {key_id(key).hex()}" for key in links.keys) or None
+        raise ConfigError("secret", found, f"the node that answers does not take that: {search.secret_refused}")
     if not there:
         raise NotJoined(_nobody(seeds, search.silent))
     if cluster is not None and cluster not in there:

@@ -56,7 +56,7 @@ class Links:
         self._me = me
         self._limits = limits
         self._rng = rng
-        self._keys = keys
+        self.keys: Final = keys
         self._cluster: str | None = None
         self._all: set[Link] = set()
         self._current: dict[str, Link] = {}
@@ -148,7 +148,7 @@ class Links:
         return under_way
 
     async def _connect(self, address: Address) -> Link:
-        secret = Secret(keys=self._keys, nonce=secrets.token_bytes(NONCE_SIZE)) if self._keys else None
+        secret = Secret(keys=self.keys, nonce=secrets.token_bytes(NONCE_SIZE)) if self.keys else None
         link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits, secret=secret)
         self._all.add(link)
         self._tasks.start_soon(self._run, link)

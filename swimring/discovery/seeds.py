@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from swimring.errors import ConfigError
 from swimring.identity import DEFAULT_PORT, Address
@@ -26,13 +26,19 @@ LOOPBACK_PORTS: Final = range(DEFAULT_PORT, DEFAULT_PORT + 20)
 _TAKEN: Final = frozenset({errno.EADDRINUSE, errno.EACCES})  # EACCES: some systems reserve ranges of ports
 
 
+@runtime_checkable
 class Seeds(Protocol):
-    """A source of addresses to try while a node is alone, and now and then afterwards."""
+    """A source of addresses to try while a node is alone, and now and then afterwards.
+
+    Write one and put an instance into ``join``: that is all it takes to find peers by whatever a site has.
+    """
 
     async def addresses(self) -> Sequence[Address]:
-        """The addresses now, numeric, without this node's own; empty if there are none at the moment.
+        """The addresses now; empty if there are none at the moment.
 
-        Never raises `OSError`: what cannot be found now may be found next time.
+        Hosts may be names, and this node's own address may be among them. It is called while the node is alone with
+        pauses from 0.1 s up to 5 s, later once per ``heal_interval``. It has 5 s; when it takes longer or raises, what
+        it said last counts, and the log says so once.
         """
         ...
 

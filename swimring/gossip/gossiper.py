@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -39,7 +39,7 @@ from .supervision import supervise
 from .suspicions import Suspicions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
@@ -165,22 +165,32 @@ class Gossiper:
         Returns how many members answered. One that does not, or that belongs to another cluster, is counted and
         logged.
         """
-        self._check_open()
-        self._streams.joins_under_way += 1
-        try:
+        with self.joining():
             numeric = [literal for address in addresses for literal in await self._resolve(address)]
             before = self.me.id
             found = await self._healer.try_all(numeric)
             if self.me.id != before:  # an earlier life of ours was known there: introduce ourselves again
                 found = await self._healer.try_all(numeric)
-        finally:
-            self._streams.joins_under_way -= 1
-        # Whoever found nobody is the first: a later process of its name must not be taken for an earlier life.
-        self._membership.joined()
         if found:
             self._spreader.wake()
             await self._ask_one_more(set(numeric))
         return found
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """Within this block a life of this node that somebody remembers is an earlier one, whatever its generation.
+
+        Raises:
+            NodeClosed: this node has left.
+        """
+        self._check_open()
+        self._streams.joins_under_way += 1
+        try:
+            yield
+        finally:
+            self._streams.joins_under_way -= 1
+        # Whoever found nobody is the first: a later process of its name must not be taken for an earlier life.
+        self._membership.joined()
 
     async def leave(self) -> None:
         """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.

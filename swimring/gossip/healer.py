@@ -1,6 +1,8 @@
-"""Finds the way back: tries seeds while we are alone, and dead members and seeds now and then afterwards.
+"""Finds the way back: tries everybody while we are alone, and dead members and seeds now and then afterwards.
 
 Without it a partition that lasted longer than the suspicions would never heal: everybody else talks to the living only.
+Members that left are not looked for, and a farewell that was heard is never taken back: the way back of a member that
+left is a new generation.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Status
+from swimring.swim import Status, gathers
 
 if TYPE_CHECKING:
     import random
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from .push_pull import PushPull
 
 _FIRST_RETRY: Final = 0.1
+_LONGEST_RETRY: Final = 5.0
 _AT_ONCE: Final = 16
+_FOR_STRAGGLERS: Final = 1.0
 
 
 class Healer:
@@ -45,32 +49,38 @@ class Healer:
         self._profile = profile
         self._rng = rng
         self._forget = forget
+        self._trying: set[Address] = set()
 
     async def run(self) -> None:
-        """Heal, for ever: with quick, growing pauses while alone, at the interval of the profile otherwise."""
+        """Heal, for ever: with quick, growing pauses while members are wanted, else at the interval of the profile."""
         pause = _FIRST_RETRY
-        while True:
-            await trio.sleep(pause * self._rng.uniform(0.75, 1.25))
-            if self._membership.leaving:
-                return
-            self._forget()
-            if self._membership.active_count == 1:
-                await self._try_everybody()
-                pause = min(2 * pause, self._profile.heal_interval)
-            else:
-                await self._try_some()
-                pause = self._profile.heal_interval
-            if self._membership.active_count > 1:
-                pause = self._profile.heal_interval
+        async with trio.open_nursery() as nursery:
+            while not self._membership.leaving:
+                await trio.sleep(pause * self._rng.uniform(0.75, 1.25))
+                self._forget()
+                if self._wanting:
+                    # Not waited for: what it tries may be long gone, and the seeds have better addresses meanwhile.
+                    nursery.start_soon(self._try_everybody)
+                    pause = min(2 * pause, self._profile.heal_interval, _LONGEST_RETRY)
+                elif pause < self._profile.heal_interval:
+                    pause = self._profile.heal_interval
+                else:
+                    await self._try_some()
+            nursery.cancel_scope.cancel()
+
+    @property
+    def _wanting(self) -> bool:
+        """Whether we are alone, or wait for more members."""
+        return self._membership.active_count == 1 or gathers(self._membership.me)
 
     async def _try_everybody(self) -> None:
-        dead = [member.address for member in self._membership.others]
-        await self.try_all([*await self._strange_seeds(), *dead, *self._membership.former_addresses])
+        seeds = await self._strange_seeds()
+        await self.try_all(address for address in [*seeds, *self._dead()] if address not in self._trying)
 
     async def _try_some(self) -> None:
-        # Each node tries with a chance that makes the whole cluster try each dead member about once an interval.
+        # Each node tries with a chance that makes the whole cluster try each of them about once an interval.
         living = self._membership.active_count
-        dead = [member.address for member in self._membership.others if member.status is Status.DEAD]
+        dead = self._dead()
         seeds = await self._strange_seeds()
         chosen = []
         if dead and self._rng.random() < len(dead) / living:
@@ -79,20 +89,43 @@ class Healer:
             chosen.append(self._rng.choice(seeds))
         await self.try_all(chosen)
 
+    def _dead(self) -> list[Address]:
+        """Where the dead were, those forgotten by now included: a partition may be of any age."""
+        dead = (member.address for member in self._membership.others if member.status is Status.DEAD)
+        known = self._known()
+        return [one for one in dict.fromkeys([*dead, *self._membership.former_addresses]) if one not in known]
+
     async def _strange_seeds(self) -> list[Address]:
-        known = {member.address for member in self._membership.members if member.status.active}
-        return [address for address in await self._seeds() if address not in known]
+        seeds = await self._seeds()
+        known = self._known()
+        return [address for address in seeds if address not in known]
+
+    def _known(self) -> set[Address]:
+        return {member.address for member in self._membership.members if member.status.active}
 
     async def try_all(self, addresses: Iterable[Address]) -> int:
-        """Exchange states with each of ``addresses``, 16 at a time; how many members answered."""
+        """Exchange states with each of ``addresses``, 16 at a time; how many members answered.
+
+        Once one has answered, which tells us about the others, those that have not get a second or so, and no more.
+        """
         found = set()
         limit = trio.CapacityLimiter(_AT_ONCE)
+        stragglers_have = max(_FOR_STRAGGLERS, self._profile.stream_patience / 10)
 
         async def try_one(address: Address) -> None:
             async with limit:
-                found.add(await self._streams.try_exchange(address))
+                self._trying.add(address)
+                try:
+                    partner = await self._streams.try_exchange(address)
+                finally:
+                    self._trying.discard(address)
+            if partner is not None:
+                found.add(partner)
+                nursery.cancel_scope.deadline = min(
+                    nursery.cancel_scope.deadline, trio.current_time() + stragglers_have
+                )
 
         async with trio.open_nursery() as nursery:
             for address in dict.fromkeys(addresses):
                 nursery.start_soon(try_one, address)
-        return len(found - {None})
+        return len(found)

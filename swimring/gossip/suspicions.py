@@ -29,10 +29,13 @@ class Suspicions:
     async def run(self) -> None:
         """Watch, for ever."""
         self._patience.clear()
-        async with trio.open_nursery() as self._nursery:
-            for suspicion in self._beliefs.membership.suspicions:
-                self._watch(suspicion)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for suspicion in self._beliefs.membership.suspicions:
+                    self._watch(suspicion)
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None  # a closed one takes no tasks; what begins before the next run is found by it
 
     def _follow(self, change: Change) -> None:
         if change.suspicion is not None:

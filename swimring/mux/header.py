@@ -198,5 +198,7 @@ def _is_text(value: object, longest: int) -> bool:
 def _milliseconds(remaining: float) -> int:
     if remaining >= (_NO_DEADLINE - 1) / 1000:
         return _NO_DEADLINE
+    if remaining <= 0:  # minus infinity, if the caller's scope was cancelled while the call waited for its turn
+        return 0
     # Rounded up: the caller's own deadline shall fire first, so that the caller sees what Trio raises.
-    return max(0, math.ceil(remaining * 1000))
+    return math.ceil(remaining * 1000)

@@ -1,7 +1,7 @@
 """The real network: one UDP socket and one TCP listener on the same port, by non-blocking system calls.
 
-Addresses handed to `Datagrams.send` and `connect` are numeric: a name would mean a blocking look-up in the middle of
-gossip. `bind` and `resolve` take names. IPv6 sockets speak IPv6 only, so that a peer has one address, not two.
+Addresses handed to `Datagrams.send` are numeric: a name would mean a look-up in the middle of gossip. `bind`, `connect`
+and `resolve` take names. IPv6 sockets speak IPv6 only, so that a peer has one address, not two.
 """
 
 from __future__ import annotations
@@ -188,7 +188,34 @@ class SocketNetwork(Network):
         raise AssertionError("the last try returns or raises")
 
     async def connect(self, address: Address) -> trio.SocketStream:
-        """Dial a numeric address."""
+        """Dial; of a name, one address after the other until one answers."""
+        *others, last = await self.resolve(address)
+        for one in others:
+            try:
+                return await self._dial(one)
+            except OSError as error:
+                logger.debug("%s is not at %s: %s", address, one, error)
+        return await self._dial(last)
+
+    async def join_group(self, group: Address, *, interface: str) -> SocketDatagrams:
+        """Join an IPv4 group; datagrams to it do not pass a router."""
+        await trio.lowlevel.checkpoint()
+        joined = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            joined.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            joined.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # every node of this machine listens to it
+            joined.bind((group.host, group.port))
+            by = socket.inet_aton(interface if "." in interface else "0.0.0.0")  # noqa: S104 - the default interface
+            joined.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group.host) + by)
+            joined.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, by)
+            joined.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+            joined.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        except BaseException:
+            joined.close()
+            raise
+        return SocketDatagrams(joined)
+
+    async def _dial(self, address: Address) -> trio.SocketStream:
         family, where = _numeric(address)
         dialling = trio.socket.socket(family, socket.SOCK_STREAM)
         try:

@@ -7,6 +7,7 @@ what `trio.abc.Stream` raises for streams.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,12 +80,23 @@ class Network(ABC):
 
     @abstractmethod
     async def connect(self, address: Address) -> trio.abc.Stream:
-        """Dial; the stream has no-delay set.
+        """Dial; the stream has no-delay set. A host name is looked up each time, and its addresses tried in order.
 
         Raises:
             ConnectionRefusedError: something answered and said no.
             OSError: any other failure.
         """
+
+    async def join_group(self, group: Address, *, interface: str) -> Datagrams:
+        """Datagrams of the multicast group ``group``: what is sent to it by anybody on the network, ourselves included.
+
+        They go over the interface that has the numeric address ``interface`` (a wildcard: the one of the default route)
+        and no further than this network. A network that has no multicast need not implement it.
+
+        Raises:
+            OSError: this cannot be done here.
+        """
+        raise OSError(errno.EOPNOTSUPP, f"no multicast on this network: {group} by {interface}")
 
     @abstractmethod
     async def resolve(self, address: Address) -> list[Address]:

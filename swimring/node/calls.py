@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from swimring.rpc import Outgoing, outgoing
@@ -89,11 +88,13 @@ def read_call(
     """The endpoint that is called, and the message that does it.
 
     Raises:
-        InvalidRequest: the arguments do not fit the handler.
+        InvalidRequest: the arguments do not fit the handler, or this cannot be a key.
     """
     plain, streams = (endpoint.endpoint, endpoint.streams) if isinstance(endpoint, WithStreams) else (endpoint, {})
-    out = outgoing(plain.message(args, kwargs), idempotent=plain.idempotent, streams=streams)
-    return plain, replace(out, key=key)
+    message = plain.message(args, kwargs)
+    if key is not None:
+        message["key"] = key
+    return plain, outgoing(message, idempotent=plain.idempotent, streams=streams)
 
 
 @asynccontextmanager

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from swimring import mux, swim
 from swimring.builtin import builtin_service
-from swimring.discovery import StaticSeeds, loopback_seeds, take_loopback_port
+from swimring.discovery import loopback_seeds, open_finder, take_loopback_port
 from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
@@ -26,6 +26,7 @@ from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 
 from .counting import Counters
+from .gathering import gather
 from .groups import lone_error_raised_bare
 from .listening import Reception
 from .node import Node
@@ -33,8 +34,10 @@ from .settings import Settings, check_settings, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from swimring.discovery import Finder, Seeds
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding
@@ -51,7 +54,8 @@ async def open_node(
     name: str | None = None,
     listen: str | None = None,
     advertise: str | None = None,
-    join: Iterable[str | Address] = (),
+    join: Iterable[str | Address | Seeds] = (),
+    expect: int = 1,
     profile: Profile | str = "local",
     weight: int = 1,
     zone: str = "",
@@ -69,15 +73,14 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """Run a node while the block runs; leaving the block leaves the cluster.
 
-    Without ``listen`` and ``join`` all is on loopback, ports 7979 to 7998. Who joins nobody goes on alone, and tries.
-
     Args:
         services: what this node answers; none for a node that only asks.
         cluster: nodes of different clusters refuse each other; default: the name of the first service.
         name: who this node is, over restarts; default: made of its address.
         listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
         advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
-        join: HOST:PORT of nodes to join; default: the loopback ports.
+        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
+        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
         profile: the timings of membership, ``"local"``, ``"lan"``, ``"wan"`` or a `Profile`.
         weight: how much of the ring this node takes; 0 for none.
         zone: a label of where this node runs.
@@ -99,8 +102,8 @@ async def open_node(
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     settings = check_settings(
-        services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, profile=profile,
-        weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
+        services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
+        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
         drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
@@ -110,10 +113,10 @@ async def open_node(
 class _Opening:
     """One node from bind to close."""
 
-    def __init__(self, settings: Settings, instruments: Iterable[Instrument], network: Network, host: Host) -> None:
+    def __init__(self, settings: Settings, observers: Iterable[Instrument], network: Network, host: Host) -> None:
         self._settings = settings
         self._counters = Counters()
-        self._instruments = Instruments([self._counters, *instruments])
+        self._instruments = Instruments([self._counters, *observers])
         self._network = network
         self._host = host
         self._keyring = Keyring(settings.keys) if settings.keys else None
@@ -139,7 +142,11 @@ class _Opening:
                 "not authenticated" if self._keyring is None else "authenticated when they connect",
             )
         try:
-            async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
+            async with (
+                self._finding(binding) as finder,
+                self._gossiping(binding, finder) as gossiper,
+                trio.open_nursery() as nursery,
+            ):
                 rebalancer = self._rebalancer(gossiper)
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
                 protocols = {
@@ -151,7 +158,7 @@ class _Opening:
                 nursery.start_soon(reception.run, name="swimring reception")
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")
                 nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
-                await self._join(node, gossiper, binding)
+                await self._join(node, gossiper, finder)
                 rebalancer.update(gossiper.members)
                 rebalancer.flush()
                 async with self._answering(node, gossiper, rebalancer) as doors:
@@ -170,40 +177,51 @@ class _Opening:
             return await take_loopback_port(self._network)
         return await self._network.bind(self._settings.listen)
 
-    def _gossiping(self, binding: Binding) -> Any:
+    def _finding(self, binding: Binding) -> AbstractAsyncContextManager[Finder]:
+        return open_finder(
+            self._settings.join or loopback_seeds(binding.address),
+            network=self._network,
+            host=self._host,
+            cluster=self._settings.cluster,
+            bound=binding.address,
+            advertised=self._settings.address_for(binding.address),
+        )
+
+    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        seeds = StaticSeeds(
-            settings.join or loopback_seeds(binding.address), network=self._network, own=(binding.address, address)
-        )
         return open_gossiper(
             cluster=settings.cluster,
             me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
             address=address,
-            metadata=settings.metadata,
+            metadata=settings.first_metadata,
             datagrams=binding.datagrams,
             network=self._network,
             host=self._host,
             profile=settings.profile,
             instruments=self._instruments,
-            seeds=seeds.addresses,
+            seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
         )
 
-    async def _join(self, node: Node, gossiper: Gossiper, binding: Binding) -> None:
+    async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
+        settings = self._settings
         try:
-            joined = await gossiper.join(self._settings.join or loopback_seeds(binding.address))
+            if settings.expect > 1:
+                await gather(gossiper, metadata=settings.metadata, expect=settings.expect)
+                return
+            joined = await gossiper.join(await finder.addresses())
         except BaseException:
             await node.say_farewell()  # some may know us already
             raise
         if joined:
-            _log.info("%s joined cluster %s through %d members", node.name, self._settings.cluster, joined)
-        elif self._settings.join:
+            _log.info("%s joined cluster %s; members that answered: %d", node.name, settings.cluster, joined)
+        elif settings.join:
             _log.warning(
                 "nobody of cluster %s answers at %s; %s goes on alone and keeps trying",
-                self._settings.cluster,
-                ", ".join(map(str, self._settings.join)),
+                settings.cluster,
+                ", ".join(map(str, settings.join)),
                 node.name,
             )
 

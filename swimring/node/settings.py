@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swimring.builtin import NAMESPACE
+from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
-from swimring.swim import PROFILES, Metadata, Profile
+from swimring.swim import PROFILES, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from swimring.discovery import Seeds, Source
+
 _MAX_POINTS: Final = 65_536
+_MAX_EXPECTED: Final = 65_535
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._]+")
 _MAX_HOST_IN_NAME: Final = 100
 
@@ -34,7 +38,8 @@ class Settings:
         name: who this node is, over restarts; None for one made of its address.
         listen: where to bind; None for the first free of the loopback ports.
         advertise: the address told to others; None for the bound one.
-        join: addresses to try first, tried again for as long as this node is alone.
+        join: where to look for peers, for ever; empty for the loopback ports.
+        expect: how many members make a cluster: before so many see each other, none of them owns anything.
         profile: the timings of membership.
         metadata: what this node tells the others about itself: services, weight, zone, version, tags.
         points: points on the ring per unit of weight; the same on every node of a cluster.
@@ -48,7 +53,8 @@ class Settings:
     name: str | None = None
     listen: Address | None = None
     advertise: Address | None = None
-    join: tuple[Address, ...] = ()
+    join: tuple[Source, ...] = ()
+    expect: int = 1
     profile: Profile
     metadata: Metadata
     points: int = 128
@@ -60,6 +66,11 @@ class Settings:
     def leaves_the_machine(self) -> bool:
         """Whether the node listens to other machines."""
         return self.listen is not None and not _is_loopback(self.listen)
+
+    @property
+    def first_metadata(self) -> Metadata:
+        """What this node tells about itself before it has found the members it expects."""
+        return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
 
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
@@ -75,7 +86,8 @@ def check_settings(
     name: str | None,
     listen: str | None,
     advertise: str | None,
-    join: Iterable[str | Address],
+    join: Iterable[str | Address | Seeds],
+    expect: int,
     profile: Profile | str,
     weight: int,
     zone: str,
@@ -98,19 +110,21 @@ def check_settings(
         raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
     _check_number("weight", weight, least=0, most=MAX_WEIGHT)
     _check_number("points", points, least=1, most=_MAX_POINTS)
+    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
     if not drain_within >= 0:
         raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
     bound = None if listen is None else Address.parse(listen, setting="listen")
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
     _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
-    return Settings(
+    settings = Settings(
         services=services,
         cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
         name=None if name is None else check_name(name),
         listen=bound,
         advertise=told,
-        join=read_addresses(join, setting="join"),
+        join=read_sources(join, setting="join"),
+        expect=expect,
         profile=_profile(profile),
         metadata=Metadata(services=tuple(names), weight=weight, zone=zone, version=version, tags=tags),
         points=points,
@@ -118,6 +132,8 @@ def check_settings(
         keys=keys,
         sealing=sealing,
     )
+    _ = settings.first_metadata  # raises if there is no room for what it adds
+    return settings
 
 
 def read_addresses(addresses: Iterable[str | Address], *, setting: str) -> tuple[Address, ...]:

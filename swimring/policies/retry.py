@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAX_HOPS: Final = 4
 """Owners asked in one round."""
 
-_RETRIABLE: Final = (Unreachable, NotOwner, Draining, Overloaded, CircuitOpen, ConnectionLost)
+_REFUSALS: Final = (Unreachable, NotOwner, Draining, Overloaded, CircuitOpen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,12 @@ def safe_to_retry(error: CallError, *, idempotent: bool) -> bool:
     """Whether another attempt after ``error`` cannot run the handler a second time, or may because it is idempotent.
 
     Only refusals and losses qualify. What the handler, the message or the deadline is to blame for fails again, and a
-    byte stream cannot be sent a second time.
+    byte stream cannot be sent a second time. A refusal that may have been executed is one that a handler met in a call
+    of its own and let through: that call was tried again there, for as long as ours may take.
     """
-    if not isinstance(error, _RETRIABLE) or isinstance(error, StreamLost):
-        return False
-    return idempotent or not error.maybe_executed
+    if isinstance(error, ConnectionLost):
+        return (idempotent or not error.maybe_executed) and not isinstance(error, StreamLost)
+    return isinstance(error, _REFUSALS) and not error.maybe_executed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,7 +204,7 @@ class CallJob:
 
     async def answer(self) -> None:
         """Send what came out, when it has credit."""
-        if self._answer is None and not self._cancelled:
+        if self._outcome == "cancelled" and not self._cancelled:
             late = DeadlineExceeded("the deadline passed while the handler ran")
             self._keep_failure(late, executed=True)
         size = 0 if self._answer is None else len(self._answer)

@@ -14,6 +14,7 @@ from .events import (
     NameConflicted,
     Resynced,
 )
+from .gathering import all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
 from .members import Change, Membership
 from .messages import (
@@ -97,16 +98,21 @@ __all__ = [
     "Suspicion",
     "Unknown",
     "Verdict",
+    "all_have_formed",
     "check_magic",
+    "count_gathered",
     "decode_datagram",
     "decode_frame",
     "encode_datagram",
     "encode_frame",
     "frame_length",
+    "gathers",
     "hoped_confirmations",
+    "is_formed",
     "judge",
     "room_for_rumours",
     "shortest_suspicion",
     "suspicion_after",
     "tag_key",
+    "while_gathering",
 ]

@@ -19,30 +19,58 @@ DATAGRAM_BUDGET: Final = 1400  # fits an Ethernet frame with room for IPv6, UDP 
 class Profile:
     """The constants of the membership protocol; start from `Profile.local`, `lan` or `wan` and `dataclasses.replace`.
 
+    Members of one cluster should have the same profile: the impatient accuse the patient.
+
     Attributes:
         name: what this preset is called in logs.
-        probe_interval: time between two probe rounds of one node, and the length of a round.
+        probe_interval: time between two probe rounds of one node, and the length of a round. Too high: deaths are
+            noticed late, and suspicions, which are multiples of it, last longer. Too low: a round ends before relays
+            have answered, and healthy members are suspected; the number of packets grows in proportion.
         probe_timeout: how long a direct ping may stay unanswered before relays are asked; the upper bound of the
-            adaptive ping timeout.
-        shortest_probe_timeout: the lower bound of the adaptive ping timeout.
-        indirect_probes: how many relays are asked.
-        gossip_interval: time between two rounds of the spreader while there is something to spread.
-        gossip_fanout: how many members hear from each round.
-        gossip_to_dead: how long a dead member still hears gossip, so that one that lives can refute.
+            adaptive ping timeout. Too high: no time is left in the round for relays. Too low (less than three round
+            trips): relays are asked all the time.
+        shortest_probe_timeout: the lower bound of the adaptive ping timeout. Too high: it is not adaptive. Too low: a
+            pause of the garbage collector is taken for a lost datagram, and relays are asked.
+        indirect_probes: how many relays are asked. Too high: a ping that is lost costs four datagrams more for each.
+            Too low: what is lost between two members looks like a death, and with 0 so does a firewall between them
+            that lets no connection through.
+        gossip_interval: time between two rounds of the spreader while there is something to spread. Too high: news
+            takes log n times as long. Too low: news goes out in many small packets, before there is more to say.
+        gossip_fanout: how many members hear from each round. Too high: most hear what they know. Too low: with 1 a
+            loss is made up for a round later, and the slowest members hear news seconds late.
+        gossip_to_dead: how long a dead member still hears gossip, so that one that lives can refute. Too high: packets
+            go to machines that are gone. Too low: who was cut off for a moment comes back as late as by healing.
         retransmit_multiplier: a rumour is sent multiplier * ceil(log10(n + 1)) times by each node. The local
-            preset has 4 where memberlist has 2: with 2, joins of more than ten nodes lose updates.
-        suspicion_alpha: the shortest suspicion is alpha * max(1, log10 n) * probe_interval.
-        suspicion_beta: the longest is beta times the shortest.
-        suspicion_confirmations: after this many independent confirmations a suspicion is at its shortest.
+            preset has 4 where memberlist has 2: with 2, joins of more than ten nodes lose updates. Too high: packets
+            are full of what everybody knows. Too low: some members miss news until the next full state.
+        suspicion_alpha: the shortest suspicion is alpha * max(1, log10 n) * probe_interval. Too high: a lost machine
+            keeps its keys for longer. Too low: members that are slow for a moment are declared dead, and their keys
+            move forth and back.
+        suspicion_beta: the longest is beta times the shortest. Too high: in a small cluster, where nobody is there to
+            confirm, deaths take that much longer. Too low: a node that is slow itself, and the only one to accuse, is
+            believed too soon.
+        suspicion_confirmations: after this many independent confirmations a suspicion is at its shortest. Too high: it
+            never gets there. Too low: two slow nodes are enough to kill a third.
         health_limit: the local health score goes from 0 (good) to this; intervals and timeouts are multiplied
-            by it + 1.
-        push_pull_interval: time between two full-state exchanges with a random member, up to 32 members.
-        heal_interval: time between two attempts to reach dead members and seeds.
-        stream_patience: how long one full-state exchange may take.
-        leave_propagate: how long a leaving node keeps answering while its farewell spreads.
+            by it + 1. Too high: a node that was ill notices deaths late for minutes. Too low: one that is overloaded
+            goes on accusing others; with 0 it does not doubt itself at all.
+        push_pull_interval: time between two full-state exchanges with a random member, up to 32 members. Too high:
+            whoever missed a rumour is wrong for so long. Too low: the traffic is full states, n records each.
+        heal_interval: time between two attempts to reach dead members and seeds; also the longest pause between the
+            attempts of a node that is alone, which is at most 5 s. Too high: a partition heals so much later. Too low:
+            connections to machines that are gone, and look-ups of names, without end.
+        stream_patience: how long one full-state exchange may take. Too high: an address that swallows packets keeps a
+            place among the 16 that are tried at once. Too low: large clusters, or slow lines, cannot join.
+        leave_propagate: how long a leaving node keeps answering while its farewell spreads. Too high: stopping takes
+            longer. Too low: some members take the farewell for a death, which they have to find out first.
         tombstone_retention: how long dead and left members are remembered; in the second half they are not passed on.
-        refusals_to_confirm: how many other members must be refused, too, before a refused connection is a death.
-        datagram_budget: the most bytes in one datagram.
+            Too high: lists of members that will never come back. Too low: a member that was cut off for longer brings
+            those that left meanwhile back to life, until they are found dead.
+        refusals_to_confirm: how many other members must be refused, too, before a refused connection is a death. Too
+            high: more datagrams, and no death is known at once while one of them is slow. Too low: with 0 a firewall
+            that refuses one member's connections kills the member behind it.
+        datagram_budget: the most bytes in one datagram. Too high: not allowed, what is fragmented is lost more often.
+            Too low: news takes more packets.
     """
 
     name: str

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import encode
 from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
-from swimring.identity import Address, Generation, Incarnation, NodeId, check_name
+from swimring.identity import MAX_NAME_CHARACTERS, Address, Generation, Incarnation, NodeId, check_name, is_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT: Final = 512
-NUMBER_LIMIT: Final = 1 << 62  # room to outbid any number from the wire and stay within 64 bits
-HOST_LIMIT: Final = 255
+NUMBER_LIMIT: Final = 1 << 62
 
 
 class Status(enum.IntEnum):
@@ -162,7 +161,7 @@ class Member:
         name, host, port, generation, incarnation, status, metadata = array(wire, 7, "member")
         return cls(
             name=name_from(name),
-            address=Address(text(host, HOST_LIMIT, "host"), number(port, 65536, "port")),
+            address=Address(host_from(host), number(port, 65536, "port")),
             generation=number(generation, NUMBER_LIMIT, "generation"),
             incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
             status=Status(number(status, len(Status), "status")),
@@ -217,14 +216,14 @@ def number(wire: object, limit: int, what: str) -> int:
     return wire
 
 
-def text(wire: object, limit: int, what: str) -> str:
-    """``wire`` if it is text of 1 to ``limit`` characters.
+def host_from(wire: object) -> str:
+    """``wire`` if it can be a host.
 
     Raises:
-        RemoteProtocolError: it is not.
+        RemoteProtocolError: it cannot.
     """
-    if not isinstance(wire, str) or not 0 < len(wire) <= limit:
-        raise RemoteProtocolError(f"{what}: text of 1 to {limit} characters")
+    if not isinstance(wire, str) or not is_host(wire):
+        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces")
     return wire
 
 
@@ -234,7 +233,9 @@ def name_from(wire: object) -> str:
     Raises:
         RemoteProtocolError: it cannot.
     """
+    if not isinstance(wire, str) or len(wire) > MAX_NAME_CHARACTERS:
+        raise RemoteProtocolError(f"name: text of at most {MAX_NAME_CHARACTERS} characters")
     try:
-        return check_name(text(wire, HOST_LIMIT, "name"))
+        return check_name(wire)
     except ConfigError as error:
         raise RemoteProtocolError(str(error)) from error

@@ -24,7 +24,7 @@ from .events import (
     MemberUpdated,
     NameConflicted,
 )
-from .member import Member, Rumour, Status
+from .member import NUMBER_LIMIT, Member, Rumour, Status
 from .suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Change:
         events: what the application learns.
         suspicion: begun, or confirmed so that its deadline is nearer: wait for that deadline.
         refuted: somebody was wrong about us; tell those who said it our record at once.
-        outbid: somebody runs under our name with a newer generation; we must stop.
+        outbid: somebody runs under our name with a newer generation, or with numbers that cannot be exceeded; we must
+            stop.
     """
 
     member: Member
@@ -108,7 +109,7 @@ class Membership:
 
     @property
     def former_addresses(self) -> tuple[Address, ...]:
-        """Addresses of members forgotten of late (at most 1,024): worth a try when nobody else answers."""
+        """Addresses of dead members that are forgotten by now (the latest 1,024): seeds, should they come back."""
         return tuple(self._former)
 
     @property
@@ -179,16 +180,17 @@ class Membership:
         return self.apply(Rumour(member=replace(known, status=Status.DEAD)), now=now)
 
     def forget(self, *, now: float) -> list[Member]:
-        """Drop the tombstones whose time is over, and return them; their addresses stay as a last resort."""
+        """Drop the tombstones whose time is over, and return them; the addresses of the dead stay seeds."""
         expired = now - self._profile.tombstone_retention
         gone = [member for member in self.others if not member.status.active and member.since < expired]
         for member in gone:
             del self._records[member.name]
             self.rumours.discard(member.name)
-            self._former[member.address] = None
-            self._former.move_to_end(member.address)
-            if len(self._former) > _FORMER_ADDRESSES:
-                self._former.popitem(last=False)
+            if member.status is Status.DEAD:  # who left said so, and is not looked for
+                self._former[member.address] = None
+                self._former.move_to_end(member.address)
+        while len(self._former) > _FORMER_ADDRESSES:
+            self._former.popitem(last=False)
         self._snapshot = None
         return gone
 
@@ -233,6 +235,8 @@ class Membership:
         events = (NameConflicted(member=mine, other=claim.address),) if rival else ()
         if rival and claim.precedence == mine.precedence:
             return Change(member=mine, events=events)
+        if claim.incarnation + 1 >= NUMBER_LIMIT:
+            return Change(member=mine, outbid=True)
         self.health.adjust(+1)
         self._renew(mine.generation, claim.incarnation + 1, metadata=mine.metadata, now=now)
         return Change(member=self._me, events=events, refuted=True)
@@ -251,7 +255,7 @@ class Membership:
 
     def _outbid(self, claim: Member, *, now: float) -> Change:
         # An earlier life with a clock that ran ahead, while we are not known yet; a rival once we are.
-        if not self._joining:
+        if not self._joining or claim.generation + 1 >= NUMBER_LIMIT:
             return Change(member=self._me, outbid=True)
         self._renew(claim.generation + 1, 1, metadata=self._me.metadata, now=now)
         return Change(member=self._me, events=(MemberUpdated(member=self._me),), refuted=True)

@@ -14,6 +14,7 @@ import errno
 import functools
 import socket
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -43,7 +44,9 @@ from .sockets import SimulatedDatagrams, SimulatedListener
 from .streams import SimulatedStream, connect_streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from swimring.net import Datagrams
 
     from .trace import Trace
 
@@ -62,6 +65,15 @@ LAN: Final = Latency(low=0.0002, high=0.001)
 """The usual latency of a simulated network: 0.2 to 1 ms."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupMember:
+    """A socket that hears a multicast group."""
+
+    host: str
+    loopback: bool
+    datagrams: SimulatedDatagrams
+
+
 class SimulatedNetwork:
     """All hosts and everything between them; opened by `open_simulated_network`."""
 
@@ -77,6 +89,7 @@ class SimulatedNetwork:
         self._listeners: dict[Address, SimulatedListener] = {}
         self._loopback_only: set[Address] = set()
         self._names: dict[str, tuple[str, ...]] = {}
+        self._groups: dict[Address, list[GroupMember]] = {}
 
     def __repr__(self) -> str:
         return f"<SimulatedNetwork seed={self.seed} hosts={', '.join(self._lives) or 'none'}>"
@@ -225,16 +238,40 @@ class SimulatedNetwork:
     def _hidden(self, target: Address, source: str) -> bool:
         return target in self._loopback_only and source != target.host
 
+    def join_group(self, group: Address, member: GroupMember) -> None:
+        """From now on ``member`` hears what is sent to ``group``."""
+        self._groups.setdefault(group, []).append(member)
+
+    def quit_group(self, group: Address, member: GroupMember) -> None:
+        """``member`` does not listen any more."""
+        self._groups[group].remove(member)
+
+    def send_to_group(self, payload: bytes, source: Address, *, sender: GroupMember, group: Address) -> None:
+        """Send to everybody in ``group``, the sender included; what is sent by loopback stays on its host."""
+        for member in self._groups.get(group, ()):
+            if member.host == sender.host or not (member.loopback or sender.loopback):
+                deliver = functools.partial(self._deliver_to_member, payload, source, member)
+                self._dispatch(deliver, source_host=sender.host, target_host=member.host)
+
+    def _deliver_to_member(self, payload: bytes, source: Address, member: GroupMember) -> None:
+        arrived = member.host not in self.fabric.silent_hosts and member.datagrams.arrived(payload, source)
+        what = "datagram" if arrived else "undelivered"
+        self.trace.record(trio.current_time(), f"{what} {source}>{member.host} in a group", payload)
+
     def send_datagram(self, payload: bytes, source: Address, *, source_host: str, target: Address) -> None:
         """Send ``payload`` on its way to ``target`` (its host is a simulated one), or lose it."""
+        deliver = functools.partial(self._deliver, payload, source, source_host, target)
+        self._dispatch(deliver, source_host=source_host, target_host=target.host)
+
+    def _dispatch(self, deliver: Callable[[], None], *, source_host: str, target_host: str) -> None:
         fabric = self.fabric
-        verdict = fabric.judge(source_host, target.host, PacketKind.DATAGRAM)
+        verdict = fabric.judge(source_host, target_host, PacketKind.DATAGRAM)
         if verdict.cut or (verdict.loss and fabric.rng.random() < verdict.loss):
             return
         copies = 2 if verdict.duplicate and fabric.rng.random() < verdict.duplicate else 1
         for _ in range(copies):
-            due = trio.current_time() + fabric.journey(source_host, target.host, verdict)
-            fabric.post.at(due, functools.partial(self._deliver, payload, source, source_host, target))
+            due = trio.current_time() + fabric.journey(source_host, target_host, verdict)
+            fabric.post.at(due, deliver)
 
     def _deliver(self, payload: bytes, source: Address, source_host: str, target: Address) -> None:
         found = None if self._hidden(target, source_host) else self._datagrams.get(target)
@@ -290,6 +327,22 @@ class HostNetwork(Network):
         with trio.move_on_after(CONNECT_GIVES_UP_AFTER):
             return await self._shake_hands(target, address)
         raise TimeoutError(errno.ETIMEDOUT, f"no answer from {address}")
+
+    async def join_group(self, group: Address, *, interface: str) -> Datagrams:
+        """Join a group that reaches all hosts, or, by a loopback ``interface``, the processes of this one."""
+        await trio.lowlevel.checkpoint()
+        self._check_alive()
+        here = Address(self.life.host, group.port)
+        datagrams = SimulatedDatagrams(
+            self.life,
+            address=group,
+            room=_DATAGRAM_ROOM,
+            send=lambda payload, to: self._network.send_to_group(payload, here, sender=member, group=to),
+            on_close=lambda: self._network.quit_group(group, member),
+        )
+        member = GroupMember(host=self.life.host, loopback=interface in _LOOPBACK, datagrams=datagrams)
+        self._network.join_group(group, member)
+        return datagrams
 
     async def resolve(self, address: Address) -> list[Address]:
         """Hosts stand for themselves, names for what `SimulatedNetwork.set_name` said."""

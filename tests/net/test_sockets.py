@@ -39,9 +39,21 @@ async def test_two_bindings_never_share_a_udp_port() -> None:
     (await network.bind(binding.address)).close()  # and a failed attempt left nothing bound
 
 
-async def test_a_dialled_name_is_refused_instead_of_looked_up() -> None:
+async def test_a_dialled_name_is_looked_up_and_its_addresses_tried_until_one_answers() -> None:
+    network = SocketNetwork()
+    binding = await network.bind(LOOPBACK)
+    stream = await network.connect(Address("localhost", binding.address.port))
+    await stream.aclose()
+    binding.close()
+    with pytest.raises(ConnectionRefusedError):
+        await network.connect(Address("localhost", binding.address.port))
+
+
+async def test_a_name_has_no_place_in_a_datagram() -> None:
+    binding = await SocketNetwork().bind(LOOPBACK)
     with pytest.raises(OSError, match="resolve it first"):
-        await SocketNetwork().connect(Address("localhost", 1))
+        await binding.datagrams.send(b"x", Address("localhost", 1))
+    binding.close()
 
 
 async def test_a_name_can_be_bound_and_resolved() -> None:

@@ -64,6 +64,35 @@ async def test_a_call_without_a_key_is_answered_here_or_by_whoever_offers_the_se
 
 
 @simulated
+async def test_a_call_takes_the_same_keys_as_a_request(network: SimulatedNetwork) -> None:
+    shop = Shop()
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        for key in (5, "k" * 1025, "\ud800"):
+            for caller in (a, a.peer(b.name)):
+                with pytest.raises(InvalidRequest, match="key"):
+                    await caller.call(shop.where, key)  # type: ignore[arg-type]  # the type checker knows it, too
+
+
+@simulated
+async def test_a_refusal_that_a_handler_met_and_let_through_is_not_repeated(network: SimulatedNetwork) -> None:
+    relay = Service("relay")
+    runs = 0
+
+    @relay.on("ask", idempotent=True)
+    async def ask(request: Request) -> None:
+        nonlocal runs
+        runs += 1
+        raise Unreachable("somebody else", owner="far away")
+
+    async with nodes_at(network, "ab", relay) as (a, _):
+        for name in "ab":
+            runs = 0
+            with pytest.raises(Unreachable, match="somebody else") as caught, trio.fail_after(60):
+                await a.call(ask, key_of(a, name))
+            assert (caught.value.maybe_executed, runs) == (True, 1)
+
+
+@simulated
 async def test_a_cast_arrives_and_nobody_answers(network: SimulatedNetwork) -> None:
     shop = Shop()
     async with nodes_at(network, "ab", shop.service) as (a, _):
@@ -143,7 +172,7 @@ async def test_each_service_has_a_ring_of_the_members_that_offer_it(network: Sim
             assert await a.call(cache.where, f"k{i}") in {"b", "c"}
             assert await b.call(kv.where, f"k{i}") == c.lookup(f"k{i}", service=kv.service).name
         assert a.lookup("k").name in {"a", "c"}, "without a name the node's own service is meant"
-        with pytest.raises(ConfigError, match="service: found None; say which service is meant; offered: cache, kv"):
+        with pytest.raises(ConfigError, match="service: not set; say which service is meant; offered: cache, kv"):
             c.lookup("k")
         with pytest.raises(ConfigError, match="say which service is meant"):
             await c.request({"cmd": "where", "key": "k"})

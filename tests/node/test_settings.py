@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULTS: dict[str, Any] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "profile": "local", "weight": 1,
-    "zone": "", "version": "", "tags": {}, "points": 128, "insecure": False, "drain_within": 2.0,
+    "zone": "", "version": "", "tags": {}, "points": 128, "expect": 1, "insecure": False,
+    "drain_within": 2.0,
 }  # fmt: skip
 
 
@@ -40,13 +41,19 @@ def check(*services: Service, **settings: Any) -> Settings:
         ({"listen": "some.host:7979"}, "listen", "'some.host:7979'", "insecure"),
         ({"listen": "[2001:db8::1]:7979"}, "listen", "'[2001:db8::1]:7979'", "insecure"),
         ({"listen": "0.0.0.0"}, "listen", "'0.0.0.0:7979'", "insecure"),
-        ({"listen": "0.0.0.0", "insecure": True}, "advertise", "None", "--advertise HOST[:PORT]"),
-        ({"listen": "[::]", "insecure": True}, "advertise", "None", "set advertise"),
+        ({"listen": "0.0.0.0", "insecure": True}, "advertise", "not set", "--advertise HOST[:PORT]"),
+        ({"listen": "[::]", "insecure": True}, "advertise", "not set", "set advertise"),
         ({"listen": "0.0.0.0", "insecure": True, "advertise": "0.0.0.0"}, "advertise", "'0.0.0.0:0'", "can dial"),
         ({"advertise": "[::]:7979"}, "advertise", "'[::]:7979'", "others can dial"),
+        ({"advertise": "two words:80"}, "advertise", "'two words:80'", "host:port"),
         ({"advertise": "a:b"}, "advertise", "'a:b'", "host:port"),
         ({"join": ["good:1", ":7"]}, "join", "':7'", "host:port"),
         ({"join": "10.0.0.7:7979"}, "join", "'10.0.0.7:7979'", "a list"),
+        ({"join": ["ftp://h"]}, "join", "'ftp://h'", "multicast://GROUP:PORT"),
+        ({"join": [7979]}, "join", "7979", "addresses()"),
+        ({"expect": 0}, "expect", "0", "1 to 65535"),
+        ({"expect": 3, "zone": "z" * 490}, "metadata", "bytes'", "512"),
+        ({"expect": 3, "tags": {"swimring.gathering": "3"}}, "tags", "'swimring.gathering'", "swimring's own"),
         ({"profile": "moon"}, "profile", "'moon'", "local, lan, wan"),
         ({"weight": -1}, "weight", "-1", "0 to"),
         ({"weight": 1.5}, "weight", "1.5", "whole number"),
@@ -69,13 +76,13 @@ def test_a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed(
         check(**settings)
     assert caught.value.setting == setting
     text = str(caught.value)
-    assert text.startswith(f"{setting}: found ")
+    assert text.startswith((f"{setting}: found ", f"{setting}: not set"))
     assert found in text
     assert allowed in text
 
 
 def test_a_node_without_service_and_cluster_has_no_name_for_its_cluster() -> None:
-    with pytest.raises(ConfigError, match=r"cluster: found None; name the cluster"):
+    with pytest.raises(ConfigError, match=r"cluster: not set; name the cluster"):
         check_settings((), **DEFAULTS)
     assert check_settings((), **DEFAULTS | {"cluster": "c"}).cluster == "c"
 

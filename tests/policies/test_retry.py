@@ -40,7 +40,7 @@ def failed() -> errors.HandlerFailed:
         (errors.CircuitOpen("x"), True, True),
         (errors.ConnectionLost("x"), False, True),
         (errors.ConnectionLost("x", maybe_executed=False), True, True),
-        (errors.Overloaded("x", maybe_executed=True), False, True),
+        (errors.Overloaded("x", maybe_executed=True), False, False),
         (errors.StreamLost("x", offset=3), False, False),
         (errors.StreamReset("x", code=1), False, False),
         (errors.DeadlineExceeded("x"), False, False),

@@ -104,6 +104,18 @@ async def test_a_cast_returns_before_its_handler_and_its_stream_is_given_back(cl
         assert a.leftovers == b.leftovers == (0, 0, 0)
 
 
+async def test_a_cast_whose_handler_came_to_its_end_after_the_deadline_is_ok(clock: MockClock) -> None:
+    async def thorough(_incoming: Incoming) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+
+    async with two_ends(thorough) as (a, b, _):
+        with trio.move_on_after(1):
+            await (await a.to(b)).cast(Outgoing(cmd="c"))
+        await trio.sleep(6)
+        assert b.witness.outcomes == ["ok"]
+
+
 async def test_the_exception_of_a_handler_arrives_with_type_text_frames_and_cause(clock: MockClock) -> None:
     async def broken(incoming: Incoming) -> object:
         incoming.begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -24,6 +25,16 @@ def test_full_states_are_exchanged_less_often_in_larger_clusters(members: int, p
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
 def test_a_relay_reports_before_the_round_ends(profile: Profile) -> None:
     assert profile.probe_timeout + profile.relay_budget < profile.probe_interval
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Profile) if field.name != "name"])
+def test_every_constant_says_what_goes_wrong_when_it_is_too_high_and_too_low(field: str) -> None:
+    assert Profile.__doc__ is not None
+    entry = re.search(rf"^        {field}: .*\n(?:            .*\n)*", Profile.__doc__, re.MULTILINE)
+    assert entry is not None
+    words = " ".join(entry[0].split())
+    assert "Too high" in words
+    assert "Too low" in words
 
 
 @pytest.mark.parametrize(

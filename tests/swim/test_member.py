@@ -62,7 +62,8 @@ def test_metadata_of_the_wrong_kind_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (0, ""), (0, "no spaces"), (0, 7), (0, "x" * 300), (1, ""), (1, "h" * 256), (1, None), (2, -1), (2, 65536),
+        (0, ""), (0, "no spaces"), (0, 7), (0, "x" * 300), (1, ""), (1, "h" * 256), (1, None), (1, "two words"),
+        (1, "a\nforged line of a log"), (1, "127.0.0.1\0"), (1, "\x1b[31mred"), (2, -1), (2, 65536),
         (2, "1"),
         (3, -1), (3, 1 << 62), (3, True), (4, 1.0), (5, 4), (5, "alive"), (6, None), (6, []), (6, [[], 1, "", "", []]),
         (6, [[1], 1, "", "", {}]), (6, [[], 1, "z" * 600, "", {}]), (7, 5), (7, "no spaces"),

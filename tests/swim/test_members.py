@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from swimring.identity import Address, NodeId
 from swimring.swim import (
+    Member,
     MemberFailed,
     MemberJoined,
     MemberLeft,
@@ -25,6 +26,7 @@ from swimring.swim import (
     Rumour,
     Status,
 )
+from swimring.swim.member import NUMBER_LIMIT
 from tests.swim.records import drain, member, membership, rumour
 
 if TYPE_CHECKING:
@@ -360,6 +362,19 @@ def test_a_newer_generation_of_our_name_met_while_joining_is_outbid() -> None:
     assert (believes.me.generation, believes.me.incarnation, believes.me.status) == (42, 1, ALIVE)
 
 
+@pytest.mark.parametrize("joining", [True, False])
+@pytest.mark.parametrize(("generation", "incarnation"), [(1, NUMBER_LIMIT - 1), (NUMBER_LIMIT - 1, 5)])
+def test_numbers_that_nothing_readable_exceeds_outbid_us(generation: int, incarnation: int, joining: bool) -> None:
+    believes = Membership(me=member("me", host="10.0.0.1"), profile=Profile.lan())
+    if not joining:
+        believes.joined()
+    claim = rumour(SUSPECT, incarnation, name="me", address=Address("10.0.0.1", 7979), generation=generation)
+    change = believes.apply(claim, now=1.0)
+    assert change is not None
+    assert change.outbid
+    assert Member.from_wire(believes.me.to_wire()) == believes.me
+
+
 def test_a_newer_generation_of_our_name_met_later_outbids_us() -> None:
     believes = membership()
     change = believes.apply(rumour(ALIVE, 7, name="me", generation=41), now=1.0)
@@ -395,7 +410,7 @@ def test_tombstones_are_shown_for_half_their_time_and_forgotten_after_all_of_it(
 def test_addresses_of_the_forgotten_are_bounded() -> None:
     believes = membership()
     for number in range(1100):
-        believes.apply(rumour(LEFT, name=f"n{number}", address=Address("10.0.0.2", number + 1)), now=0.0)
+        believes.apply(rumour(DEAD, name=f"n{number}", address=Address("10.0.0.2", number + 1)), now=0.0)
     believes.forget(now=1e9)
     assert len(believes.former_addresses) == 1024
 

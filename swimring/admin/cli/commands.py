@@ -42,6 +42,21 @@ SecretFile = Annotated[
 ]
 Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
 LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
+Join = Annotated[
+    tuple[str, ...],
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Where to look for other nodes, for ever: HOST:PORT, dns+HOST:PORT, dns+srv://NAME, file:PATH, multicast "
+        "or multicast://GROUP:PORT; may be repeated. Default: this machine.",
+    ),
+]
+Expect = Annotated[
+    int,
+    Parameter(
+        help="On a cold start wait until so many nodes have found each other: more than half of all, the same on each."
+    ),
+]
 Within = Annotated[float, Parameter(help="Seconds to wait for the answer; also the deadline of the handler.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
@@ -55,7 +70,8 @@ def run(
     cluster: str | None = None,
     listen: str | None = None,
     advertise: str | None = None,
-    join: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    join: Join = (),
+    expect: Expect = 1,
     profile: str = "local",
     weight: int = 1,
     zone: str = "",
@@ -78,8 +94,6 @@ def run(
         IP:PORT to bind, for UDP and TCP. Default: the first free loopback port from 7979 to 7998.
     advertise:
         HOST[:PORT] that others reach this node at. Default: what it listens on.
-    join:
-        HOST:PORT of a node to join; may be repeated. Default: the nodes on this machine.
     profile:
         The timings of membership: local, lan or wan.
     weight:
@@ -100,6 +114,7 @@ def run(
         listen=listen,
         advertise=advertise,
         join=join,
+        expect=expect,
         profile=profile,
         weight=weight,
         zone=zone,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -37,10 +38,12 @@ def run(services: tuple[Service, ...], *, log_level: str, **settings: Any) -> in
 
 
 async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, Any]) -> int:
-    # Signals are received before the node opens, so that a Ctrl-C while it joins leaves as gracefully as a later one.
-    with open_stopping() as stopping:
+    # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
+    # gracefully as a later one.
+    with open_stopping() as stopping, stopping.opening:
         async with open_node(*services, **settings) as node:
-            _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, {_company(node)}")
+            stopping.opened()
+            _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             await stopping.asked.wait()
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
     return INTERRUPTED if stopping.hurried else 0

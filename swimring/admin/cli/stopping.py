@@ -33,14 +33,26 @@ class Stopping:
         """Nothing yet; the second signal will cancel ``everything``."""
         self.asked: Final = trio.Event()
         """Set by the first signal: leave."""
+        self.opening: Final = trio.CancelScope()
+        """Cancelled by the first signal until `opened` is called: what takes long to start is not waited for."""
         self._everything = everything
         self._token = trio.lowlevel.current_trio_token()
         self._signals = 0
+        self._opened = False
 
     @property
     def hurried(self) -> bool:
         """Whether the second signal ended the block."""
         return self._everything.cancelled_caught
+
+    def opened(self) -> None:
+        """What was started runs: from now on the first signal only asks."""
+        self._opened = True
+
+    def _ask(self) -> None:
+        self.asked.set()
+        if not self._opened:
+            self.opening.cancel()
 
     def receive(self, _number: int, _frame: FrameType | None) -> None:
         """A signal came in; runs between two bytecodes of whatever the main thread does."""
@@ -50,7 +62,7 @@ class Stopping:
             last_resort = threading.Timer(STOP_WITHIN, os._exit, [INTERRUPTED])
             last_resort.daemon = True
             last_resort.start()
-        self._token.run_sync_soon(self.asked.set if self._signals == 1 else self._everything.cancel)
+        self._token.run_sync_soon(self._ask if self._signals == 1 else self._everything.cancel)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -172,11 +174,12 @@ def print_result(console: Console, result: Result) -> None:
 
 
 def print_next(console: Console, cluster: str) -> None:
-    """What to type while the ring is up."""
-    console.print("\nThe ring stays up until Ctrl-C. In another terminal, with the same environment:")
+    """What to type while the ring is up; with the whole path, since another terminal may not have this environment."""
+    command = Path(sys.executable).with_name("swimring")
+    console.print("\nThe ring stays up until Ctrl-C. In another terminal:")
     for line in (
-        f"swimring members --cluster {cluster}",
-        f"swimring lookup import --cluster {cluster}",
-        f"swimring call swimring info --cluster {cluster}",
+        f"{command} members --cluster {cluster}",
+        f"{command} lookup import --cluster {cluster}",
+        f"{command} call swimring info --cluster {cluster}",
     ):
-        console.print(f"  {line}", highlight=False)
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
