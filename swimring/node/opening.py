@@ -28,6 +28,7 @@ from swimring.service import Dispatcher, Request, Service
 from .counting import Counters
 from .gathering import gather
 from .groups import lone_error_raised_bare
+from .keys import Keys
 from .listening import Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
@@ -234,7 +235,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys()), *self._settings.services])
 
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
@@ -294,6 +295,10 @@ class _Opening:
             nonce=self._host.entropy(mux.NONCE_SIZE),
             required=self._settings.sealing is Sealing.REQUIRE,
         )
+
+    def _keys(self) -> Keys | None:
+        keyring, cluster = self._keyring, self._settings.cluster
+        return None if keyring is None else Keys(keyring, cluster=cluster, host=self._host)
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

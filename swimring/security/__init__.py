@@ -3,6 +3,7 @@
 from .keyring import KEY_ID_SIZE, KEY_SIZE, Keyring, key_id
 from .sealing import (
     BOX_OVERHEAD,
+    NEW_KEY,
     SALT_SIZE,
     SEALED_MAGIC,
     Opened,
@@ -19,6 +20,7 @@ __all__ = [
     "BOX_OVERHEAD",
     "KEY_ID_SIZE",
     "KEY_SIZE",
+    "NEW_KEY",
     "SALT_SIZE",
     "SEALED_MAGIC",
     "Keyring",

@@ -30,6 +30,8 @@ TAG_SIZE: Final = 16
 _HEADER: Final = struct.Struct(f">{KEY_ID_SIZE}s{SALT_SIZE}sQI")
 BOX_OVERHEAD: Final = _HEADER.size + TAG_SIZE
 """How much longer a box is than its prefix and what it seals: 48 bytes."""
+NEW_KEY: Final = b"new key"
+"""The purpose of a box that holds a key for the other side's keyring."""
 MAX_SENDERS: Final = 4096
 MAX_MINUTES_OFF: Final = 5
 _COUNTER_LIMIT: Final = 1 << 64

@@ -12,6 +12,7 @@ import trio
 
 from examples.hello import greet
 from swimring.client import connect
+from swimring.security import key_id
 
 from .processes import Running, running, swimring, swimring_json
 
@@ -179,5 +180,24 @@ async def test_a_ring_with_a_secret_answers_those_who_have_it(cluster: str, tmp_
                 status, out, err = await swimring("members", "--join", address)
                 assert (status, out) == (2, "")
                 assert "give it the secret (--secret-file)" in err
+                new = tmp_path / "new.secret"
+                new.write_text(bytes(range(1, 33)).hex())
+                new.chmod(0o600)
+                status, out, err = await swimring(
+                    "keys", "add", str(new), "--join", address, "--secret-file", str(secret)
+                )
+                assert (status, err) == (0, "")
+                old_id, new_id = (key_id(bytes(range(first, first + 32))).hex() for first in (0, 1))
+                assert [line.strip().split(maxsplit=1) for line in out.splitlines()[1:3]] == [
+                    ["a", f"{old_id}, {new_id}"],
+                    ["b", f"{old_id}, {new_id}"],
+                ]
+                status, out, err = await swimring("keys", "use", new_id, "--join", address, "--secret-file", str(new))
+                assert status == 0, out + err
+                status, out, err = await swimring(
+                    "keys", "remove", new_id, "--join", address, "--secret-file", str(new)
+                )
+                assert status == 1
+                assert out.count("use another one first") == 2
                 assert "Traceback" not in err + first.said
                 assert secret.read_text() not in first.said

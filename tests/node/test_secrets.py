@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from swimring.errors import Unreachable
+from swimring.errors import InvalidRequest, Unreachable
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
 from swimring.mux import Limits, Secret
 from swimring.rpc import Outgoing, open_pool
+from swimring.security import NEW_KEY, Keyring, Sealer, key_id
 from tests.node.nodes import PORT, Shop, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
+    from swimring.node import Node
     from swimring.rpc import Incoming
     from swimring.testing import SimulatedNetwork
 
@@ -94,3 +96,41 @@ async def test_a_ring_goes_from_plain_to_sealed_by_rolling_restarts_under_load(n
                 "a",
                 "b",
             }
+
+
+async def keys_of(node: Node, cmd: str = "keys", **fields: object) -> list[str]:
+    ids: list[str] = await node.request({"ns": "swimring", "cmd": cmd, **fields})
+    return ids
+
+
+@simulated
+async def test_keys_are_added_used_and_removed_while_a_node_runs(network: SimulatedNetwork) -> None:
+    old, new = key_id(KEY).hex(), key_id(WRONG).hex()
+    async with node_at(network, "a", Shop().service, secret=KEY) as a:
+        minute = network.host("a").wall_ms() // 60_000
+        sealed = Sealer(Keyring([KEY]), cluster="test", salt=bytes(16)).seal(WRONG, minute=minute, purpose=NEW_KEY)
+        assert await keys_of(a) == [old]
+        assert await keys_of(a, "add key", sealed=sealed) == [old, new]
+        assert await keys_of(a, "add key", sealed=sealed) == [old, new]
+        assert await keys_of(a, "use key", identity=new) == [new, old]
+        with pytest.raises(InvalidRequest, match="use another one first"):
+            await keys_of(a, "remove key", identity=new)
+        assert await keys_of(a, "remove key", identity=old) == [new]
+        assert await keys_of(a, "remove key", identity=old) == [new]
+        for cmd, fields in (
+            ("add key", {"sealed": sealed}),
+            ("add key", {"sealed": WRONG}),
+            ("use key", {"identity": old}),
+            ("use key", {"identity": "the new one"}),
+        ):
+            with pytest.raises(InvalidRequest):
+                await keys_of(a, cmd, **fields)
+        async with node_at(network, "b", Shop().service, secret=WRONG, join=["a"]) as b:
+            assert await b.peer("a").request({"ns": "swimring", "cmd": "keys"}) == [new]
+
+
+@simulated
+async def test_a_node_without_a_secret_has_no_keys_to_change(network: SimulatedNetwork) -> None:
+    async with node_at(network, "a", Shop().service) as a:
+        with pytest.raises(InvalidRequest, match="this node has no secret"):
+            await keys_of(a)

@@ -240,3 +240,72 @@ def demo(
     from swimring.admin.demo import run_demo  # noqa: PLC0415 - see above
 
     return run_demo(files=files, keep_running=keep_running)
+
+
+keys = App(name="keys", help="Show and change the keys of a cluster with a secret, on all its nodes.")
+app.command(keys)
+
+
+@keys.command(name="list")
+def list_keys(*, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0) -> int:
+    """Show which keys each node has, the primary one first."""
+    return _change_keys("keys", {}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+@keys.command
+def add(
+    new: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Install a new key on every node: step 1 of 3. Nothing is sealed with it yet.
+
+    Parameters
+    ----------
+    new:
+        The file with the new key in its first line.
+    """
+    return _change_keys("add key", {"file": new}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+@keys.command
+def use(
+    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Seal with another key on every node: step 2 of 3.
+
+    Parameters
+    ----------
+    key:
+        Its 8 digits, as `swimring keys list` shows them.
+    """
+    return _change_keys(
+        "use key", {"identity": key}, cluster=cluster, join=join, secret_file=secret_file, within=within
+    )
+
+
+@keys.command
+def remove(
+    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
+
+    Parameters
+    ----------
+    key:
+        Its 8 digits, as `swimring keys list` shows them.
+    """
+    change = {"identity": key}
+    return _change_keys("remove key", change, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+def _change_keys(
+    cmd: str,
+    fields: dict[str, str],
+    *,
+    cluster: str | None,
+    join: tuple[str, ...],
+    secret_file: str | None,
+    within: float,
+) -> int:
+    from . import rotating  # noqa: PLC0415 - see above
+
+    return rotating.ask_all(cmd, fields, cluster=cluster, join=join, secret_file=secret_file, within=within)
