@@ -14,6 +14,7 @@ import trio
 if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 class Running:
@@ -59,11 +60,22 @@ class Running:
 
 
 @asynccontextmanager
-async def running(target: str, *options: str) -> AsyncIterator[Running]:
+async def running(target: str, *options: str, cwd: Path | None = None) -> AsyncIterator[Running]:
     """Run a node on a free port; whatever is left of it is killed at the end of the block."""
-    command = [sys.executable, "-m", "swimring", "run", target, "--listen", "127.0.0.1:0", *options]
+    async with started("run", target, "--listen", "127.0.0.1:0", *options, cwd=cwd) as node:
+        yield node
+
+
+@asynccontextmanager
+async def started(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Running]:
+    """Start ``swimring`` with these arguments; whatever is left of it is killed at the end of the block."""
     process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+        [sys.executable, "-m", "swimring", *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
     )
     node = Running(process)
     async with trio.open_nursery() as nursery:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from .processes import started, swimring_json
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -69,6 +71,22 @@ def test_the_demo_counts_to_the_last_word_although_a_node_is_killed_and_leaves_n
         assert f"{cluster}-1 alive" in seen
     assert "40 files" in done.stdout or re.search(r"\d+/\d+ files", done.stdout)
     assert running(cluster) == []
+
+
+@needs_proc
+async def test_a_ring_that_is_kept_running_answers_what_the_demo_says_to_type_next() -> None:
+    with trio.fail_after(60):
+        async with started("demo", "--files", "10", "--keep-running", cwd=ROOT) as demo:
+            line = await demo.wait_said(" members --cluster ")
+            nodes = children_of(demo.process.pid)
+            cluster = line.split()[-1]
+            rows = await swimring_json("members", "--cluster", cluster)
+            assert [row["name"] for row in rows if row["status"] == "alive"] == [f"{cluster}-1", f"{cluster}-3"]
+            demo.signal(signal.SIGINT)
+            assert await demo.wait_ended() == 0
+        assert [pid for pid in nodes if alive(pid)] == []
+        assert "equal: yes" in demo.said
+        assert "Traceback" not in demo.said
 
 
 @needs_proc

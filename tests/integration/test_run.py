@@ -14,12 +14,13 @@ from examples.hello import greet
 from swimring.client import connect
 from swimring.security import key_id
 
-from .processes import Running, running, swimring, swimring_json
+from .processes import Running, running, started, swimring, swimring_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-HELLO = f"{Path(__file__).parents[2] / 'examples' / 'hello.py'}:app"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HELLO = f"{EXAMPLES / 'hello.py'}:app"
 
 STUCK = """
 import time
@@ -65,6 +66,21 @@ async def three(cluster: str) -> AsyncIterator[dict[str, Running]]:
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A name no other test run on this machine uses."""
     return f"run-{abs(hash(str(tmp_path))) % 10**8}"
+
+
+async def test_three_processes_find_each_other_without_any_setting_but_their_cluster(cluster: str) -> None:
+    with trio.fail_after(60):
+        async with AsyncExitStack() as stack:
+            for name, company in {"a": "nobody else is here yet", "b": "with a", "c": "with a, b"}.items():
+                arguments = ("run", "hello:app", "--cluster", cluster, "--name", name)
+                node = await stack.enter_async_context(started(*arguments, cwd=EXAMPLES))
+                line = await node.wait_said(f"{name} in cluster {cluster} at 127.0.0.1:")
+                assert line.endswith(company)
+            rows = await swimring_json("members", "--cluster", cluster)
+            assert [(row["name"], row["status"]) for row in rows] == [(name, "alive") for name in "abc"]
+            owner = (await swimring_json("lookup", "k1", "--cluster", cluster))["owner"]["name"]
+            greet = ("call", "hello", "greet", "--key", "k1", "name=World", "--cluster", cluster)
+            assert await swimring(*greet) == (0, f"hello World from {owner}\n", "")
 
 
 async def test_three_processes_find_each_other_and_answer_the_command_line(cluster: str) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _NODES = 3
 _FILES_AT_ONCE = 16
 _RING_WITHIN = 30.0
+_DONE_WITHIN = 900.0
 _MEND_ROUNDS = 20
 _INTERRUPTED = 130
 _SERVICE = "swimring.admin.demo.words:app"
@@ -98,8 +99,12 @@ async def _drive(console: Console, cluster: str, files: list[Path], processes: l
         # The processes of the ring read this variable, too.
         secret_file = os.environ.get("SWIMRING_SECRET_FILE")
         async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0, secret_file=secret_file) as node:
-            result = await _Drive(node, processes, files, console).run()
-            print_result(console, result)
+            with trio.move_on_after(_DONE_WITHIN):
+                result = await _Drive(node, processes, files, console).run()
+            if result is None:
+                console.print(f"not done within {_DONE_WITHIN:.0f} s", style="red")
+            else:
+                print_result(console, result)
     except* SwimringError as errors:
         result = None
         for error in _leaves(errors):
