@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .errors import InvalidRequest
 from .service import Request, Service
 
 if TYPE_CHECKING:
@@ -46,8 +47,24 @@ class Facts(Protocol):
         """Somebody lost its connection to the member ``name``: find out at once whether it is there."""
 
 
-def builtin_service(facts: Facts) -> Service:
-    """The service that answers for ``facts``."""
+class Keys(Protocol):
+    """What the built-in service asks of the keyring of its node."""
+
+    def ids(self) -> list[str]:
+        """All keys, the primary one first."""
+
+    def install(self, sealed: bytes) -> None:
+        """Add the key in a box sealed under one of the ring."""
+
+    def use(self, identity: str) -> None:
+        """Seal with that key."""
+
+    def remove(self, identity: str) -> None:
+        """Forget that key."""
+
+
+def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
+    """The service that answers for ``facts``; ``keys`` are those of a node with a secret."""
     service = Service(NAMESPACE)
 
     @service.on("ring", idempotent=True)
@@ -75,7 +92,40 @@ def builtin_service(facts: Facts) -> Service:
         """Who this node is and what it has counted."""
         return {"name": facts.name, "cluster": facts.cluster, "counters": facts.counters()}
 
+    _answer_about_keys(service, keys)
     return service
+
+
+def _answer_about_keys(service: Service, keys: Keys | None) -> None:
+    """Who may call them has proved the secret, unless the node takes calls without."""
+
+    def ring() -> Keys:
+        if keys is None:
+            raise InvalidRequest("this node has no secret: start it with one (--secret-file)")
+        return keys
+
+    @service.on("keys", idempotent=True)
+    async def list_keys(request: Request) -> list[str]:
+        """The ids of the keys, the primary one first; never the keys."""
+        return ring().ids()
+
+    @service.on("add key", idempotent=True)
+    async def add_key(request: Request, sealed: bytes) -> list[str]:
+        """Open with another key, too; it comes sealed under one that this node has."""
+        ring().install(sealed)
+        return ring().ids()
+
+    @service.on("use key", idempotent=True)
+    async def use_key(request: Request, identity: str) -> list[str]:
+        """Seal with that key from now on."""
+        ring().use(identity)
+        return ring().ids()
+
+    @service.on("remove key", idempotent=True)
+    async def remove_key(request: Request, identity: str) -> list[str]:
+        """Open nothing with that key any more."""
+        ring().remove(identity)
+        return ring().ids()
 
 
 def describe(member: Member) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import anyio
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
+from swimring.security import key_id, secret_keys
 
 from .directory import ClusterState, Directory
+from .link import SecretRefused
 from .links import Links
 from .mesh import Mesh
 from .refreshing import Refresher, ask_state
@@ -33,23 +35,28 @@ SCAN_WITHIN: Final = 1.0
 
 
 @asynccontextmanager
-async def connect(*addresses: str | Address, cluster: str | None = None) -> AsyncIterator[Mesh]:
+async def connect(
+    *addresses: str | Address, cluster: str | None = None, secret: bytes | str | Sequence[bytes] | None = None
+) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
     Args:
         addresses: HOST:PORT of some of its nodes, all tried at once; default: the loopback ports 7979 to 7998.
         cluster: its name; needed only if nodes of several clusters are found on this machine.
+        secret: the key of a cluster that has one, or several; or their text, as in a secret file. It proves both sides
+            to each other and hides nothing: that needs TLS.
 
     Raises:
-        ConfigError: this is no address or name, or it is not clear which cluster is meant.
+        ConfigError: this is no address, name or key, it is not clear which cluster is meant, or the secret is refused.
         NotJoined: nobody answers; the text says what to do.
     """
     seeds = tuple(address if isinstance(address, Address) else Address.parse(address) for address in addresses)
     wanted = None if cluster is None else check_name(cluster, setting="cluster")
     me, rng, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), random.Random(), Limits()  # noqa: S311 - jitter only
+    keys = secret_keys(secret)
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
-        links = Links(tasks, me=me, limits=limits, rng=rng)
+        links = Links(tasks, me=me, limits=limits, rng=rng, keys=keys)
         try:
             link, state = await _find(links, seeds, wanted)
             links.settle_on(state.cluster)
@@ -90,6 +97,9 @@ async def _find(links: Links, seeds: Sequence[Address], cluster: str | None) -> 
     search = _Search(links, cluster, thorough=not seeds and cluster is None)
     await search.run(seeds or SCANNED, within=math.inf if seeds else SCAN_WITHIN)
     there = sorted({node.state.cluster for node in search.found})
+    if not there and search.secret_refused:
+        found = ", ".join(f"key {key_id(key).hex()}" for key in links.keys) or None
+        raise ConfigError("secret", found, f"the node that answers does not take that: {search.secret_refused}")
     if not there:
         raise NotJoined(_nobody(seeds, search.silent))
     if cluster is not None and cluster not in there:
@@ -109,6 +119,7 @@ class _Search:
     def __init__(self, links: Links, cluster: str | None, *, thorough: bool) -> None:
         self.found: list[_Found] = []
         self.silent: dict[Address, str] = {}
+        self.secret_refused = ""
         self._links = links
         self._cluster = cluster
         self._thorough = thorough
@@ -132,6 +143,8 @@ class _Search:
                 raise
         except CallError as error:
             self.silent[address] = error.reason
+            if isinstance(error, SecretRefused):
+                self.secret_refused = error.reason
             return
         self.found.append(node)
         if not self._thorough and self._cluster in (None, node.state.cluster):

@@ -24,8 +24,10 @@ from swimring.mux import (
     FailureArrived,
     GoAwayArrived,
     GoAwayCode,
+    HelloRefused,
     Phase,
     RefusalArrived,
+    RefusalCode,
     ReplyArrived,
     Session,
     decode_failure,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from anyio.abc import SocketStream
 
     from swimring.identity import Address, Key, NodeId
-    from swimring.mux import Event, Limits
+    from swimring.mux import Event, Limits, Secret
 
     from .message import Message
 
@@ -49,6 +51,10 @@ _MAX_ATTEMPT: Final = 255
 _BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 _Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
+
+
+class SecretRefused(Unreachable):
+    """There is a node, and one of the two has no secret or another one. Nothing was sent; give both the same."""
 
 
 class _Pending:
@@ -269,8 +275,12 @@ class Link:
             self._idle.set()
 
 
-async def dial(address: Address, *, me: NodeId, cluster: str | None, limits: Limits) -> Link:
+async def dial(
+    address: Address, *, me: NodeId, cluster: str | None, limits: Limits, secret: Secret | None = None
+) -> Link:
     """Connect, and exchange hellos; without ``cluster`` with a node of any. The caller has to `Link.run` the link.
+
+    With a ``secret`` only a node that has it, too, will do.
 
     Raises:
         Unreachable: nobody is there, or no node of that cluster; the text says what was found instead.
@@ -285,22 +295,28 @@ async def dial(address: Address, *, me: NodeId, cluster: str | None, limits: Lim
         raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - nothing of Django
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with anyio.fail_after(limits.hello_within):
-            return await _shake_hands(stream, me=me, cluster=cluster, limits=limits)
+            return await _shake_hands(stream, me=me, cluster=cluster, limits=limits, secret=secret)
     except BaseException as error:
         await anyio.aclose_forcefully(stream)
+        if isinstance(error, HelloRefused) and error.code is RefusalCode.SECRET:
+            raise SecretRefused(str(error)) from error
         if isinstance(error, (RemoteProtocolError, anyio.EndOfStream, *_BROKEN)):
             raise Unreachable(f"no hello of a node: {_text_of(error)}") from error
         raise
 
 
-async def _shake_hands(stream: SocketStream, *, me: NodeId, cluster: str | None, limits: Limits) -> Link:
-    session = Session(me=me, cluster=cluster, limits=limits, dialled=True, client=True)
+async def _shake_hands(
+    stream: SocketStream, *, me: NodeId, cluster: str | None, limits: Limits, secret: Secret | None
+) -> Link:
+    session = Session(me=me, cluster=cluster, limits=limits, dialled=True, client=True, secret=secret)
     await stream.send(session.bytes_to_send())
     events: list[Event] = []
     while session.phase is not Phase.OPEN:
         events += session.receive(await stream.receive())
         for event in events:
             if isinstance(event, RefusalArrived):
+                if event.code == RefusalCode.SECRET:
+                    raise SecretRefused(event.reason)
                 raise Unreachable(f"refused: {event.reason}")
     assert session.peer is not None
     # We answer nothing, and say so; that also tells the node not to mourn this connection when it ends.

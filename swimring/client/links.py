@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from swimring.errors import CallError, NodeClosed, Unreachable
+from swimring.mux import NONCE_SIZE, Secret
 
 from .link import dial
 
@@ -46,12 +48,15 @@ class _Pause:
 class Links:
     """All connections of a client; at most `Limits.connections`, beyond which a member counts as unreachable."""
 
-    def __init__(self, tasks: TaskGroup, *, me: NodeId, limits: Limits, rng: random.Random) -> None:
-        """No connections yet; those to come run in ``tasks``."""
+    def __init__(
+        self, tasks: TaskGroup, *, me: NodeId, limits: Limits, rng: random.Random, keys: tuple[bytes, ...] = ()
+    ) -> None:
+        """No connections yet; those to come run in ``tasks``, and prove one of ``keys`` if there are any."""
         self._tasks = tasks
         self._me = me
         self._limits = limits
         self._rng = rng
+        self.keys: Final = keys
         self._cluster: str | None = None
         self._all: set[Link] = set()
         self._current: dict[str, Link] = {}
@@ -143,7 +148,8 @@ class Links:
         return under_way
 
     async def _connect(self, address: Address) -> Link:
-        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits)
+        secret = Secret(keys=self.keys, nonce=secrets.token_bytes(NONCE_SIZE)) if self.keys else None
+        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits, secret=secret)
         self._all.add(link)
         self._tasks.start_soon(self._run, link)
         return link

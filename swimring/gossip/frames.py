@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from swimring.swim import FRAME_HEADER_SIZE, BytesRefused, check_magic, decode_frame, encode_frame, frame_length
+from swimring.swim import FRAME_HEADER_SIZE, BytesRefused
 
 if TYPE_CHECKING:
     import trio
 
     from swimring.swim import Envelope
+
+    from .envelopes import Conversation
 
 _READ_SIZE: Final = 64 * 1024
 
@@ -17,10 +19,10 @@ _READ_SIZE: Final = 64 * 1024
 class Frames:
     """One gossip connection: whole envelopes in and out; holds at most one frame and what came with it."""
 
-    def __init__(self, stream: trio.abc.Stream, *, key: bytes, received: bytes = b"") -> None:
-        """Read on after ``received``; tags are of ``key``."""
+    def __init__(self, stream: trio.abc.Stream, talk: Conversation, *, received: bytes = b"") -> None:
+        """Read on after ``received``; ``talk`` says what the bytes mean."""
         self._stream = stream
-        self._key = key
+        self._talk = talk
         self._buffer = bytearray(received)
 
     async def send(self, *envelopes: Envelope) -> None:
@@ -30,7 +32,7 @@ class Frames:
             trio.BrokenResourceError: the connection is gone.
         """
         for envelope in envelopes:
-            await self._stream.send_all(encode_frame(envelope, key=self._key))
+            await self._stream.send_all(self._talk.write(envelope))
 
     async def receive(self) -> Envelope | None:
         """The next envelope; None when the other side has said all.
@@ -41,13 +43,13 @@ class Frames:
         """
         if not await self._fill(1):
             return None
-        check_magic(bytes(self._buffer[:1]))  # before more is waited for
+        self._talk.check_magic(bytes(self._buffer[:1]))  # before more is waited for
         await self._need(FRAME_HEADER_SIZE)
-        length = FRAME_HEADER_SIZE + frame_length(bytes(self._buffer[:FRAME_HEADER_SIZE]))
+        length = FRAME_HEADER_SIZE + self._talk.frame_length(bytes(self._buffer[:FRAME_HEADER_SIZE]))
         await self._need(length)
         frame = bytes(self._buffer[:length])
         del self._buffer[:length]
-        return decode_frame(frame, key=self._key)
+        return self._talk.read(frame)
 
     async def _need(self, size: int) -> None:
         if not await self._fill(size):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swimring.errors import NodeClosed
+from swimring.security import Sealing
 from swimring.swim import (
     Ack,
     BytesRefused,
@@ -21,11 +22,10 @@ from swimring.swim import (
     RefusalAnswer,
     RefusalQuery,
     Status,
-    decode_datagram,
-    tag_key,
 )
 
 from .beliefs import Beliefs
+from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
 from .mail import Delivery, Mail
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
     from swimring.net import Datagrams, Host, Network
+    from swimring.security import Keyring
     from swimring.swim import Envelope, Metadata, Profile
 
     from .subscriptions import Subscription
@@ -62,7 +63,7 @@ class Gossiper:
         datagrams: Datagrams,
         network: Network,
         host: Host,
-        key: bytes,
+        envelopes: Envelopes,
         profile: Profile,
         instruments: Instruments,
         seeds: Callable[[], Awaitable[Sequence[Address]]],
@@ -71,7 +72,7 @@ class Gossiper:
         self._membership = membership
         self._datagrams = datagrams
         self._network = network
-        self._key = key
+        self._envelopes = envelopes
         self._profile = profile
         self._instruments = instruments
         self._misdirected = 0
@@ -81,13 +82,21 @@ class Gossiper:
         rng = host.rng
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
-        self._mail = mail = Mail(beliefs=beliefs, datagrams=datagrams, network=network, key=key, profile=profile)
+        self._mail = mail = Mail(
+            beliefs=beliefs, datagrams=datagrams, network=network, envelopes=envelopes, profile=profile
+        )
         self._rounds = rounds = Rounds(mail)
         self._suspicions = Suspicions(beliefs, profile)
         self._spreader = Spreader(beliefs, mail, profile, rng)
         self._relay = Relay(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile)
         self._streams = streams = PushPull(
-            beliefs=beliefs, mail=mail, network=network, key=key, profile=profile, rng=rng, refusals=refusals
+            beliefs=beliefs,
+            mail=mail,
+            network=network,
+            envelopes=envelopes,
+            profile=profile,
+            rng=rng,
+            refusals=refusals,
         )
         evidence = Evidence(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile, rng=rng)
         self._prober = Prober(
@@ -266,9 +275,11 @@ class Gossiper:
                 self._mail.traffic.datagrams_received += 1
                 self._mail.traffic.bytes_received += len(payload)
                 try:
-                    envelope = decode_datagram(payload, key=self._key)
+                    envelope = self._envelopes.read_datagram(payload)
                 except BytesRefused as refusal:
                     self._refusals.refuse("datagram", refusal, source)
+                    if refusal.reason == "key":
+                        await self._mail.show_key(source, at_most=len(payload))
                 else:
                     await self._take(Delivery(envelope=envelope, source=source, size=len(payload)))
 
@@ -388,6 +399,8 @@ async def open_gossiper(
     profile: Profile,
     instruments: Instruments,
     seeds: Sequence[Address] | Callable[[], Awaitable[Sequence[Address]]] = (),
+    keyring: Keyring | None = None,
+    sealing: Sealing = Sealing.REQUIRE,
 ) -> AsyncIterator[Gossiper]:
     """Run one node's membership while the block runs; it starts alone, and finds others by `join` and by ``seeds``.
 
@@ -398,11 +411,13 @@ async def open_gossiper(
         metadata: what it tells about itself.
         datagrams: the bound socket; it stays the caller's to close, after this block.
         network: for dialling.
-        host: for dice.
+        host: for dice, salts, and the coarse time in seals.
         profile: the constants.
         instruments: who observes.
         seeds: addresses to try for ever while this node is alone, and now and then afterwards; or a function that
             finds them.
+        keyring: the keys of the cluster; without them gossip is plain. What changes in it holds from then on.
+        sealing: with a ``keyring``, what is sealed and what is taken.
 
     Raises:
         NameConflict: somebody runs under our name with a newer generation (in an exception group).
@@ -416,7 +431,7 @@ async def open_gossiper(
         datagrams=datagrams,
         network=network,
         host=host,
-        key=tag_key(cluster),
+        envelopes=Envelopes(cluster=cluster, host=host, keyring=keyring, sealing=sealing),
         profile=profile,
         instruments=instruments,
         seeds=find_seeds,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, Envelope, Rumour, Status, encode_datagram, room_for_rumours
+from swimring.swim import Ack, Envelope, KeyMissing, Rumour, Status, room_for_rumours
 
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
+    from .envelopes import Envelopes
 
 _log = logging.getLogger("swimring.gossip")
 _RESOLVED_FOR: Final = 60.0
 _RESOLVED_LIMIT: Final = 4096
+_SHOW_INTERVAL: Final = 1.0
+_SHOWN_LIMIT: Final = 1024
 
 
 @dataclass(slots=True)
@@ -53,15 +56,16 @@ class Mail:
     """Sends messages to members."""
 
     def __init__(
-        self, *, beliefs: Beliefs, datagrams: Datagrams, network: Network, key: bytes, profile: Profile
+        self, *, beliefs: Beliefs, datagrams: Datagrams, network: Network, envelopes: Envelopes, profile: Profile
     ) -> None:
-        """Send through ``datagrams`` with tags of ``key``."""
+        """Send through ``datagrams`` what ``envelopes`` write."""
         self._membership = beliefs.membership
         self._datagrams = datagrams
         self._network = network
-        self._key = key
-        self._budget = profile.datagram_budget
+        self._envelopes = envelopes
+        self._budget = profile.datagram_budget - envelopes.overhead
         self._resolved: dict[Address, tuple[Address, float]] = {}
+        self._shown: dict[Address, float] = {}
         self._sequence = 0
         self.traffic = Traffic()
 
@@ -90,10 +94,24 @@ class Mail:
     async def gossip(self, message: Message, *, to: Member) -> bool:
         """Send rumours alone; nothing is sent when there are none for ``to``."""
         envelope = self._envelope(message, to=to.id, sequence=0, known=to)
-        return not envelope.rumours or await self._post(encode_datagram(envelope, key=self._key), to.address)
+        return not envelope.rumours or await self._post(self._envelopes.write_datagram(envelope), to.address)
+
+    async def show_key(self, at: Address, *, at_most: int) -> None:
+        """Let who seals with a key that we lack see which one we use; in ``at_most`` bytes, once a second."""
+        now = trio.current_time()
+        if now < self._shown.get(at, now):
+            return
+        if len(self._shown) >= _SHOWN_LIMIT:
+            self._shown.clear()
+        self._shown[at] = now + _SHOW_INTERVAL
+        me = self._membership.me
+        envelope = Envelope(source=me.id, incarnation=me.incarnation, destination=None, message=KeyMissing())
+        payload = self._envelopes.write_datagram(envelope)
+        if len(payload) <= at_most:
+            await self._post(payload, at)
 
     def _compose(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> bytes:
-        return encode_datagram(self._envelope(message, to=to, sequence=sequence, known=known), key=self._key)
+        return self._envelopes.write_datagram(self._envelope(message, to=to, sequence=sequence, known=known))
 
     def _envelope(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> Envelope:
         me = self._membership.me

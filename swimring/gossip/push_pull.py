@@ -15,6 +15,7 @@ from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, St
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
+from .refusals import is_for_the_key, refused_by_peer
 
 if TYPE_CHECKING:
     import random
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from swimring.swim import Member, Message, Profile, Rumour
 
     from .beliefs import Beliefs
+    from .envelopes import Envelopes
     from .mail import Mail
     from .refusals import Refusals
 
@@ -43,7 +45,7 @@ class PushPull:
         beliefs: Beliefs,
         mail: Mail,
         network: Network,
-        key: bytes,
+        envelopes: Envelopes,
         profile: Profile,
         rng: random.Random,
         refusals: Refusals,
@@ -53,7 +55,7 @@ class PushPull:
         self._membership = beliefs.membership
         self._mail = mail
         self._network = network
-        self._key = key
+        self._envelopes = envelopes
         self._profile = profile
         self._rng = rng
         self._refusals = refusals
@@ -112,10 +114,11 @@ class PushPull:
 
     async def _exchange(self, address: Address) -> NodeId:
         now = trio.current_time()
-        async with await self._network.connect(address) as stream:
-            frames = Frames(stream, key=self._key)
-            await self._say(frames, None, parts([self._membership.me], digest=self._membership.digest(now=now)))
-            first = await self._first_answer(frames)
+        asked = parts([self._membership.me], digest=self._membership.digest(now=now))
+        known = (member.name for member in self._membership.others if member.address == address)
+        stream, frames, answer = await self._ask(address, next(known, ""), self._envelopes_of(None, asked))
+        async with stream:
+            first = _checked(answer)
             if first.source == self._membership.me.id:
                 return first.source
             heard = await self._hear(frames, first)
@@ -130,18 +133,11 @@ class PushPull:
         # A member of the first release knows no digests: it has shown us everything, and taken our own record only.
         if not self._membership.compare(heard.records, now=trio.current_time()).news:
             return
-        async with await self._network.connect(address) as stream:
-            frames = Frames(stream, key=self._key)
-            await self._say(frames, heard.source, parts(self._membership.state(now=trio.current_time())))
-            heard.refuted |= (await self._hear(frames, await self._first_answer(frames))).refuted
-
-    async def _first_answer(self, frames: Frames) -> Envelope:
-        first = await frames.receive()
-        if first is None:
-            raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
-        if isinstance(first.message, Refused):
-            raise BytesRefused("malformed", f"it refuses us: {first.message.reason}")
-        return first
+        everything = parts(self._membership.state(now=trio.current_time()))
+        question = self._envelopes_of(heard.source, everything)
+        stream, frames, answer = await self._ask(address, heard.source.name, question)
+        async with stream:
+            heard.refuted |= (await self._hear(frames, _checked(answer))).refuted
 
     async def ping(self, target: Member) -> bool:
         """Ask ``target`` over a stream whether it is there; the caller's scope is the deadline.
@@ -150,17 +146,33 @@ class PushPull:
             ConnectionRefusedError: its machine answers that nobody listens.
         """
         try:
-            stream = await self._network.connect(target.address)
-            async with stream:
-                frames = Frames(stream, key=self._key)
-                await frames.send(self._envelope(Ping(), destination=target.id))
-                answer = await frames.receive()
+            question = self._envelope(Ping(), destination=target.id)
+            stream, _, answer = await self._ask(target.address, target.name, [question])
+            await trio.aclose_forcefully(stream)
         except ConnectionRefusedError:
             raise
         except (OSError, trio.BrokenResourceError, BytesRefused) as error:
             _log.debug("no ping over a stream to %s: %s", target.name, error)
             return False
         return answer is not None and isinstance(answer.message, Ack) and answer.source == target.id
+
+    async def _ask(
+        self, address: Address, name: str, question: list[Envelope]
+    ) -> tuple[trio.abc.Stream, Frames, Envelope | None]:
+        """Dial, send, and read the first envelope of the answer; again with another key if this one is refused."""
+        talks = list(self._envelopes.dials(name))
+        while True:
+            stream = await self._network.connect(address)
+            try:
+                frames = Frames(stream, talks.pop(0))
+                await frames.send(*question)
+                first = await frames.receive()
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            if not (talks and first is not None and is_for_the_key(first.message)):
+                return stream, frames, first
+            await trio.aclose_forcefully(stream)
 
     # ------------------------------------------------------------------------------------------------ answering
 
@@ -170,7 +182,7 @@ class PushPull:
         async with stream:
             with trio.move_on_after(patience):
                 async with self._serving:
-                    frames = Frames(stream, key=self._key, received=received)
+                    frames = Frames(stream, self._envelopes.answer(), received=received)
                     try:
                         await self._answer(frames)
                     except BytesRefused as refusal:
@@ -198,7 +210,7 @@ class PushPull:
 
     async def _say_refused(self, frames: Frames, refusal: BytesRefused) -> None:
         try:
-            await frames.send(self._envelope(Refused(reason=refusal.reason), destination=None))
+            await frames.send(self._envelope(Refused(reason=str(refusal)), destination=None))
         except trio.BrokenResourceError:
             _log.debug("it did not stay for the answer")
 
@@ -249,11 +261,24 @@ class PushPull:
     async def _say(
         self, frames: Frames, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]
     ) -> None:
-        for state, rumours in said:
-            await frames.send(self._envelope(state, destination=destination, rumours=rumours))
+        await frames.send(*self._envelopes_of(destination, said))
+
+    def _envelopes_of(
+        self, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]
+    ) -> list[Envelope]:
+        return [self._envelope(state, destination=destination, rumours=rumours) for state, rumours in said]
 
     def _envelope(self, message: Message, *, destination: NodeId | None, rumours: tuple[Rumour, ...] = ()) -> Envelope:
         me = self._membership.me
         return Envelope(
             source=me.id, incarnation=me.incarnation, destination=destination, message=message, rumours=rumours
         )
+
+
+def _checked(first: Envelope | None) -> Envelope:
+    """The first envelope of an answer, if it is one."""
+    if first is None:
+        raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
+    if isinstance(first.message, Refused):
+        raise refused_by_peer(first.message.reason)
+    return first

@@ -24,6 +24,7 @@ from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluste
 from .limits import Limits
 from .line import stream_ids
 from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
+from .proof import NONCE_SIZE, Secret
 from .session import GoAwayCode, Phase, Session
 from .stream import LIFE, ResetCode, Step, StreamState
 
@@ -33,6 +34,7 @@ __all__ = [
     "CLIENT",
     "LIFE",
     "MAGIC",
+    "NONCE_SIZE",
     "CallArrived",
     "CallEnded",
     "CallHeader",
@@ -59,6 +61,7 @@ __all__ = [
     "ReplyArrived",
     "ResetArrived",
     "ResetCode",
+    "Secret",
     "Session",
     "Step",
     "StreamState",

@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     PONG = 0x04
     GOAWAY = 0x05
     CREDIT = 0x06
+    PROOF = 0x07
     REQUEST = 0x10
     REPLY = 0x11
     FAILURE = 0x12

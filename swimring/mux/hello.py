@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MIN_VERSION: Final = 1
 MAX_VERSION: Final = 1
 _MAX_FEATURES: Final = 64
+_MAX_KEYS: Final = 64
+_NONCE_SIZE: Final = 32
 
 CLIENT: Final = "client"
 """The feature by which a hello says: I am no member, nobody can dial me, and my cluster may be "any"."""
@@ -41,6 +43,8 @@ class RefusalCode(enum.IntEnum):
     """A newer life of the same name is known."""
     BUSY = 6
     """The pool has as many connections as it may."""
+    SECRET = 7
+    """No secret, or another one."""
 
 
 class HelloRefused(RemoteProtocolError):
@@ -64,6 +68,12 @@ class Hello:
     max_version: int = MAX_VERSION
     features: tuple[str, ...] = ()
     """Names of extensions that the sender understands; unknown ones are ignored."""
+    nonce: bytes = b""
+    """Drawn for this connection, by a side that has a secret; else empty, and the rest is, too."""
+    key_ids: tuple[bytes, ...] = ()
+    """The keys that the dialler could prove; the one that the listener proves."""
+    proof: bytes = b""
+    """The listener's."""
 
     @property
     def takes_any_cluster(self) -> bool:
@@ -72,17 +82,18 @@ class Hello:
 
     def to_bytes(self) -> bytes:
         """The body of the HELLO frame."""
-        return encode(
-            [
-                self.min_version,
-                self.max_version,
-                self.cluster,
-                self.node.name,
-                self.node.generation,
-                self.limits.announced(),
-                list(self.features),
-            ]
-        )
+        items: list[object] = [
+            self.min_version,
+            self.max_version,
+            self.cluster,
+            self.node.name,
+            self.node.generation,
+            self.limits.announced(),
+            list(self.features),
+        ]
+        if self.nonce:
+            items.append([self.nonce, list(self.key_ids), self.proof])
+        return encode(items)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Hello:
@@ -92,7 +103,7 @@ class Hello:
             RemoteProtocolError: it is malformed, or announces limits nobody can work with.
         """
         match decode(data):
-            case [int(low), int(high), bytes(cluster), str(name), int(generation), [*limits], [*features], *_]:
+            case [int(low), int(high), bytes(cluster), str(name), int(generation), [*limits], [*features], *rest]:
                 pass
             case _:
                 raise RemoteProtocolError("malformed hello")
@@ -104,6 +115,7 @@ class Hello:
             node = NodeId(check_name(name), generation)
         except ConfigError as error:
             raise RemoteProtocolError(f"impossible name in a hello: {error}") from error
+        nonce, key_ids, proof = _authentication(rest)
         return cls(
             node=node,
             cluster=cluster,
@@ -111,6 +123,9 @@ class Hello:
             min_version=low,
             max_version=high,
             features=tuple(features),
+            nonce=nonce,
+            key_ids=key_ids,
+            proof=proof,
         )
 
 
@@ -134,6 +149,19 @@ def check_hello(mine: Hello, theirs: Hello) -> int:
     if theirs.node.name == mine.node.name:
         raise HelloRefused(RefusalCode.SELF, f"the name {theirs.node} is taken by this node")
     return version
+
+
+def _authentication(rest: Sequence[object]) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    match rest:
+        case [[bytes(nonce), [*ids], bytes(proof), *_], *_]:
+            key_ids = tuple(each for each in ids if isinstance(each, bytes))
+            if len(nonce) == _NONCE_SIZE and len(key_ids) == len(ids) <= _MAX_KEYS:
+                return nonce, key_ids, proof
+        case [[*_], *_]:
+            pass
+        case _:
+            return b"", (), b""
+    raise RemoteProtocolError("malformed authentication in a hello")
 
 
 def _limits(numbers: Sequence[object]) -> Limits:

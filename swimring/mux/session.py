@@ -8,6 +8,7 @@ nothing has changed and nothing was sent.
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, Refusa
 from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
 from .line import Line
+from .proof import check_proof, key_id, prove
 from .stream import ResetCode, Streams
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .events import Event
     from .header import CallHeader
     from .limits import Limits
+    from .proof import Secret
     from .stream import StreamState
 
 _MAX_REASON: Final = 512
@@ -39,6 +42,7 @@ class Phase(enum.Enum):
 
     PREFACE = "waiting for byte 0"
     HELLO = "waiting for the hello"
+    PROOF = "waiting for the proof"
     OPEN = "open"
     CLOSED = "closed"
 
@@ -57,10 +61,20 @@ class GoAwayCode(enum.IntEnum):
 class Session:
     """Calls and byte streams over one connection, for either side."""
 
-    def __init__(self, *, me: NodeId, cluster: str | None, limits: Limits, dialled: bool, client: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        me: NodeId,
+        cluster: str | None,
+        limits: Limits,
+        dialled: bool,
+        client: bool = False,
+        secret: Secret | None = None,
+    ) -> None:
         """Who dialled speaks first; the other side answers the hello with its own, or with a refusal.
 
-        A ``client`` is no member; only it may leave the ``cluster`` open, to talk to whichever it finds.
+        A ``client`` is no member; only it may leave the ``cluster`` open, to talk to whichever it finds. Who has a
+        ``secret`` proves it, and may require the same of the other side.
 
         Raises:
             LocalProtocolError: a node without a cluster.
@@ -69,6 +83,8 @@ class Session:
             raise LocalProtocolError("only a client may leave the cluster open")
         digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
         self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else ())
+        if secret is not None:
+            self.hello = replace(self.hello, nonce=secret.nonce, key_ids=secret.ids)
         self.peer: Hello | None = None
         self.version = 0
         self.going_away = False
@@ -81,6 +97,8 @@ class Session:
         self._calls = Calls(self._line, self._streams)
         self._handlers = self._table()
         self._dialled = dialled
+        self._secret = secret
+        self._expected_proof = b""
         if dialled:
             self._greet()
 
@@ -297,10 +315,11 @@ class Session:
                 at = body_at - HEADER_SIZE
                 break
             self._dispatch(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
-            if self._phase is not Phase.OPEN:
+            if self._phase is Phase.CLOSED:
                 self._tail = b""
                 return
-            limit = self._limits.frame_body
+            if self._phase is Phase.OPEN:
+                limit = self._limits.frame_body
         self._tail = data[at:] if at else data
 
     def _dispatch(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
@@ -310,21 +329,50 @@ class Session:
                 handler(flags, stream_id, body, events)
             elif not flags & IGNORABLE:
                 raise RemoteProtocolError(f"an unknown frame of kind {kind:#04x}")
-        elif kind == Kind.HELLO:
+        elif kind == Kind.HELLO and self._phase is Phase.HELLO:
             self._on_hello(body, events)
+        elif kind == Kind.PROOF and self._phase is Phase.PROOF:
+            self._on_proof(body, events)
         elif kind == Kind.REFUSE:
             self._on_refuse(flags, stream_id, body, events)
         else:
-            raise RemoteProtocolError(f"a frame of kind {kind:#04x} instead of the hello")
+            raise RemoteProtocolError(f"a frame of kind {kind:#04x} while {self._phase.value}")
 
     def _on_hello(self, body: bytes, events: list[Event]) -> None:
         peer = Hello.from_bytes(body)
         self.version = check_hello(self.hello, peer)
+        key = None if self._secret is None else self._secret.agree(peer)
         self.peer = peer
         self._line.welcome(peer.limits)
+        if self._dialled:
+            if key is not None:
+                check_proof(peer.proof, prove(key, dialler=self.hello, listener=peer, by_dialler=False), peer)
+                proof = prove(key, dialler=self.hello, listener=peer, by_dialler=True)
+                self._line.outbox.push(frame(Kind.PROOF, 0, 0, proof))
+            self._open(peer, events)
+            return
+        self._greet_back(peer, key)
+        if key is None:
+            self._open(peer, events)
+        else:
+            self._phase = Phase.PROOF
+
+    def _greet_back(self, peer: Hello, key: bytes | None) -> None:
+        if key is None:
+            self.hello = replace(self.hello, nonce=b"", key_ids=())
+        else:
+            proof = prove(key, dialler=peer, listener=self.hello, by_dialler=False)
+            self._expected_proof = prove(key, dialler=peer, listener=self.hello, by_dialler=True)
+            self.hello = replace(self.hello, key_ids=(key_id(key),), proof=proof)
+        self._greet()
+
+    def _on_proof(self, body: bytes, events: list[Event]) -> None:
+        assert self.peer is not None
+        check_proof(body, self._expected_proof, self.peer)
+        self._open(self.peer, events)
+
+    def _open(self, peer: Hello, events: list[Event]) -> None:
         self._phase = Phase.OPEN
-        if not self._dialled:
-            self._greet()
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
@@ -378,7 +426,7 @@ class Session:
         if phase is Phase.PREFACE and not hello:
             outbox.clear()
             return
-        if phase is Phase.HELLO or hello:
+        if phase in {Phase.HELLO, Phase.PROOF} or hello:
             if outbox.taken == 0:
                 outbox.clear()
                 outbox.push(bytes([MAGIC]))

@@ -22,18 +22,21 @@ from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost
 from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 
 from .counting import Counters
 from .gathering import gather
 from .groups import lone_error_raised_bare
+from .keys import Keys
 from .listening import Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from swimring.discovery import Finder, Seeds
     from swimring.gossip import Gossiper
@@ -62,14 +65,14 @@ async def open_node(
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
+    secret: bytes | str | Sequence[bytes] | None = None,
+    secret_file: str | Path | None = None,
+    seal: str = "require",
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node while the block runs; leaving the block leaves the cluster.
-
-    Without any setting it takes the first free loopback port from 7979 to 7998 and joins whoever of its cluster has one
-    of the others. If nobody can be joined the node is the first one, and goes on trying.
 
     Args:
         services: what this node answers; none for a node that only asks.
@@ -85,8 +88,11 @@ async def open_node(
         version: of the application; other nodes see it.
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
         points: points on the ring per unit of weight; the same on every node of a cluster.
-        insecure: allow binding off loopback although gossip is not sealed yet.
+        insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight.
+        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
+        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
+        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
@@ -99,13 +105,10 @@ async def open_node(
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
-        drain_within=drain_within,
+        drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
     )  # fmt: skip
-    opening = _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost())
-    with lone_error_raised_bare() as block:
-        async with opening.run() as node:
-            with block.watched():
-                yield node
+    async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
+        yield node
 
 
 class _Opening:
@@ -117,13 +120,28 @@ class _Opening:
         self._instruments = Instruments([self._counters, *observers])
         self._network = network
         self._host = host
+        self._keyring = Keyring(settings.keys) if settings.keys else None
         self._pool: Pool | None = None
         self._pool_ready = trio.Event()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Node]:
+        """The node, running; a lone error comes out as itself."""
+        with lone_error_raised_bare() as block:
+            async with self._run() as node:
+                with block.watched():
+                    yield node
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[Node]:
         """The node, running; in the order the module's first lines give."""
         binding = await self._bind()
+        if self._settings.leaves_the_machine:
+            _log.warning(
+                "%s is not on loopback: calls are %s and never encrypted; let nobody listen in between, or use TLS",
+                binding.address,
+                "not authenticated" if self._keyring is None else "authenticated when they connect",
+            )
         try:
             async with (
                 self._finding(binding) as finder,
@@ -132,7 +150,11 @@ class _Opening:
             ):
                 rebalancer = self._rebalancer(gossiper)
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
-                protocols = {swim.MAGIC: gossiper.serve_stream, mux.MAGIC: self._serve_mux}
+                protocols = {
+                    swim.MAGIC: gossiper.serve_stream,
+                    SEALED_MAGIC: gossiper.serve_stream,
+                    mux.MAGIC: self._serve_mux,
+                }
                 reception = Reception(binding.listener, protocols, instruments=self._instruments)
                 nursery.start_soon(reception.run, name="swimring reception")
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")
@@ -180,6 +202,8 @@ class _Opening:
             profile=settings.profile,
             instruments=self._instruments,
             seeds=finder.addresses,
+            keyring=self._keyring,
+            sealing=settings.sealing,
         )
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
@@ -211,7 +235,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys()), *self._settings.services])
 
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
@@ -243,6 +267,7 @@ class _Opening:
                 instruments=self._instruments,
                 connection_lost=gossiper.suspect_connection,
                 is_suspect=is_suspect,
+                secret=self._secret,
             ) as pool,
             open_here(me=me, serve=serve, instruments=self._instruments) as here,
         ):
@@ -260,6 +285,20 @@ class _Opening:
             self._pool = pool
             self._pool_ready.set()
             yield pool, here
+
+    def _secret(self) -> mux.Secret | None:
+        """What one more connection needs to prove who we are; the keys are those of the moment."""
+        if self._keyring is None:
+            return None
+        return mux.Secret(
+            keys=self._keyring.keys,
+            nonce=self._host.entropy(mux.NONCE_SIZE),
+            required=self._settings.sealing is Sealing.REQUIRE,
+        )
+
+    def _keys(self) -> Keys | None:
+        keyring, cluster = self._keyring, self._settings.cluster
+        return None if keyring is None else Keys(keyring, cluster=cluster, host=self._host)
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

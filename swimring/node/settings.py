@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swimring.builtin import NAMESPACE
@@ -12,11 +12,13 @@ from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
+from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import PROFILES, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from swimring.discovery import Seeds, Source
 
@@ -42,6 +44,8 @@ class Settings:
         metadata: what this node tells the others about itself: services, weight, zone, version, tags.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
+        keys: the keys of a cluster with a secret, the primary one first.
+        sealing: what is sealed with them, and what is taken.
     """
 
     services: tuple[Service, ...] = ()
@@ -55,6 +59,13 @@ class Settings:
     metadata: Metadata
     points: int = 128
     drain_within: float = 2.0
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    sealing: Sealing = Sealing.REQUIRE
+
+    @property
+    def leaves_the_machine(self) -> bool:
+        """Whether the node listens to other machines."""
+        return self.listen is not None and not _is_loopback(self.listen)
 
     @property
     def first_metadata(self) -> Metadata:
@@ -85,6 +96,9 @@ def check_settings(
     points: int,
     insecure: bool,
     drain_within: float,
+    secret: bytes | str | Sequence[bytes] | None = None,
+    secret_file: str | Path | None = None,
+    seal: str = "require",
 ) -> Settings:
     """Read what the user wrote.
 
@@ -101,7 +115,8 @@ def check_settings(
         raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
     bound = None if listen is None else Address.parse(listen, setting="listen")
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
-    _check_reach(bound, told, insecure=insecure)
+    keys, sealing = _secret(secret, secret_file), _sealing(seal)
+    _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
     settings = Settings(
         services=services,
         cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
@@ -114,6 +129,8 @@ def check_settings(
         metadata=Metadata(services=tuple(names), weight=weight, zone=zone, version=version, tags=tags),
         points=points,
         drain_within=drain_within,
+        keys=keys,
+        sealing=sealing,
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
     return settings
@@ -164,16 +181,36 @@ def _profile(profile: Profile | str) -> Profile:
     return PROFILES[profile]
 
 
-def _check_reach(bound: Address | None, advertise: Address | None, *, insecure: bool) -> None:
+def _secret(secret: bytes | str | Sequence[bytes] | None, secret_file: str | Path | None) -> tuple[bytes, ...]:
+    if secret_file is None:
+        keys = secret_keys(secret)
+    elif secret is None:
+        keys = read_secret_file(secret_file)
+    else:
+        raise ConfigError("secret_file", str(secret_file), "give the secret or a file with it, not both")
+    if keys:
+        require_seal()
+    return keys
+
+
+def _sealing(seal: str) -> Sealing:
+    try:
+        return Sealing(seal)
+    except ValueError:
+        raise ConfigError("seal", seal, f"use {', '.join(each.value for each in Sealing)}") from None
+
+
+def _check_reach(bound: Address | None, advertise: Address | None, *, secure: bool) -> None:
     if advertise is not None and _ip_is("is_unspecified", advertise.host):
         raise ConfigError("advertise", str(advertise), "an address that others can dial, which this is not")
     if bound is None:
         return
-    if not (insecure or bound.host == "localhost" or _ip_is("is_loopback", bound.host)):
+    if not (secure or _is_loopback(bound)):
         raise ConfigError(
             "listen",
             str(bound),
-            "gossip is not sealed yet: bind to loopback, or accept that with insecure (--insecure)",
+            "whoever reaches this address could join: give the cluster a secret (--secret-file) and require it, "
+            "bind to loopback, or accept that with insecure (--insecure)",
         )
     if _ip_is("is_unspecified", bound.host) and advertise is None:
         raise ConfigError(
@@ -182,6 +219,10 @@ def _check_reach(bound: Address | None, advertise: Address | None, *, insecure: 
             f"bound to every interface ({bound.host}), a node must say which address others reach it at: "
             "set advertise (--advertise HOST[:PORT])",
         )
+
+
+def _is_loopback(address: Address) -> bool:
+    return address.host == "localhost" or _ip_is("is_loopback", address.host)
 
 
 def _ip_is(property_name: str, host: str) -> bool:

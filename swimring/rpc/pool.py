@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
+    from swimring.mux import Secret
     from swimring.net import Host, Network
 
     from .calling import Call
@@ -43,11 +44,13 @@ async def open_pool(
     limits: Limits | None = None,
     connection_lost: Callable[[str], None] = lambda _name: None,
     is_suspect: Callable[[str], bool] = lambda _name: False,
+    secret: Callable[[], Secret | None] = lambda: None,
 ) -> AsyncIterator[Pool]:
     """Hold connections to peers for the length of the block; leaving it closes them and cancels all handlers.
 
     ``connection_lost`` is told the name of a peer whose connection ended without a farewell or could not be made;
-    ``is_suspect`` spares cancelled calls to such a peer the wait for a confirmation.
+    ``is_suspect`` spares cancelled calls to such a peer the wait for a confirmation; ``secret`` is asked for each
+    connection.
     """
     async with trio.open_nursery() as nursery:
         pool = Pool(
@@ -60,6 +63,7 @@ async def open_pool(
             limits=Limits() if limits is None else limits,
             connection_lost=connection_lost,
             is_suspect=is_suspect,
+            secret=secret,
             nursery=nursery,
         )
         try:
@@ -165,6 +169,7 @@ class Pool:
         limits: Limits,
         connection_lost: Callable[[str], None],
         is_suspect: Callable[[str], bool],
+        secret: Callable[[], Secret | None],
         nursery: trio.Nursery,
     ) -> None:
         """Made by `open_pool`."""
@@ -177,6 +182,7 @@ class Pool:
         self._limits = limits
         self._connection_lost = connection_lost
         self._is_suspect = is_suspect
+        self._secret = secret
         self._nursery = nursery
         self._workers = Workers(nursery)
         self._all: dict[Connection, None] = {}  # in order of opening: a set would close them in an order of its own
@@ -341,7 +347,9 @@ class Pool:
             self._adopt(connection, expected)
 
         return Connection(
-            session=Session(me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled),
+            session=Session(
+                me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled, secret=self._secret()
+            ),
             stream=stream,
             limits=self._limits,
             workers=self._workers,

@@ -92,13 +92,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMissing:
+    """I do not have the key that you seal with; I have the one that this is sealed with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
     """A message of a later version; its rumours count all the same."""
 
     kind: int
 
 
-Message: TypeAlias = Ping | Ack | Nack | PingRequest | Gossip | RefusalQuery | RefusalAnswer | State | Refused | Unknown
+Message: TypeAlias = (
+    Ping | Ack | Nack | PingRequest | Gossip | RefusalQuery | RefusalAnswer | State | Refused | KeyMissing | Unknown
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from .messages import (
     Ack,
     Envelope,
     Gossip,
+    KeyMissing,
     Message,
     Nack,
     Ping,
@@ -287,7 +288,7 @@ def _flag(wire: object) -> bool:
     return wire
 
 
-_BARE_KINDS: Final[Mapping[type[Message], int]] = {Ping: 1, Ack: 2, Nack: 3, Gossip: 5}
+_BARE_KINDS: Final[Mapping[type[Message], int]] = {Ping: 1, Ack: 2, Nack: 3, Gossip: 5, KeyMissing: 20}
 _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
     1: _read_ping,
     2: _read_ack,
@@ -298,4 +299,5 @@ _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
     7: _read_refusal_answer,
     8: _read_state,
     9: _read_refused,
+    20: lambda _body: KeyMissing(),
 }

@@ -168,6 +168,7 @@ class SimNode:
                 weight=setup.weight,
                 zone=setup.zone,
                 insecure=True,
+                secret=cluster.secret,
                 network=cluster.network.at(self.name),
                 host=cluster.network.host(self.name, skew=setup.skew, drift=setup.drift),
             ) as node,
@@ -197,10 +198,13 @@ SimNodes: TypeAlias = "SimNode | Iterable[SimNode]"
 class SimCluster:
     """Nodes n1, n2, ... of one cluster on one simulated network; opened by `open_sim_cluster`."""
 
-    def __init__(self, network: SimulatedNetwork, nursery: trio.Nursery, *, name: str) -> None:
+    def __init__(
+        self, network: SimulatedNetwork, nursery: trio.Nursery, *, name: str, secret: bytes | None = None
+    ) -> None:
         """No nodes yet."""
         self.network = network
         self.name = name
+        self.secret = secret
         self._nursery = nursery
         self._nodes: dict[str, SimNode] = {}
         self._change = trio.Event()
@@ -330,7 +334,7 @@ def _names(nodes: SimNodes) -> list[str]:
 
 @asynccontextmanager
 async def open_sim_cluster(
-    *, name: str = "simulated", seed: int | None = None, latency: Latency = LAN
+    *, name: str = "simulated", seed: int | None = None, latency: Latency = LAN, secret: bytes | None = None
 ) -> AsyncIterator[SimCluster]:
     """A cluster without nodes on a network of its own; when the block ends, its nodes are killed.
 
@@ -338,9 +342,10 @@ async def open_sim_cluster(
         name: of the cluster.
         seed: of the network; None for the seed of the running simulation.
         latency: of every packet, unless a fault says otherwise.
+        secret: the key of a sealed cluster.
     """
     async with open_simulated_network(seed=seed, latency=latency) as network, trio.open_nursery() as nursery:
-        cluster = SimCluster(network, nursery, name=name)
+        cluster = SimCluster(network, nursery, name=name, secret=secret)
         yield cluster
         for node in cluster.running:
             node.crash()

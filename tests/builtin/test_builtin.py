@@ -53,7 +53,7 @@ def test_every_builtin_handler_can_be_repeated() -> None:
     service = builtin_service(Facts())
     assert service.name == NAMESPACE == "swimring"
     assert {endpoint.cmd: endpoint.idempotent for endpoint in service.endpoints} == dict.fromkeys(
-        ["ring", "members", "info"], True
+        ["ring", "members", "info", "keys", "add key", "use key", "remove key"], True
     )
 
 

@@ -16,7 +16,7 @@ from swimring.errors import (
     NotJoined,
 )
 from swimring.identity import Address
-from swimring.mux import ANY_CLUSTER, CLIENT, cluster_digest
+from swimring.mux import ANY_CLUSTER, CLIENT, Secret, cluster_digest
 
 from .tiny import ASK, KEYS, key_of, tiny_cluster
 
@@ -193,3 +193,38 @@ async def test_leaving_the_block_closes_every_connection() -> None:
             assert repr(mesh) == "<Mesh of hello: 3 members, 3 connections>"
         for node in nodes:
             await node.wait_unconnected()
+
+
+SECRET = bytes(range(32))
+
+
+async def test_a_cluster_with_a_secret_is_asked_with_it() -> None:
+    async with tiny_cluster() as cluster:
+        cluster.secret = Secret(keys=(bytes(32), SECRET), nonce=bytes(32))
+        node = await cluster.start("a")
+        async with connect(node.address, secret=SECRET.hex()) as mesh:
+            assert await mesh.request(ASK) == "a"
+
+
+@pytest.mark.parametrize("secret", [None, bytes([9]) * 32])
+async def test_a_client_with_another_secret_is_told_so(secret: bytes | None) -> None:
+    async with tiny_cluster() as cluster:
+        cluster.secret = Secret(keys=(SECRET,), nonce=bytes(32))
+        node = await cluster.start("a")
+        with pytest.raises(ConfigError, match=r"^secret: .*the node that answers does not take that: .*client-"):
+            async with connect(node.address, secret=secret):
+                raise AssertionError("this never runs")
+
+
+async def test_a_client_with_a_secret_talks_to_no_node_without() -> None:
+    async with tiny_cluster() as cluster:
+        node = await cluster.start("a")
+        with pytest.raises(ConfigError, match="a has none: give it the secret"):
+            async with connect(node.address, secret=SECRET):
+                raise AssertionError("this never runs")
+
+
+async def test_a_secret_that_is_no_key_is_refused_before_anything_is_dialled() -> None:
+    with pytest.raises(ConfigError, match="a key has 32"):
+        async with connect(secret=b"short"):
+            raise AssertionError("this never runs")

@@ -24,6 +24,7 @@ from swimring.mux import (
     Hello,
     Limits,
     PeerReady,
+    Secret,
     Session,
     decode_fields,
     encode_failure,
@@ -74,6 +75,7 @@ class TinyCluster:
         self.name = name
         self.tasks = tasks
         self.members: dict[str, Member] = {}
+        self.secret: Secret | None = None
 
     async def start(
         self, name: str, *services: str, handler: Handler = who, weight: int = 1, joined: bool = True
@@ -198,7 +200,9 @@ class TinyNode:
         self._gone.set()
 
     async def _serve(self, stream: SocketStream) -> None:
-        session = Session(me=self.member.id, cluster=self.cluster.name, limits=Limits(), dialled=False)
+        session = Session(
+            me=self.member.id, cluster=self.cluster.name, limits=Limits(), dialled=False, secret=self.cluster.secret
+        )
         connection = _Connection(stream, session)
         self._connections.add(connection)
         try:

@@ -12,6 +12,8 @@ import trio
 from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
+from swimring.net import Datagrams
+from swimring.security import Keyring, Sealing
 from swimring.swim import Member, Metadata, Profile, Status
 from swimring.testing import PASS, Packet, PacketKind, SimulatedNetwork, Verdict, open_simulated_network, run_simulation
 
@@ -114,12 +116,31 @@ class Rule:
         return self._verdict if between and packet.kind is self._kind else PASS
 
 
+class Tap(Datagrams):
+    """A socket that a wire-tapper listens to: it keeps what is sent, and to whom."""
+
+    def __init__(self, datagrams: Datagrams, tapped: list[tuple[bytes, Address]]) -> None:
+        self._datagrams = datagrams
+        self._tapped = tapped
+
+    async def send(self, payload: bytes, to: Address) -> None:
+        self._tapped.append((payload, to))
+        await self._datagrams.send(payload, to)
+
+    async def receive(self) -> list[tuple[bytes, Address]]:
+        return await self._datagrams.receive()
+
+    def close(self) -> None:
+        self._datagrams.close()
+
+
 class Cluster:
     """Starts and ends nodes; each on the simulated host of its own name."""
 
     def __init__(self, network: SimulatedNetwork, nursery: trio.Nursery) -> None:
         self.network = network
         self._nursery = nursery
+        self.tapped: list[tuple[bytes, Address]] = []
 
     async def start(
         self,
@@ -132,6 +153,8 @@ class Cluster:
         profile: Profile | None = None,
         metadata: Metadata | None = None,
         host: str = "",
+        keyring: Keyring | None = None,
+        sealing: Sealing = Sealing.REQUIRE,
     ) -> GossipNode:
         run = functools.partial(
             self._run,
@@ -141,6 +164,8 @@ class Cluster:
             profile=profile or Profile.lan(),
             metadata=metadata or Metadata(services=("kv",)),
             host=host or name,
+            keyring=keyring,
+            sealing=sealing,
         )
         started: GossipNode = await self._nursery.start(run)
         if join:
@@ -189,6 +214,8 @@ class Cluster:
         profile: Profile,
         metadata: Metadata,
         host: str,
+        keyring: Keyring | None,
+        sealing: Sealing,
         task_status: trio.TaskStatus[GossipNode],
     ) -> None:
         network = self.network.at(host)
@@ -201,12 +228,14 @@ class Cluster:
                     me=me,
                     address=binding.address,
                     metadata=metadata,
-                    datagrams=binding.datagrams,
+                    datagrams=Tap(binding.datagrams, self.tapped),
                     network=network,
                     host=self.network.host(host),
                     profile=profile,
                     instruments=Instruments([recorder]),
                     seeds=seeds,
+                    keyring=keyring,
+                    sealing=sealing,
                 ) as gossiper,
                 trio.open_nursery() as nursery,
             ):

@@ -12,6 +12,7 @@ import trio
 
 from examples.hello import greet
 from swimring.client import connect
+from swimring.security import key_id
 
 from .processes import Running, running, started, swimring, swimring_json
 
@@ -178,3 +179,41 @@ async def test_of_two_processes_with_one_name_one_ends_with_one_line(cluster: st
     assert status == 1
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("swimring: another process runs under the name same")
+
+
+async def test_a_ring_with_a_secret_answers_those_who_have_it(cluster: str, tmp_path: Path) -> None:
+    secret = tmp_path / "ring.secret"
+    secret.write_text(bytes(range(32)).hex())
+    secret.chmod(0o600)
+    options = ("--cluster", cluster, "--secret-file", str(secret))
+    with trio.fail_after(30):
+        async with running(HELLO, *options, "--name", "a", "--join", "127.0.0.1:1") as first:
+            address = await first.wait_address()
+            async with running(HELLO, *options, "--name", "b", "--join", address):
+                await first.wait_said("b alive")
+                rows = await swimring_json("members", "--join", address, "--secret-file", str(secret))
+                assert [(row["name"], row["status"]) for row in rows] == [("a", "alive"), ("b", "alive")]
+                status, out, err = await swimring("members", "--join", address)
+                assert (status, out) == (2, "")
+                assert "give it the secret (--secret-file)" in err
+                new = tmp_path / "new.secret"
+                new.write_text(bytes(range(1, 33)).hex())
+                new.chmod(0o600)
+                status, out, err = await swimring(
+                    "keys", "add", str(new), "--join", address, "--secret-file", str(secret)
+                )
+                assert (status, err) == (0, "")
+                old_id, new_id = (key_id(bytes(range(first, first + 32))).hex() for first in (0, 1))
+                assert [line.strip().split(maxsplit=1) for line in out.splitlines()[1:3]] == [
+                    ["a", f"{old_id}, {new_id}"],
+                    ["b", f"{old_id}, {new_id}"],
+                ]
+                status, out, err = await swimring("keys", "use", new_id, "--join", address, "--secret-file", str(new))
+                assert status == 0, out + err
+                status, out, err = await swimring(
+                    "keys", "remove", new_id, "--join", address, "--secret-file", str(new)
+                )
+                assert status == 1
+                assert out.count("use another one first") == 2
+                assert "Traceback" not in err + first.said
+                assert secret.read_text() not in first.said

@@ -176,7 +176,7 @@ def test_an_impossible_hello_ends_the_connection(changes: dict[str, object]) -> 
 
 
 def test_a_frame_before_the_hello_ends_the_connection() -> None:
-    with pytest.raises(RemoteProtocolError, match="instead of the hello"):
+    with pytest.raises(RemoteProtocolError, match="while waiting for the hello"):
         listener().receive(b"\xf1" + raw(0x03, 0, bytes(8)))
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -8,8 +8,12 @@ from swimring.errors import ConfigError
 from swimring.identity import Address
 from swimring.node import Settings, open_node
 from swimring.node.settings import check_settings, name_of
+from swimring.security import Sealing
 from swimring.service import Service
 from swimring.swim import PROFILES, Profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULTS: dict[str, Any] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "profile": "local", "weight": 1,
@@ -159,3 +163,50 @@ def test_a_profile_is_one_of_three_or_of_your_own() -> None:
 def test_a_node_that_was_given_no_name_is_called_after_its_address(host: str, name: str) -> None:
     assert name_of(Address(host, 7979)) == name
     assert check(name=name_of(Address(host, 7979))).name == name, "a name that other nodes accept"
+
+
+# ---------------------------------------------------------------------------------------------------- the secret
+
+KEY = bytes(range(32))
+
+
+def secret_file(folder: Path, text: str, *, mode: int = 0o600) -> Path:
+    path = folder / "secret"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_secret_comes_as_bytes_as_text_or_in_a_file(tmp_path: Path) -> None:
+    assert check(secret=KEY).keys == check(secret=[KEY]).keys == check(secret=KEY.hex()).keys == (KEY,)
+    assert check(secret_file=secret_file(tmp_path, KEY.hex())).keys == (KEY,)
+    assert check().keys == ()
+
+
+def test_settings_do_not_show_the_secret() -> None:
+    assert KEY.hex() not in repr(check(secret=KEY))
+    assert repr(KEY) not in repr(check(secret=KEY))
+
+
+def test_with_a_secret_a_node_may_leave_loopback() -> None:
+    assert check(listen="10.0.0.7:1", secret=KEY).leaves_the_machine
+    assert not check(listen="127.0.0.1:1", secret=KEY).leaves_the_machine
+
+
+@pytest.mark.parametrize("seal", ["accept", "prefer"])
+def test_off_loopback_a_secret_that_is_not_required_is_not_enough(seal: str) -> None:
+    with pytest.raises(ConfigError, match="require it"):
+        check(listen="10.0.0.7:1", secret=KEY, seal=seal)
+    assert check(listen="10.0.0.7:1", secret=KEY, seal=seal, insecure=True).sealing is Sealing(seal)
+
+
+def test_a_secret_that_is_none_is_a_config_error(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, KEY.hex())
+    with pytest.raises(ConfigError, match="not both"):
+        check(secret=KEY, secret_file=path)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        check(secret_file=secret_file(tmp_path, KEY.hex(), mode=0o644))
+    with pytest.raises(ConfigError, match="a key has 32"):
+        check(secret=b"short")
+    with pytest.raises(ConfigError, match="accept, prefer, require"):
+        check(secret=KEY, seal="maybe")

@@ -10,6 +10,7 @@ import anyio
 from swimring.builtin import describe
 from swimring.client import Mesh, connect
 from swimring.errors import CallError, ConfigError
+from swimring.security import read_secret_file
 
 from .output import print_json, print_table, print_text
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 
-def members(*, cluster: str | None, join: Sequence[str], within: float, as_json: bool) -> None:
+def members(*, cluster: str | None, join: Sequence[str], secret_file: str | None, within: float, as_json: bool) -> None:
     """Print the members."""
 
     async def ask(mesh: Mesh) -> None:
@@ -32,7 +33,7 @@ def members(*, cluster: str | None, join: Sequence[str], within: float, as_json:
         columns = ("name", "address", "status", "services", "weight", "zone")
         print_table(columns, rows, title=f"cluster {mesh.cluster}")
 
-    _with_mesh(ask, cluster=cluster, join=join, within=within)
+    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
 
 
 def lookup(
@@ -42,6 +43,7 @@ def lookup(
     replicas: int,
     cluster: str | None,
     join: Sequence[str],
+    secret_file: str | None,
     within: float,
     as_json: bool,
 ) -> None:
@@ -56,7 +58,7 @@ def lookup(
             also = f" (replicas: {', '.join(other.name for other in others)})" if others else ""
             print_text(f"{owner.name} at {owner.address}{also}")
 
-    _with_mesh(ask, cluster=cluster, join=join, within=within)
+    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
 
 
 def call(
@@ -68,6 +70,7 @@ def call(
     idempotent: bool,
     cluster: str | None,
     join: Sequence[str],
+    secret_file: str | None,
     within: float,
     as_json: bool,
 ) -> None:
@@ -81,7 +84,7 @@ def call(
         else:
             print_json(reply)
 
-    _with_mesh(ask, cluster=cluster, join=join, within=within)
+    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
 
 
 def read_fields(fields: Sequence[str]) -> dict[str, Any]:
@@ -107,15 +110,21 @@ def read_fields(fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_mesh(
-    ask: Callable[[Mesh], Awaitable[None]], *, cluster: str | None, join: Sequence[str], within: float
+    ask: Callable[[Mesh], Awaitable[None]],
+    *,
+    cluster: str | None,
+    join: Sequence[str],
+    secret_file: str | None,
+    within: float,
 ) -> None:
     if not within > 0:
         raise ConfigError("within", within, "a number of seconds above 0")
+    secret = None if secret_file is None else read_secret_file(secret_file)
 
     async def run() -> None:
         try:
             with anyio.fail_after(within):
-                async with connect(*join, cluster=cluster) as mesh:
+                async with connect(*join, cluster=cluster, secret=secret) as mesh:
                     await ask(mesh)
         except TimeoutError:
             raise CallError(f"no answer within {within:g} s", maybe_executed=True) from None

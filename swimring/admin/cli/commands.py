@@ -33,6 +33,15 @@ Via = Annotated[
         help="A node to ask, HOST:PORT; may be repeated. Default: the nodes on this machine.",
     ),
 ]
+SecretFile = Annotated[
+    str | None,
+    Parameter(
+        env_var="SWIMRING_SECRET_FILE",
+        help="File with the secret of the cluster: one key a line, hex or base64, readable by its owner only.",
+    ),
+]
+Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
+LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 Join = Annotated[
     tuple[str, ...],
     Parameter(
@@ -67,7 +76,9 @@ def run(
     weight: int = 1,
     zone: str = "",
     insecure: Annotated[bool, Parameter(negative="")] = False,
-    log_level: str = "info",
+    secret_file: SecretFile = None,
+    seal: Seal = "require",
+    log_level: LogLevel = "info",
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -90,9 +101,7 @@ def run(
     zone:
         A label of where this node runs.
     insecure:
-        Allow listening off loopback although gossip is not sealed yet.
-    log_level:
-        What to log: debug, info, warning or error.
+        Allow listening off loopback without a secret.
     """
     from . import running  # noqa: PLC0415 - see above
 
@@ -110,15 +119,24 @@ def run(
         weight=weight,
         zone=zone,
         insecure=insecure,
+        secret_file=secret_file,
+        seal=seal,
     )
 
 
 @app.command
-def members(*, cluster: Cluster = None, join: Via = (), within: Within = 10.0, as_json: AsJson = False) -> None:
+def members(
+    *,
+    cluster: Cluster = None,
+    join: Via = (),
+    secret_file: SecretFile = None,
+    within: Within = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Show the members of the cluster, as the node that answers believes them to be."""
     from . import asking  # noqa: PLC0415 - see above
 
-    asking.members(cluster=cluster, join=join, within=within, as_json=as_json)
+    asking.members(cluster=cluster, join=join, secret_file=secret_file, within=within, as_json=as_json)
 
 
 @app.command
@@ -130,6 +148,7 @@ def lookup(
     replicas: int = 1,
     cluster: Cluster = None,
     join: Via = (),
+    secret_file: SecretFile = None,
     within: Within = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +165,16 @@ def lookup(
     """
     from . import asking  # noqa: PLC0415 - see above
 
-    asking.lookup(key, service=service, replicas=replicas, cluster=cluster, join=join, within=within, as_json=as_json)
+    asking.lookup(
+        key,
+        service=service,
+        replicas=replicas,
+        cluster=cluster,
+        join=join,
+        secret_file=secret_file,
+        within=within,
+        as_json=as_json,
+    )
 
 
 @app.command
@@ -159,6 +187,7 @@ def call(
     idempotent: Annotated[bool, Parameter(negative="")] = False,
     cluster: Cluster = None,
     join: Via = (),
+    secret_file: SecretFile = None,
     within: Within = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -187,6 +216,7 @@ def call(
         idempotent=idempotent,
         cluster=cluster,
         join=join,
+        secret_file=secret_file,
         within=within,
         as_json=as_json,
     )
@@ -210,3 +240,72 @@ def demo(
     from swimring.admin.demo import run_demo  # noqa: PLC0415 - see above
 
     return run_demo(files=files, keep_running=keep_running)
+
+
+keys = App(name="keys", help="Show and change the keys of a cluster with a secret, on all its nodes.")
+app.command(keys)
+
+
+@keys.command(name="list")
+def list_keys(*, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0) -> int:
+    """Show which keys each node has, the primary one first."""
+    return _change_keys("keys", {}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+@keys.command
+def add(
+    new: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Install a new key on every node: step 1 of 3. Nothing is sealed with it yet.
+
+    Parameters
+    ----------
+    new:
+        The file with the new key in its first line.
+    """
+    return _change_keys("add key", {"file": new}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+@keys.command
+def use(
+    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Seal with another key on every node: step 2 of 3.
+
+    Parameters
+    ----------
+    key:
+        Its 8 digits, as `swimring keys list` shows them.
+    """
+    return _change_keys(
+        "use key", {"identity": key}, cluster=cluster, join=join, secret_file=secret_file, within=within
+    )
+
+
+@keys.command
+def remove(
+    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
+) -> int:
+    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
+
+    Parameters
+    ----------
+    key:
+        Its 8 digits, as `swimring keys list` shows them.
+    """
+    change = {"identity": key}
+    return _change_keys("remove key", change, cluster=cluster, join=join, secret_file=secret_file, within=within)
+
+
+def _change_keys(
+    cmd: str,
+    fields: dict[str, str],
+    *,
+    cluster: str | None,
+    join: tuple[str, ...],
+    secret_file: str | None,
+    within: float,
+) -> int:
+    from . import rotating  # noqa: PLC0415 - see above
+
+    return rotating.ask_all(cmd, fields, cluster=cluster, join=join, secret_file=secret_file, within=within)

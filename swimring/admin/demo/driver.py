@@ -5,6 +5,7 @@ It is a node that offers nothing: it gossips, so it sees the members live, but i
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -95,7 +96,9 @@ async def _drive(console: Console, cluster: str, files: list[Path], processes: l
     """Count on the ring and show the result; None if that failed, with the reason shown."""
     result = None
     try:
-        async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0) as node:
+        # The processes of the ring read this variable, too.
+        secret_file = os.environ.get("SWIMRING_SECRET_FILE")
+        async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0, secret_file=secret_file) as node:
             with trio.move_on_after(_DONE_WITHIN):
                 result = await _Drive(node, processes, files, console).run()
             if result is None:

@@ -1,0 +1,80 @@
+"""The keyring of a running node, as the handlers in the namespace ``swimring`` show and change it.
+
+A new key crosses the network sealed under a key that both sides have: calls are not encrypted.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from swimring.errors import ConfigError, InvalidRequest
+from swimring.security import NEW_KEY, Opener, SealRefused
+
+if TYPE_CHECKING:
+    from swimring.net import Host
+    from swimring.security import Keyring
+
+_MS_PER_MINUTE: Final = 60_000
+_log = logging.getLogger("swimring.node")
+
+
+class Keys:
+    """Shows and changes a keyring, in memory only: a restart reads the secret file again."""
+
+    def __init__(self, keyring: Keyring, *, cluster: str, host: Host) -> None:
+        """Work on ``keyring``."""
+        self._keyring = keyring
+        self._host = host
+        self._opener = Opener(keyring, cluster=cluster)
+
+    def ids(self) -> list[str]:
+        """The ids of all keys in hex, the primary one first."""
+        return [each.hex() for each in self._keyring.ids]
+
+    def install(self, sealed: bytes) -> None:
+        """Open with the key in the box ``sealed``, too.
+
+        Raises:
+            InvalidRequest: it does not open, or holds no key for this ring.
+        """
+        try:
+            box = self._opener.peek(sealed, minute=self._host.wall_ms() // _MS_PER_MINUTE, purpose=NEW_KEY)
+            identity = self._keyring.install(box.plaintext)
+        except (SealRefused, ConfigError) as error:
+            raise InvalidRequest(f"the key cannot be installed: {error}") from error
+        _log.info("key %s installed", identity.hex())
+
+    def use(self, identity: str) -> None:
+        """Seal with that key.
+
+        Raises:
+            InvalidRequest: it is not installed.
+        """
+        try:
+            self._keyring.use(_read(identity))
+        except ConfigError as error:
+            raise InvalidRequest(str(error)) from error
+        _log.info("key %s is the primary key", identity)
+
+    def remove(self, identity: str) -> None:
+        """Open nothing with that key any more; one that is not there is no error, so that this can be repeated.
+
+        Raises:
+            InvalidRequest: it is the primary key.
+        """
+        key_id = _read(identity)
+        if self._keyring.get(key_id) is None:
+            return
+        try:
+            self._keyring.remove(key_id)
+        except ConfigError as error:
+            raise InvalidRequest(str(error)) from error
+        _log.info("key %s removed", identity)
+
+
+def _read(identity: str) -> bytes:
+    try:
+        return bytes.fromhex(identity)
+    except ValueError as error:
+        raise InvalidRequest("a key is named by the 8 hexadecimal digits that the list of keys shows") from error
