@@ -46,7 +46,11 @@ class Limits:
     connection_window: int = 16 * MIB
     """The same for all streams of a connection together."""
     message_window: int = 4 * MIB
-    """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application."""
+    """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application.
+
+    While more than two of it wait, as answers, for the peer to read, no further call of that connection begins; those
+    that run may add an answer each. Requests held back for that are kept up to the same size, then refused.
+    """
     connections: int = 1_024
     """Connections of one pool; more are refused."""
     hello_bytes: int = 64 * KIB
