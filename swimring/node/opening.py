@@ -26,7 +26,7 @@ from swimring.service import Dispatcher, Request, Service
 
 from .counting import Counters
 from .groups import lone_error_raised_bare
-from .listening import Reception
+from .listening import MAX_GOSSIP, MAX_MUX, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
 
@@ -127,7 +127,10 @@ class _Opening:
             async with self._gossiping(binding) as gossiper, trio.open_nursery() as nursery:
                 rebalancer = self._rebalancer(gossiper)
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
-                protocols = {swim.MAGIC: gossiper.serve_stream, mux.MAGIC: self._serve_mux}
+                protocols = {
+                    swim.MAGIC: Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP),
+                    mux.MAGIC: Protocol(serve=self._serve_mux, most=MAX_MUX),
+                }
                 reception = Reception(binding.listener, protocols, instruments=self._instruments)
                 nursery.start_soon(reception.run, name="swimring reception")
                 nursery.start_soon(rebalancer.run, name="swimring rebalancer")
