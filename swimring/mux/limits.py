@@ -21,6 +21,7 @@ _FLOORS: Final = {
     "frame_body": 16 * KIB,
     "message": 16 * KIB,
     "streams": 1,
+    "strangers": 1,
     "stream_window": 16 * KIB,
     "connection_window": 16 * KIB,
     "message_window": 32 * KIB,
@@ -46,9 +47,17 @@ class Limits:
     connection_window: int = 16 * MIB
     """The same for all streams of a connection together."""
     message_window: int = 4 * MIB
-    """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application."""
+    """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application.
+
+    While more than two of it wait, as answers, for the peer to read, no further call of that connection begins; those
+    that run may add an answer each. Requests held back for that are kept up to the same size, then refused.
+    """
     connections: int = 1_024
-    """Connections of one pool; more are refused."""
+    """Peers of a pool that came to us; more are refused. Of a client: all it opens."""
+    strangers: int = 256
+    """Connections to us whose hello has not been accepted; the oldest makes room for another."""
+    dials: int = 1_024
+    """Connections that we opened, with those under way; more are `Unreachable`."""
     hello_bytes: int = 64 * KIB
     """What a peer may send before its hello is accepted."""
     hello_within: float = 5.0

@@ -29,7 +29,7 @@ from .counting import Counters
 from .gathering import gather
 from .groups import lone_error_raised_bare
 from .keys import Keys
-from .listening import Reception
+from .listening import MAX_GOSSIP, MAX_MUX, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
 
@@ -150,10 +150,11 @@ class _Opening:
             ):
                 rebalancer = self._rebalancer(gossiper)
                 node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
+                gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
                 protocols = {
-                    swim.MAGIC: gossiper.serve_stream,
-                    SEALED_MAGIC: gossiper.serve_stream,
-                    mux.MAGIC: self._serve_mux,
+                    swim.MAGIC: gossip,
+                    SEALED_MAGIC: gossip,
+                    mux.MAGIC: Protocol(serve=self._serve_mux, most=MAX_MUX),
                 }
                 reception = Reception(binding.listener, protocols, instruments=self._instruments)
                 nursery.start_soon(reception.run, name="swimring reception")

@@ -155,7 +155,7 @@ class Peer:
 
 
 class Pool:
-    """All connections of a node. At most `Limits.connections`; more are refused."""
+    """All connections of a node: of peers that came to us, of strangers, and our own; each kind has its bound."""
 
     def __init__(
         self,
@@ -185,6 +185,7 @@ class Pool:
         self._secret = secret
         self._nursery = nursery
         self._workers = Workers(nursery)
+        self._outbound = 0
         self._all: dict[Connection, None] = {}  # in order of opening: a set would close them in an order of its own
         self._current: dict[str, Connection] = {}
         self._dials: dict[str, _Dial] = {}
@@ -249,10 +250,16 @@ class Pool:
 
         Whatever goes wrong with it ends this connection only.
         """
-        if self._closed or len(self._all) >= self._limits.connections:
-            self._instruments.refuse_bytes("stream", "too many connections", source=remote, now=trio.current_time())
+        if self._closed:
             await self._turn_away(stream)
             return
+        strangers = [one for one in self._all if not (one.dialled or one.adopted)]
+        if len(strangers) >= self._limits.strangers:
+            # Who means it says hello at once, so the oldest is the least likely to.
+            reason = "too many connections without a hello"
+            self._instruments.refuse_bytes("stream", reason, source=remote, now=trio.current_time())
+            del self._all[strangers[0]]
+            strangers[0].close(reason)
         await self._run(self._make(stream, dialled=False, expected=None), received)
 
     async def drain(self) -> None:
@@ -295,13 +302,20 @@ class Pool:
             raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=left)
         if self._closed:
             raise Unreachable("this node is closing", owner=name)
-        if len(self._all) >= self._limits.connections:
-            raise Unreachable("this node has all the connections it may have", owner=name)
+        if self._outbound >= self._limits.dials:
+            raise Unreachable("this node has all the connections it may open", owner=name)
+        self._outbound += 1
         dial = self._dials[name] = _Dial(address=address, settled=trio.Event())
         self._nursery.start_soon(self._dial, name, dial)
         return dial
 
     async def _dial(self, name: str, dial: _Dial) -> None:
+        try:
+            await self._hold_dialled(name, dial)
+        finally:
+            self._outbound -= 1
+
+    async def _hold_dialled(self, name: str, dial: _Dial) -> None:
         try:
             with trio.fail_after(self._limits.dial_within):
                 stream = await self._network.connect(dial.address)
@@ -321,7 +335,7 @@ class Pool:
         longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
         pause = longest * self._host.rng.uniform(0.5, 1.0)
         self._pauses.pop(name, None)
-        while len(self._pauses) >= self._limits.connections:
+        while len(self._pauses) >= self._limits.dials:
             del self._pauses[next(iter(self._pauses))]
         self._pauses[name] = _Pause(
             address=dial.address, failures=min(failures + 1, 30), until=trio.current_time() + pause, error=error
@@ -390,6 +404,7 @@ class Pool:
         name = new.peer.name
         if expected is not None and name != expected:
             raise HelloRefused(RefusalCode.SELF, f"expected {expected} at that address, found {name}")
+        self._check_room(new)
         old = self._current.get(name)
         if old is None or old.peer is None or not old.usable:
             self._prefer(new)
@@ -414,6 +429,11 @@ class Pool:
         if self._draining:
             new.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
 
+    def _check_room(self, new: Connection) -> None:
+        inbound = sum(one.adopted and not one.dialled for one in self._all)
+        if not new.dialled and inbound >= self._limits.connections:
+            raise HelloRefused(RefusalCode.BUSY, f"{self.me} has all the connections it may have")
+
     def _wins(self, new: Connection, old: Connection) -> bool:
         """Of two at once, both sides keep the one dialled by the smaller; of two by the same, the later."""
         return new.dialled == old.dialled or self._dialler(new) < self._dialler(old)
@@ -431,7 +451,7 @@ class Pool:
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:
         session = Session(me=self.me, cluster=self._cluster, limits=self._limits, dialled=False)
-        session.refuse(RefusalCode.BUSY, f"{self.me} has all the connections it may have")
+        session.refuse(RefusalCode.BUSY, f"{self.me} is closing")
         with trio.move_on_after(1):
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await stream.send_all(session.bytes_to_send())

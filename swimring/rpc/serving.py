@@ -2,10 +2,14 @@
 
 A handler ends with its caller: on CANCEL at once, with the deadline on our clock, and `cancel_grace` after the
 connection. A cast has no caller: it runs until its deadline.
+
+While the answers that wait for credit are more than two message windows, no further call of that connection begins: a
+peer that asks and never reads would fill our memory otherwise.
 """
 
 from __future__ import annotations
 
+import bisect
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import trio
 
 from swimring.codec import encode
-from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, RemoteProtocolError
+from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, Overloaded, RemoteProtocolError
 from swimring.instrument import Instrument
 from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
 
@@ -79,6 +83,11 @@ class Serving:
         self.serve = serve
         self.credit = Turnstile()
         self._jobs: dict[int, CallJob] = {}
+        self._most_bytes = 2 * connection.limits.message_window
+        self._waiting_bytes = 0
+        self._held: list[int] = []  # ids, in the order of arrival
+        self._held_bytes = 0
+        self._released: CallJob | None = None  # one at a time: tasks that are started together run in any order
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -86,19 +95,30 @@ class Serving:
     def on_call(self, event: CallArrived) -> None:
         """A call came in: its id is known before its worker runs, since CANCEL may be in the same batch."""
         job = self._jobs[event.call_id] = CallJob(self, event)
+        if (self._held or self._waiting_bytes > self._most_bytes) and self._hold(job):
+            return
         self.connection.workers.assign(job)
 
     def on_cancel(self, event: CancelArrived) -> None:
         """The caller gave up."""
         job = self._jobs.get(event.call_id)
-        if job is not None:
-            job.cancel()
+        if job is None:
+            return
+        job.cancel()
+        at = bisect.bisect_left(self._held, event.call_id)
+        if self._held[at : at + 1] == [event.call_id]:
+            del self._held[at]
+            self._held_bytes -= job.body_size
+            job.conclude()
 
     def on_lost(self) -> None:
-        """The connection is gone: casts go on, the others get a moment."""
+        """The connection is gone: casts that run go on, the others get a moment; what has not begun is dropped."""
         until = trio.current_time() + self.connection.limits.cancel_grace
         for job in self._jobs.values():
             job.expire(until)
+        held, self._held, self._held_bytes = self._held, [], 0
+        for call_id in held:
+            self._jobs[call_id].conclude()
         self._jobs.clear()
         self.credit.nudge()
 
@@ -115,6 +135,44 @@ class Serving:
         """The answer is on its way."""
         self._jobs.pop(call_id, None)
 
+    # ------------------------------------------------------------------------------- while answers wait for credit
+
+    def may_begin(self, job: CallJob) -> bool:
+        """Whether a job that has got its worker may begin; else it is back in line.
+
+        Calls that arrive together are given to workers before the first of them has an answer that waits.
+        """
+        if self._released is job:
+            self._released = None
+        if self._waiting_bytes > self._most_bytes and job.can_wait:
+            return not self._hold(job)
+        self._release()
+        return True
+
+    async def wait_for_credit(self, size: int, ready: Callable[[], bool]) -> None:
+        """Wait until an answer of ``size`` bytes may leave, behind those that waited before."""
+        self._waiting_bytes += size
+        try:
+            await self.credit.wait_turn(ready)
+        finally:
+            self._waiting_bytes -= size
+        self._release()
+
+    def _hold(self, job: CallJob) -> bool:
+        """Put a job in line; False if even that would be too much, then it is to be told so."""
+        if self._held_bytes + job.body_size > self._most_bytes:
+            job.refuse(Overloaded("too many answers on this connection wait to be read", maybe_executed=False))
+            return False
+        bisect.insort(self._held, job.call_id)
+        self._held_bytes += job.body_size
+        return True
+
+    def _release(self) -> None:
+        if self._held and self._released is None and self._waiting_bytes <= self._most_bytes:
+            job = self._released = self._jobs[self._held.pop(0)]
+            self._held_bytes -= job.body_size
+            self.connection.workers.assign(job)
+
 
 class CallJob:
     """One call being served."""
@@ -123,7 +181,8 @@ class CallJob:
         """Take over the call that ``event`` tells of; its streams can receive from now on."""
         self._serving = serving
         self._connection = serving.connection
-        self._event = event
+        self.call_id = event.call_id
+        self._body = event.body
         self._header = event.header
         self._arrived = serving.connection.heard
         self.deadline = self._arrived + event.header.remaining
@@ -134,10 +193,26 @@ class CallJob:
         self._cancelled = False
         self._lost = False
         self._failed = False
+        self._in_line = False
         self._answer: bytes | None = None
         self._outcome = "cancelled"
 
     # ---------------------------------------------------------------------------------------- for the connection
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the request that are kept until it begins."""
+        return len(self._body)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether there is a handler still to run, and somebody to wait for its answer."""
+        return not (self._cancelled or self._lost or self._failed)
+
+    def refuse(self, error: CallError) -> None:
+        """Answer with ``error`` instead of running the handler."""
+        self._body = b""
+        self._keep_failure(error, executed=False)
 
     def cancel(self) -> None:
         """Stop the handler."""
@@ -156,16 +231,36 @@ class CallJob:
 
     def expire_if_older(self, than: float, now: float) -> None:
         """End a call without streams that came in before ``than``."""
-        if self._arrived < than and not self._streams and self._scope is not None:
-            self._scope.deadline = min(self._scope.deadline, now)
+        if self._arrived < than and not self._streams:
+            self.deadline = min(self.deadline, now)
+            if self._scope is not None:
+                self._scope.deadline = min(self._scope.deadline, now)
+
+    def conclude(self) -> None:
+        """Send what came out; nothing came out of a job that has not begun."""
+        self._serving.finished(self.call_id)
+        self._conclude_streams()
+        connection = self._connection
+        if not self._lost and connection.open:
+            self._send()
+        header, seconds = self._header, trio.current_time() - self._arrived
+        connection.instruments.tell(
+            Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds
+        )
 
     # -------------------------------------------------------------------------------------------- for the worker
 
     async def run(self, scope: trio.CancelScope) -> None:
-        """Run the handler inside ``scope``."""
-        if self._cancelled:
+        """Run the handler inside ``scope``, or put the job back in line."""
+        self._in_line = not self._serving.may_begin(self)
+        if self._in_line:
+            return  # at once: from now on another worker may get it
+        if self._cancelled or self._failed:
             await trio.lowlevel.checkpoint()
-            return
+        else:
+            await self._handle(scope)
+
+    async def _handle(self, scope: trio.CancelScope) -> None:
         self._scope = scope
         if self.deadline != math.inf:
             scope.deadline = self.deadline
@@ -196,34 +291,43 @@ class CallJob:
 
     def answer_nowait(self) -> bool:
         """Send what came out, if it has credit; False if it has to wait."""
-        size = 0 if self._answer is None else len(self._answer)
-        if not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
+        if self._in_line:
+            return True
+        size = self._answer_size
+        if size and not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
             return False
-        self._send()
+        self.conclude()
         return True
 
     async def answer(self) -> None:
         """Send what came out, when it has credit."""
+        if self._in_line:
+            return
         if self._outcome == "cancelled" and not self._cancelled:
             late = DeadlineExceeded("the deadline passed while the handler ran")
             self._keep_failure(late, executed=True)
-        size = 0 if self._answer is None else len(self._answer)
+        size = self._answer_size
 
         def ready() -> bool:
             return self._lost or self._connection.session.has_credit(size)
 
-        if not self._serving.credit.free(ready):
-            await self._serving.credit.wait_turn(ready)
-        self._send()
+        if size and not self._serving.credit.free(ready):
+            await self._serving.wait_for_credit(size, ready)
+        self.conclude()
 
     # ---------------------------------------------------------------------------------------------------- inside
 
+    @property
+    def _answer_size(self) -> int:
+        return 0 if self._answer is None or self._header.kind is CallKind.CAST else len(self._answer)
+
     def _incoming(self) -> Incoming:
+        body, self._body = self._body, b""
         if self.deadline != math.inf and self.deadline <= trio.current_time():
-            raise DeadlineExceeded("the deadline had passed on arrival", maybe_executed=False)
+            raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
         return Incoming(
             header=self._header,
-            message=decode_fields(self._header, self._event.body),
+            message=decode_fields(self._header, body),
             streams=self._streams,
             peer=self._connection.peer_name,
             deadline=self.deadline,
@@ -245,23 +349,15 @@ class CallJob:
         self._answer = encode_failure(error, executed=executed)
 
     def _send(self) -> None:
-        self._serving.finished(self._event.call_id)
-        self._conclude_streams()
-        connection = self._connection
-        if not self._lost and connection.open:
-            call_id = self._event.call_id
-            if self._answer is None or self._header.kind is CallKind.CAST:
-                if self._cancelled or self._header.kind is CallKind.CAST:
-                    connection.session.done(call_id)
-            elif self._failed:
-                connection.session.fail(call_id, self._answer)
-            else:
-                connection.session.reply(call_id, self._answer)
-            connection.flush(alone=not self._serving)
-        header, seconds = self._header, trio.current_time() - self._arrived
-        connection.instruments.tell(
-            Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds
-        )
+        session, call_id = self._connection.session, self.call_id
+        if self._answer is None or self._header.kind is CallKind.CAST:
+            if self._cancelled or self._header.kind is CallKind.CAST:
+                session.done(call_id)
+        elif self._failed:
+            session.fail(call_id, self._answer)
+        else:
+            session.reply(call_id, self._answer)
+        self._connection.flush(alone=not self._serving)
 
     def _conclude_streams(self) -> None:
         for stream in self._streams.values():

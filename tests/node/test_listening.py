@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from swimring.identity import Address
+from swimring import mux
+from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
-from swimring.node import listening
-from swimring.node.listening import IDENTIFY_WITHIN, MAX_CONNECTIONS, Reception
+from swimring.node.listening import IDENTIFY_WITHIN, MAX_GOSSIP, MAX_MUX, MAX_UNIDENTIFIED, Protocol, Reception
 
 from .nodes import PORT, Recorder, Shop, key_of, node_at, nodes_at, simulated
 
@@ -86,17 +87,80 @@ async def test_more_connections_than_allowed_are_closed_at_once_and_the_node_goe
         assert await b.call(shop.where, key_of(b, "a")) == "a"
         streams = []
         taken = a.counters()["refused"]
-        for _ in range(MAX_CONNECTIONS + 20):
+        for _ in range(MAX_UNIDENTIFIED + 20):
             streams.append(await network.at("stranger").connect(Address("a", PORT)))  # noqa: PERF401
         await trio.sleep(0.5)
         assert a.counters()["refused"] - taken >= 20
-        assert set(recorder.refused) == {("stream", "too many connections")}
+        assert set(recorder.refused) == {("stream", "too many connections that say nothing")}
         assert await b.call(shop.where, key_of(b, "a")) == "a", "connections that exist go on"
+        assert await send_and_read(network, b"?") == b""
+        assert recorder.refused[-1] == ("stream", "unknown protocol"), "who speaks at once is heard"
         for stream in streams:
             await stream.aclose()
+
+
+@pytest.mark.parametrize("flood", [b"", b"\xf1", b"\xe1"])
+@simulated
+async def test_a_flood_of_one_kind_of_connection_shuts_out_no_other(network: SimulatedNetwork, flood: bytes) -> None:
+    shop = Shop()
+    async with node_at(network, "a", shop.service) as a, trio.open_nursery() as nursery:
+
+        async def occupy(number: int) -> None:
+            with suppress(trio.BrokenResourceError):
+                async with await network.at(f"stranger{number % 7}").connect(Address("a", PORT)) as stream:
+                    await stream.send_all(flood)
+                    await trio.sleep_forever()
+
+        for number in range(1100):
+            nursery.start_soon(occupy, number)
+        await trio.sleep(0.1)
+        if flood != b"\xe1":
+            async with node_at(network, "b", shop.service, join=["a"]) as b:
+                assert {member.name for member in b.members} == {"a", "b"}
+                assert await b.call(shop.where, key_of(b, "a")) == "a"
+        assert await asked_by_mux(network, a.cluster) == a.name
+        nursery.cancel_scope.cancel()
+
+
+async def asked_by_mux(network: SimulatedNetwork, cluster: str) -> str:
+    """The name in the hello of the node at "a"."""
+    session = mux.Session(me=NodeId("asker", 1), cluster=cluster, limits=mux.Limits(), dialled=True)
+    async with await network.at("asker").connect(Address("a", PORT)) as stream:
+        await stream.send_all(session.bytes_to_send())
+        while session.peer is None:
+            chunk = bytes(await stream.receive_some())
+            assert chunk, "it hung up"
+            session.receive(chunk)
+        return session.peer.node.name
+
+
+@simulated
+async def test_more_connections_of_one_protocol_than_its_bound_are_closed(network: SimulatedNetwork) -> None:
+    recorder = Recorder()
+    binding = await network.at("a").bind(Address("a", PORT))
+
+    async def hold(stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
+        await stream.send_all(b"!")
+        await stream.receive_some()
+
+    protocols = {1: Protocol(serve=hold, most=1), 2: Protocol(serve=hold, most=1)}
+    reception = Reception(binding.listener, protocols, instruments=Instruments([recorder]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reception.run)
+        async with await network.at("stranger").connect(Address("a", PORT)) as first:
+            await first.send_all(b"\x01")
+            assert await first.receive_some() == b"!"
+            assert await send_and_read(network, b"\x01") == b""
+            assert recorder.refused == [("stream", "too many connections")]
+            async with await network.at("stranger").connect(Address("a", PORT)) as other:
+                await other.send_all(b"\x02")
+                assert await other.receive_some() == b"!"
         await trio.sleep(1)
-        assert await send_and_read(network, b"?") == b""
-        assert recorder.refused[-1] == ("stream", "unknown protocol"), "there is room again"
+        async with await network.at("stranger").connect(Address("a", PORT)) as again:
+            await again.send_all(b"\x01")
+            assert await again.receive_some() == b"!", "there is room again"
+        nursery.cancel_scope.cancel()
+    binding.close()
 
 
 @simulated
@@ -110,7 +174,8 @@ async def test_a_fault_in_serving_one_connection_ends_that_connection_only(netwo
     async def broken(stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         raise RuntimeError("a bug")
 
-    reception = Reception(binding.listener, {1: echo, 2: broken}, instruments=Instruments([recorder]))
+    protocols = {1: Protocol(serve=echo, most=1), 2: Protocol(serve=broken, most=1)}
+    reception = Reception(binding.listener, protocols, instruments=Instruments([recorder]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reception.run)
         assert await send_and_read(network, b"\x02") == b""
@@ -161,4 +226,4 @@ async def test_a_flood_of_refused_connections_is_one_line_in_the_log(network: Si
 
 
 def test_the_bounds_are_those_of_the_documentation() -> None:
-    assert (listening.MAX_CONNECTIONS, listening.IDENTIFY_WITHIN) == (1024, 5.0)
+    assert (MAX_UNIDENTIFIED, MAX_GOSSIP, MAX_MUX, IDENTIFY_WITHIN) == (256, 256, 2048, 5.0)

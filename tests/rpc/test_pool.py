@@ -252,8 +252,52 @@ async def test_more_connections_than_allowed_are_turned_away(clock: MockClock) -
         await a.to(hub)
         with pytest.raises(Unreachable, match="all the connections"):
             await b.to(hub)
-        with pytest.raises(Unreachable, match="all the connections"):
+        await hub.to(b)
+
+
+async def test_more_dials_than_allowed_are_not_begun_and_those_under_way_count(clock: MockClock) -> None:
+    few = Limits(dials=1, idle_interval=1e6)
+    async with (
+        open_wires() as wires,
+        open_end(wires, "hub", limits=few) as hub,
+        open_end(wires, "a") as a,
+        open_end(wires, "b") as b,
+    ):
+        wires.held = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hub.to, a)
+            await wait_all_tasks_blocked()
+            with pytest.raises(Unreachable, match="all the connections it may open"):
+                await hub.to(b)
+            wires.held.set()
+        with pytest.raises(Unreachable, match="all the connections it may open"):
             await hub.to(b)
+        await b.to(hub)
+        wires.cut()
+        await wait_all_tasks_blocked()
+        await hub.to(b)
+
+
+async def test_strangers_who_say_no_hello_shut_nobody_out(clock: MockClock) -> None:
+    few = Limits(strangers=3, connections=2, dials=1, idle_interval=1e6)
+    async with (
+        open_wires() as wires,
+        open_end(wires, "hub", limits=few) as hub,
+        open_end(wires, "a") as a,
+        open_end(wires, "b") as b,
+        trio.open_nursery() as nursery,
+    ):
+        kept = []
+        for _ in range(20):
+            ours, theirs = memory_stream_pair()
+            kept.append(ours)
+            nursery.start_soon(hub.pool.serve_stream, theirs, SOMEWHERE, b"\xf1")
+        await wait_all_tasks_blocked()
+        assert len(hub.pool.connections) == 3
+        assert hub.witness.refused == ["too many connections without a hello"] * 17
+        await a.to(hub)
+        await hub.to(b)
+        nursery.cancel_scope.cancel()
 
 
 async def test_draining_lets_calls_finish_and_takes_no_more(clock: MockClock) -> None:
