@@ -81,7 +81,7 @@ async def open_node(
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback although gossip is not sealed yet.
-        drain_within: seconds that leaving waits for calls in flight.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
