@@ -254,9 +254,10 @@ class Node:
     # -------------------------------------------------------------------------------------------------- inside
 
     async def say_farewell(self, *doors: Pool | Here) -> None:
-        """Leave, also when the block was cancelled or failed; bounded, which is why it may be shielded.
+        """Leave, also when the block was cancelled or failed. Shielded, and bounded by ``drain_within``.
 
-        Calls in flight have ``drain_within`` seconds from the first word of the farewell on.
+        Calls in flight have that many seconds from the first word of the farewell on. If it is infinite the farewell
+        takes as long as they do, for ever if one never ends; only `hurry` cuts it short.
         """
         try:
             with self._farewell:

@@ -89,7 +89,7 @@ async def open_node(
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
-        drain_within: seconds that leaving waits for calls in flight.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.

@@ -43,7 +43,7 @@ class Settings:
         profile: the timings of membership.
         metadata: what this node tells the others about itself: services, weight, zone, version, tags.
         points: points on the ring per unit of weight; the same on every node of a cluster.
-        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
         sealing: what is sealed with them, and what is taken.
     """

@@ -39,7 +39,10 @@ _HEADER_ALLOWANCE: Final = 5 * 1024
 
 
 class Superseded(Draining):
-    """Another connection to the same peer took over before the call was accepted: ask again there."""
+    """Another connection to the same peer took over before the call was sent: ask again there.
+
+    `Peer` does, so that nobody outside of this package meets it; a call that was sent and refused is `Draining`.
+    """
 
 
 def _header(out: Outgoing, kind: CallKind) -> CallHeader:

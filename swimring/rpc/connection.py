@@ -129,7 +129,7 @@ class Connection:
     def unusable(self, key: Key | None) -> CallError:
         """The error of a call that was not sent because the connection is not `usable` (any more)."""
         if self._superseded:
-            return Superseded(self.reason, key=key, owner=self.peer_name)
+            return Superseded(f"another connection to {self.peer_name} took over", key=key, owner=self.peer_name)
         if self.session.told_to_go_away and self.open:
             return Draining("the peer takes no more calls", key=key, owner=self.peer_name)
         return Unreachable(self.reason or "the connection is not open", key=key, owner=self.peer_name)

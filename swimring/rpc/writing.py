@@ -2,7 +2,8 @@
 
 A lone small call, or a good part of a burst, is handed to the kernel at once where the stream allows: that saves a turn
 of the task, and gives the other side something to start with. What the kernel does not take is left to the task, so a
-cancelled call can never leave half a frame behind.
+cancelled call can never leave half a frame behind. Handing over is `os.write` to the socket, which is POSIX
+only: elsewhere a socket is no file descriptor, and the task writes everything.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Writer:
 
 def _sender(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     """A function that sends what it can and returns how many bytes that were; None if ``stream`` offers no such way."""
-    if not isinstance(stream, trio.SocketStream):
+    if os.name != "posix" or not isinstance(stream, trio.SocketStream):
         return None
     socket = stream.socket
 
