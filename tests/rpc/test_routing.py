@@ -507,7 +507,7 @@ async def chunks() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("source", "repeated"),
     [(b"bytes", True), (memoryview(b"bytes"), True), (Path("file"), True), (chunks(), False), (None, False)],
-    ids=repr,
+    ids=["bytes", "memoryview", "path", "chunks", "nothing"],
 )
 async def test_a_call_with_streams_is_repeated_only_if_they_can_be_read_again(
     source: StreamSource, repeated: bool, autojump_clock: trio.testing.MockClock
