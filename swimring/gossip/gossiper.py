@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -353,10 +353,9 @@ class Gossiper:
         )
 
     async def _resolve(self, address: Address) -> list[Address]:
-        try:
+        with trio.move_on_after(self._profile.stream_patience), suppress(OSError):
             return await self._network.resolve(address)
-        except OSError:
-            return [address]  # the exchange will fail and say why
+        return [address]  # the exchange will fail and say why
 
     async def _ask_one_more(self, asked: set[Address]) -> None:
         others = [m for m in self._membership.others if m.status is Status.ALIVE and m.address not in asked]

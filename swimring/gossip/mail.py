@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("swimring.gossip")
 _RESOLVED_FOR: Final = 60.0
+_UNKNOWN_FOR: Final = 10.0
+_LOOK_UP_WITHIN: Final = 1.0
 _RESOLVED_LIMIT: Final = 4096
 _SHOW_INTERVAL: Final = 1.0
 _SHOWN_LIMIT: Final = 1024
@@ -64,7 +68,7 @@ class Mail:
         self._network = network
         self._envelopes = envelopes
         self._budget = profile.datagram_budget - envelopes.overhead
-        self._resolved: dict[Address, tuple[Address, float]] = {}
+        self._resolved: dict[Address, tuple[Address | None, float]] = {}
         self._shown: dict[Address, float] = {}
         self._sequence = 0
         self.traffic = Traffic()
@@ -155,22 +159,31 @@ class Mail:
         return True
 
     async def _numeric(self, address: Address) -> Address:
-        """Where to send for ``address``; host names are looked up once a minute.
+        """Where to send for ``address``; host names are looked up once a minute, unknown ones every 10 s.
 
         Raises:
-            OSError: the name is not known.
+            OSError: the name is not known, or nobody said so within a second: whoever sends has other members, too.
         """
-        known, until = self._resolved.get(address, (None, 0.0))
-        if known is not None and trio.current_time() < until:
-            return known
-        if _is_literal(address.host):
-            found, until = address, float("inf")
-        else:
-            found, until = (await self._network.resolve(address))[0], trio.current_time() + _RESOLVED_FOR
-        if len(self._resolved) >= _RESOLVED_LIMIT:
-            self._resolved.clear()
-        self._resolved[address] = (found, until)
+        found, until = self._resolved.get(address, (None, -math.inf))
+        if trio.current_time() >= until:
+            found, until = await self._look_up(address)
+            if len(self._resolved) >= _RESOLVED_LIMIT:
+                self._resolved.clear()
+            self._resolved[address] = (found, until)
+        if found is None:
+            raise OSError(errno.EHOSTUNREACH, f"the name {address.host!r} is not known")
         return found
+
+    async def _look_up(self, address: Address) -> tuple[Address | None, float]:
+        """What ``address`` stands for, None if that is not known, and until when to believe it."""
+        if _is_literal(address.host):
+            return address, math.inf
+        with trio.move_on_after(_LOOK_UP_WITHIN):
+            try:
+                return (await self._network.resolve(address))[0], trio.current_time() + _RESOLVED_FOR
+            except OSError as error:
+                _log.debug("%s is not known: %s", address.host, error)
+        return None, trio.current_time() + _UNKNOWN_FOR
 
 
 def _is_literal(host: str) -> bool:
