@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from .node import Node as Node
     from .node import open_node as open_node
     from .service import ByteStream as ByteStream
+    from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import Objects as Objects
     from .service import Request as Request
     from .service import Service as Service
     from .swim import Member as Member
@@ -67,7 +69,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".service": ("ByteStream", "Endpoint", "Request", "Service"),
+    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Request", "Service"),
     ".swim": ("Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -76,6 +78,7 @@ __all__ = [
     "Address",
     "ByteStream",
     "CallError",
+    "Channel",
     "CircuitOpen",
     "ConfigError",
     "ConnectionLost",
@@ -95,6 +98,7 @@ __all__ = [
     "NodeId",
     "NotJoined",
     "NotOwner",
+    "Objects",
     "Overloaded",
     "ProtocolError",
     "RemoteProtocolError",

@@ -21,6 +21,7 @@ from .failures import decode_failure, encode_failure
 from .frames import MAGIC
 from .header import CallHeader, CallKind
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
+from .items import ITEMS, RESERVED_STREAM, ItemReader, pack_item
 from .limits import Limits
 from .line import stream_ids
 from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
@@ -32,9 +33,11 @@ __all__ = [
     "ANY_CLUSTER",
     "CALL_LIFE",
     "CLIENT",
+    "ITEMS",
     "LIFE",
     "MAGIC",
     "NONCE_SIZE",
+    "RESERVED_STREAM",
     "CallArrived",
     "CallEnded",
     "CallHeader",
@@ -51,6 +54,7 @@ __all__ = [
     "GoAwayCode",
     "Hello",
     "HelloRefused",
+    "ItemReader",
     "Limits",
     "MessageParts",
     "PeerReady",
@@ -71,6 +75,7 @@ __all__ = [
     "encode_failure",
     "encode_fields",
     "join_message",
+    "pack_item",
     "split_message",
     "stream_ids",
 ]

@@ -6,7 +6,7 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -14,7 +14,7 @@ from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, U
 from swimring.rpc import outgoing
 from swimring.service import Service
 
-from .calls import NodePeer, read_call, typed
+from .calls import NodePeer, read_call, read_open, typed
 from .settings import read_addresses
 
 if TYPE_CHECKING:
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import Endpoint, WithStreams
+    from swimring.service import ChannelCall, ItemsCall, TypedCall
     from swimring.swim import Member
 
-    from .calls import TypedCall
+    from .calls import Streaming, Talking, Unary
     from .counting import Counters
     from .settings import Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
@@ -189,7 +192,7 @@ class Node:
 
     async def call(
         self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        endpoint: Unary[_P, _R],
         key: Key | None = None,
         /,
         *args: _P.args,
@@ -221,20 +224,31 @@ class Node:
         """
         await self._routes().cast(outgoing(self._complete(message)))
 
+    @overload
     def open(
-        self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
-        key: Key | None = None,
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> AbstractAsyncContextManager[TypedCall[_R]]:
-        """Make a call and hold it open with its byte streams; leaving the block before its result cancels it.
+        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
+
+    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
+
+        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
+        streams of any.
 
         Raises:
             CallError: as for `call`, from the block or from the call's ``result``.
         """
-        target, out = read_call(endpoint, key, args, kwargs)
+        target, out = read_open(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
 
     def peer(self, name: str) -> NodePeer:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding
-    from swimring.rpc import Here, Incoming, Pool
+    from swimring.rpc import Here, Incoming, PeerStream, Pool
     from swimring.swim import Profile
 
 _log = logging.getLogger("swimring.node")
@@ -241,17 +241,19 @@ class _Opening:
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
             bound = dispatcher.match(incoming.message)
+            bound.check_streams(incoming.streams)
+            items = incoming.streams.get(mux.ITEMS)
             request = Request(
                 node=node,
                 key=incoming.header.key,
                 message=incoming.message,
                 peer=incoming.peer,
                 deadline=incoming.deadline,
-                streams=incoming.streams,
+                streams=incoming.streams if items is None else _without_items(incoming.streams),
             )
             node.let_handler_call()
             incoming.begin()
-            return await bound.invoke(request)
+            return await bound.invoke(request, items)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
@@ -315,6 +317,10 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
+
+
+def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
+    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

@@ -10,6 +10,7 @@ import trio
 
 from swimring.codec import decode
 from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument
 from swimring.mux import (
     CallEnded,
     CallHeader,
@@ -105,9 +106,18 @@ class Call:
         """Made by `Peer.open`."""
         self.streams: Mapping[str, PeerStream] = streams
         self.source_failure: Exception | None = None
+        self.orphaned = False
         self._calling = calling
         self._pending = pending
         self._key = key
+
+    @property
+    def outcome(self) -> str:
+        """What became of it: see `swimring.service.OpenCall.outcome`."""
+        answer = self._pending.answer
+        if answer is None:
+            return "orphaned" if self.orphaned else "open"
+        return self._calling.outcome(answer)
 
     async def result(self) -> object:
         """Wait for the handler's value; one task at a time, as often as you like.
@@ -149,7 +159,7 @@ class Calling:
         try:
             answer = await pending.wait()
         except trio.Cancelled:
-            await self._withdraw(call_id, pending, range(0), "the caller was cancelled")
+            await self._withdraw(out, call_id, pending, range(0), "the caller was cancelled")
             raise
         return self.value(answer, out.key)
 
@@ -177,7 +187,8 @@ class Calling:
             for feeder in feeders:
                 feeder.scope.cancel()
             if pending.answer is None:
-                await self._withdraw(call_id, pending, ids, "the caller left the block of its call")
+                await self._withdraw(out, call_id, pending, ids, "the caller left the block of its call")
+                call.orphaned = pending.answer is None
             for stream in streams.values():
                 stream.conclude()
                 self._connection.detach(stream.stream_id)
@@ -207,6 +218,21 @@ class Calling:
                 raise answer
             case CallEnded():
                 raise ConnectionLost("the call was cancelled", key=key, owner=owner)
+
+    def outcome(self, answer: Answer) -> str:
+        """An answer in a word: ok, cancelled, or the class of the error."""
+        match answer:
+            case ReplyArrived():
+                return "ok"
+            case CallEnded():
+                return "cancelled"
+            case FailureArrived(body=body):
+                try:
+                    return type(decode_failure(body)).__name__
+                except RemoteProtocolError as error:
+                    return type(error).__name__
+            case CallError():
+                return type(answer).__name__
 
     # ------------------------------------------------------------------------------------------ for the connection
 
@@ -253,7 +279,7 @@ class Calling:
         self._connection.flush(alone=len(self._pending) == 1)
         return call_id, pending
 
-    async def _withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def _withdraw(self, out: Outgoing, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = trio.current_effective_deadline() <= trio.current_time()
         self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
@@ -261,6 +287,9 @@ class Calling:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + self._connection.cancel_grace):
             await pending.wait()
         self._pending.pop(call_id, None)
+        if pending.answer is None:
+            owner = self._connection.peer_name
+            self._connection.instruments.tell(Instrument.call_orphaned, out.ns, out.cmd, out.key, owner)
 
     async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
         try:
@@ -270,7 +299,7 @@ class Calling:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()
         except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
-            call.source_failure = error
+            call.source_failure = call.source_failure or error  # the others end because of the first
             self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
             self._connection.poke()
         finally:

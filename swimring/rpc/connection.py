@@ -184,7 +184,8 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke)
+        limits = self.limits.message, self.peer_message_limit
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke, item_limits=limits)
         return stream
 
     def detach(self, stream_id: int) -> None:

@@ -21,7 +21,7 @@ import trio
 from swimring.codec import encode
 from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, Overloaded, RemoteProtocolError
 from swimring.instrument import Instrument
-from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
+from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
 
 from .parking import Turnstile
 
@@ -187,6 +187,7 @@ class CallJob:
         self._arrived = serving.connection.heard
         self.deadline = self._arrived + event.header.remaining
         self._streams: Mapping[str, PeerStream] = _NO_STREAMS
+        self.alone = bool(event.streams)
         if event.streams:
             self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
@@ -360,8 +361,8 @@ class CallJob:
         self._connection.flush(alone=not self._serving)
 
     def _conclude_streams(self) -> None:
-        for stream in self._streams.values():
-            if self._outcome == "ok":
+        for name, stream in self._streams.items():
+            if self._outcome == "ok" or name == ITEMS:  # what was yielded before a failure can still be read
                 stream.conclude()
             else:
                 code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED

@@ -5,25 +5,27 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
 
-from swimring.codec import ShapeError
-from swimring.errors import InvalidRequest, LocalProtocolError, RemoteProtocolError
+from swimring.codec import ShapeError, checker
+from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
+from swimring.mux import ITEMS, RESERVED_STREAM
 
 from .parameters import Parameters
-from .request import Request, StreamSource
+from .request import ByteStream, Request, StreamSource
 
 if TYPE_CHECKING:
     from swimring.patterns import Pattern
 
 P = ParamSpec("P")
 R = TypeVar("R")
+E_co = TypeVar("E_co", bound="Registered[...]", covariant=True)
 
 Handler: TypeAlias = Callable[Concatenate[Request, P], Coroutine[Any, Any, R]]
 
 
-class Endpoint(Generic[P, R]):
-    """A handler and the pattern it answers to; made by `Service.on`.
+class Registered(Generic[P]):
+    """What all kinds of endpoints have in common; made by `Service.on`.
 
     Attributes:
         service: the name of the service, which is the ``ns`` of its messages.
@@ -32,10 +34,19 @@ class Endpoint(Generic[P, R]):
         function: the undecorated handler.
     """
 
-    __wrapped__: Handler[P, R]
+    has_items: ClassVar[bool] = False
+    """Whether a call of it has a stream of items."""
+    way_to_call: ClassVar[str] = "it returns one value: call it, or open it as what it is declared"
+    """For a caller who went about it in another way."""
 
     def __init__(
-        self, function: Handler[P, R], *, service: str, pattern: Pattern, idempotent: bool, lenient: bool = False
+        self,
+        function: Callable[..., Any],
+        *,
+        service: str,
+        pattern: Pattern,
+        idempotent: bool,
+        lenient: bool = False,
     ) -> None:
         """Check and compile ``function``; with ``lenient`` a message may have fields that are not parameters.
 
@@ -46,17 +57,13 @@ class Endpoint(Generic[P, R]):
         self.pattern: Final = pattern
         self.idempotent: Final = idempotent
         self.function: Final = function
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(cast("Callable[..., Any]", self), function)  # each subclass is callable
         name = getattr(function, "__qualname__", repr(function))
         asked = frozenset(field for field, _condition in pattern.fields)
-        self._parameters = Parameters(function, setting=f"handler {name}", consumed=asked, lenient=lenient)
+        self._parameters: Final = Parameters(function, setting=f"handler {name}", consumed=asked, lenient=lenient)
         self._literals: Final = pattern.literals
         # A message with the literals matches a pattern of ns and cmd by construction.
         self._must_be_matched: Final = asked != self._literals.keys() or not asked.isdisjoint(self._parameters.names)
-
-    def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run the handler here and now, as if it had not been decorated."""
-        return self.function(request, *args, **kwargs)
 
     @property
     def cmd(self) -> str | None:
@@ -64,9 +71,18 @@ class Endpoint(Generic[P, R]):
         cmd = self._literals.get("cmd")
         return cmd if isinstance(cmd, str) else None
 
-    def with_streams(self, **sources: StreamSource) -> WithStreams[P, R]:
-        """This endpoint called with named byte streams, each fed by its source: see `StreamSource`."""
+    def with_streams(self, **sources: StreamSource) -> WithStreams[Self]:
+        """This endpoint called with named streams, each fed by its source: see `StreamSource`."""
         return WithStreams(endpoint=self, streams=sources)
+
+    async def run(self, request: Request, arguments: Mapping[str, Any], items: ByteStream | None = None) -> Any:
+        """Run the handler; return its result as a wire value. ``items`` is the stream of items, if it has one.
+
+        Raises:
+            LocalProtocolError: the result or an item does not fit its annotation.
+            Exception: whatever the handler raises.
+        """
+        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------- the side of the caller
 
@@ -84,18 +100,6 @@ class Endpoint(Generic[P, R]):
             raise InvalidRequest(f"{self}: {'; '.join(self.pattern.differences(message))}")
         return message
 
-    def load_result(self, value: Any) -> R:
-        """What the handler returned, from the wire value that arrived.
-
-        Raises:
-            RemoteProtocolError: it does not fit the annotation of the result.
-        """
-        try:
-            result: R = self._parameters.result.load(value)
-        except ShapeError as error:
-            raise RemoteProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
-        return result
-
     # ------------------------------------------------------------------------------------------ the side of the handler
 
     def load_arguments(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +113,34 @@ class Endpoint(Generic[P, R]):
         except ShapeError as error:
             raise InvalidRequest(f"{self}: {error}", key=message.get("key")) from error
 
+    def __str__(self) -> str:
+        return f"{self.service}:{self.cmd or self.pattern}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+
+class Answering(Registered[P], Generic[P, R]):
+    """An endpoint whose handler returns one value in the end."""
+
+    def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
+        """As `Registered`."""
+        super().__init__(function, **settings)
+        parameters = self._parameters
+        self._result: Final = checker(parameters.returns, setting=f"{parameters.setting} -> result")
+
+    def load_result(self, value: Any) -> R:
+        """What the handler returned, from the wire value that arrived.
+
+        Raises:
+            RemoteProtocolError: it does not fit the annotation of the result.
+        """
+        try:
+            result: R = self._result.load(value)
+        except ShapeError as error:
+            raise RemoteProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
+        return result
+
     def dump_result(self, value: R) -> Any:
         """The wire value of what the handler returned.
 
@@ -116,22 +148,43 @@ class Endpoint(Generic[P, R]):
             LocalProtocolError: it does not fit the annotation of the result: a bug in the handler.
         """
         try:
-            return self._parameters.result.dump(value)
+            return self._result.dump(value)
         except ShapeError as error:
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
 
-    def __str__(self) -> str:
-        return f"{self.service}:{self.cmd or self.pattern}"
 
-    def __repr__(self) -> str:
-        return f"<Endpoint {self}>"
+class Endpoint(Answering[P, R]):
+    """A handler that is asked once and answers once."""
+
+    __wrapped__: Handler[P, R]
+
+    def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run the handler here and now, as if it had not been decorated."""
+        answer: Coroutine[Any, Any, R] = self.function(request, *args, **kwargs)
+        return answer
+
+    async def run(self, request: Request, arguments: Mapping[str, Any], _items: ByteStream | None = None) -> Any:
+        """As `Registered.run`."""
+        return self.dump_result(await self.function(request, **arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WithStreams(Generic[P, R]):
-    """An endpoint with the byte streams of one call to it."""
+class WithStreams(Generic[E_co]):
+    """An endpoint with the named streams of one call to it."""
 
-    endpoint: Endpoint[P, R]
+    endpoint: E_co
     """What is called."""
     streams: Mapping[str, StreamSource]
     """By name, what feeds each stream."""
+
+
+def streams_of_call(endpoint: Registered[...], sources: Mapping[str, StreamSource]) -> dict[str, StreamSource]:
+    """All streams that a call of ``endpoint`` announces: the one of its items first, if it has one.
+
+    Raises:
+        ConfigError: the name of one of them belongs to the protocol.
+    """
+    for name in sources:
+        if name.startswith(RESERVED_STREAM):
+            raise ConfigError(f"streams of {endpoint}", name, f"names that begin with {RESERVED_STREAM} are ours")
+    return {ITEMS: None, **sources} if endpoint.has_items else dict(sources)
