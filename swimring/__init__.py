@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
     from .service import Objects as Objects
+    from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
     from .swim import Member as Member
@@ -69,7 +70,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Request", "Service"),
+    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -102,6 +103,7 @@ __all__ = [
     "Overloaded",
     "ProtocolError",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Service",
     "Status",

@@ -16,6 +16,7 @@ from .events import (
     RefusalArrived,
     ReplyArrived,
     ResetArrived,
+    StreamsOffered,
 )
 from .failures import decode_failure, encode_failure
 from .frames import MAGIC
@@ -69,6 +70,7 @@ __all__ = [
     "Session",
     "Step",
     "StreamState",
+    "StreamsOffered",
     "cluster_digest",
     "decode_failure",
     "decode_fields",

@@ -17,6 +17,7 @@ from swimring.mux import (
     CallKind,
     FailureArrived,
     ReplyArrived,
+    ResetCode,
     decode_failure,
     encode_fields,
     stream_ids,
@@ -24,12 +25,13 @@ from swimring.mux import (
 
 from .feeding import checked_sources, feed
 from .parking import Signal, Turnstile
+from .streams import reset_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from swimring.identity import Key
-    from swimring.mux import GoAwayArrived
+    from swimring.mux import GoAwayArrived, StreamsOffered
 
     from .connection import Connection
     from .feeding import Source
@@ -69,11 +71,13 @@ Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 class _Pending:
     """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
 
-    __slots__ = ("answer", "arrived")
+    __slots__ = ("answer", "arrived", "offered")
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
         self.arrived = Signal()
+        self.offered: dict[str, PeerStream] | None = None
+        """The streams that came with the answer; None if nobody is there to read any."""
 
     def settle(self, answer: Answer) -> None:
         """The answer is there."""
@@ -105,6 +109,7 @@ class Call:
     def __init__(self, calling: Calling, pending: _Pending, key: Key | None, streams: Mapping[str, PeerStream]) -> None:
         """Made by `Peer.open`."""
         self.streams: Mapping[str, PeerStream] = streams
+        self.offered: dict[str, PeerStream] = {}
         self.source_failure: Exception | None = None
         self.orphaned = False
         self._calling = calling
@@ -131,6 +136,11 @@ class Call:
         if isinstance(answer, CallEnded) and self.source_failure is not None:
             raise self.source_failure
         return self._calling.value(answer, self._key)
+
+
+def _give_up(streams: Mapping[str, PeerStream], error: BaseException) -> None:
+    for stream in streams.values():
+        stream.reset(reset_code(error), f"the caller left: {type(error).__name__}")
 
 
 class Calling:
@@ -178,18 +188,22 @@ class Calling:
         ids = stream_ids(call_id, len(out.streams))
         streams = {name: self._connection.attach(ident, name) for name, ident in zip(out.streams, ids, strict=True)}
         call = Call(self, pending, out.key, streams)
+        pending.offered = call.offered
         feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
         try:
             for feeder in feeders:
                 self._connection.spawn(self._feed, feeder, call, call_id, ids)
             yield call
+        except BaseException as error:
+            _give_up(call.offered, error)
+            raise
         finally:
             for feeder in feeders:
                 feeder.scope.cancel()
             if pending.answer is None:
                 await self._withdraw(out, call_id, pending, ids, "the caller left the block of its call")
                 call.orphaned = pending.answer is None
-            for stream in streams.values():
+            for stream in (*streams.values(), *call.offered.values()):
                 stream.conclude()
                 self._connection.detach(stream.stream_id)
             with trio.CancelScope(shield=True):
@@ -241,6 +255,16 @@ class Calling:
         pending = self._pending.pop(event.call_id, None)
         if pending is not None:
             pending.settle(event)
+
+    def on_offer(self, event: StreamsOffered) -> None:
+        """Streams come with an answer; they are given up if nobody holds the call open."""
+        pending = self._pending.get(event.call_id)
+        if pending is None or pending.offered is None:
+            for stream_id in event.streams.values():
+                self._session.reset(stream_id, ResetCode.UNWANTED, "nobody reads the streams of this answer")
+            return
+        for name, stream_id in event.streams.items():
+            pending.offered[name] = self._connection.attach(stream_id, name)
 
     def on_go_away(self, event: GoAwayArrived) -> None:
         """The peer takes no more calls; those it had not accepted are certain not to have run."""

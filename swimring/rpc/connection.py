@@ -28,6 +28,7 @@ from swimring.mux import (
     RefusalArrived,
     ReplyArrived,
     ResetArrived,
+    StreamsOffered,
 )
 
 from .calling import Calling, Superseded
@@ -192,6 +193,7 @@ class Connection:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -224,6 +226,7 @@ class Connection:
         except RemoteProtocolError as error:
             self.refuse_bytes(error)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not Phase.CLOSED
@@ -309,6 +312,7 @@ class Connection:
             ReplyArrived: self.calling.on_answer,
             FailureArrived: self.calling.on_answer,
             CallEnded: self.calling.on_answer,
+            StreamsOffered: self.calling.on_offer,
             GoAwayArrived: self._on_go_away,
             DataArrived: self._on_data,
             EndArrived: self._on_stream_event,

@@ -66,6 +66,12 @@ async def _send_each(source: AsyncIterable[Any], send: Callable[[Any], Awaitable
         async for piece in source:
             await send(piece)
     finally:
-        aclose = getattr(source, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await close_source(source)
+
+
+async def close_source(source: object) -> None:
+    """Close what can be closed of a source that was read, or will not be."""
+    inner = source.source if isinstance(source, Objects) else source
+    aclose = getattr(inner, "aclose", None)
+    if aclose is not None:
+        await aclose()

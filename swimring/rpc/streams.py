@@ -53,6 +53,8 @@ class PeerStream:
         self.received = 0
         self.sent = 0
         self.item_limit, self.peer_item_limit = item_limits
+        self.when_broken: Callable[[], object] = lambda: None
+        """Called when the other side has given up, or the connection is gone."""
 
     def __repr__(self) -> str:
         state = self._session.stream_state(self.stream_id).value
@@ -153,8 +155,7 @@ class PeerStream:
         if error is None:
             await self.aclose()
         else:
-            code = ResetCode.CANCELLED if isinstance(error, trio.Cancelled) else ResetCode.FAILED
-            self.reset(code, type(error).__name__)
+            self.reset(reset_code(error), type(error).__name__)
 
     # -------------------------------------------------------------------------------------------- the connection
 
@@ -224,6 +225,7 @@ class PeerStream:
     def _break(self, error: Callable[[int], CallError]) -> None:
         if self._broken is None:
             self._broken = error
+            self.when_broken()
         self._wake()
 
     def _drop(self) -> None:
@@ -234,3 +236,8 @@ class PeerStream:
     def _wake(self) -> None:
         self._readable.say()
         self._writable.say()
+
+
+def reset_code(error: BaseException) -> ResetCode:
+    """Why a stream is given up that was left by ``error``."""
+    return ResetCode.CANCELLED if isinstance(error, trio.Cancelled) else ResetCode.FAILED

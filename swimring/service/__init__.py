@@ -4,6 +4,7 @@ from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
 from .items import ItemKinds, ItemStream, Objects, kinds_of
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
+from .reply import Reply, ReplySource
 from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSource
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
@@ -28,6 +29,8 @@ __all__ = [
     "OpenedCall",
     "Registered",
     "Registration",
+    "Reply",
+    "ReplySource",
     "Request",
     "Service",
     "StreamSource",

@@ -5,13 +5,28 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from swimring.codec import ShapeError, checker
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
 from swimring.mux import ITEMS, RESERVED_STREAM
 
 from .parameters import Parameters
+from .reply import Reply
 from .request import ByteStream, Request, StreamSource
 
 if TYPE_CHECKING:
@@ -126,28 +141,34 @@ class Answering(Registered[P], Generic[P, R]):
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
         """As `Registered`."""
         super().__init__(function, **settings)
-        parameters = self._parameters
-        self._result: Final = checker(parameters.returns, setting=f"{parameters.setting} -> result")
+        returns = self._parameters.returns
+        self._hands_over: Final = (get_origin(returns) or returns) is Reply
+        if self._hands_over:
+            returns = (*get_args(returns), Any)[0]
+        self._result: Final = checker(returns, setting=f"{self._parameters.setting} -> result")
 
-    def load_result(self, value: Any) -> R:
-        """What the handler returned, from the wire value that arrived.
+    def load_result(self, value: Any, opened: Mapping[str, ByteStream] | None = None) -> R:
+        """What the handler returned, from the wire value that arrived and the streams that were ``opened`` with it.
 
         Raises:
             RemoteProtocolError: it does not fit the annotation of the result.
         """
         try:
-            result: R = self._result.load(value)
+            result: Any = self._result.load(value)
         except ShapeError as error:
             raise RemoteProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
-        return result
+        answer: Any = Reply(result, opened=opened or {}) if self._hands_over else result
+        return cast("R", answer)
 
     def dump_result(self, value: R) -> Any:
-        """The wire value of what the handler returned.
+        """The wire value of what the handler returned; if it hands streams over, a `Reply` with it.
 
         Raises:
             LocalProtocolError: it does not fit the annotation of the result: a bug in the handler.
         """
         try:
+            if self._hands_over and isinstance(value, Reply):
+                return Reply(self._result.dump(value.value), value.sources)
             return self._result.dump(value)
         except ShapeError as error:
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error

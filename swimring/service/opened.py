@@ -31,6 +31,11 @@ class OpenedCall(Protocol):
         ...
 
     @property
+    def offered(self) -> Mapping[str, ByteStream]:
+        """The streams that came with the answer, by name."""
+        ...
+
+    @property
     def outcome(self) -> str:
         """See `OpenCall.outcome`."""
         ...
@@ -82,7 +87,7 @@ class TypedCall(OpenCall, Generic[R]):
         Raises:
             CallError: it did not return.
         """
-        return self._endpoint.load_result(await self._call.result())
+        return self._endpoint.load_result(await self._call.result(), self._call.offered)
 
 
 class _Items(ItemStream[In, Out]):

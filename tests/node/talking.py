@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
+from collections.abc import AsyncGenerator, AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
 from dataclasses import dataclass
 from typing import Any, Never
 
 import trio
 
-from swimring.service import Channel, Objects, Request, Service
+from swimring.service import ByteStream, Channel, Objects, Reply, Request, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +157,77 @@ async def updates(count: int) -> AsyncIterator[Update]:
 
 def objects(count: int) -> Objects[Update]:
     return Objects(updates(count), Update)
+
+
+class Library:
+    """Handlers that hand streams over with their answers."""
+
+    def __init__(self) -> None:  # noqa: C901, PLR0915 - one handler beside the other
+        self.service = service = Service("library")
+        self.seen: list[Any] = []
+        self.ended = trio.Event()
+
+        @service.on("fetch")
+        async def fetch(request: Request, size: int) -> Reply[int]:
+            return Reply(size, streams={"file": b"x" * size, "events": Objects(self.ticks(3), Update)})
+
+        @service.on("follow")
+        async def follow(request: Request) -> Reply[str]:
+            return Reply("from now on", streams={"events": Objects(self.ticks(10**9), Update)})
+
+        @service.on("sink")
+        async def sink(request: Request) -> Reply[None]:
+            async def take(stream: ByteStream) -> None:
+                try:
+                    async for update in stream.objects(Update):
+                        self.seen.append(update.number)
+                    await stream.send(b"all read")
+                    self.seen.append("end")
+                except BaseException as error:
+                    self.seen.append(type(error).__name__)
+                    raise
+                finally:
+                    self.ended.set()
+
+            return Reply(None, streams={"in": take})
+
+        @service.on("late")
+        async def late(request: Request, seconds: float) -> Reply[int]:
+            source = self.ticks(5)
+            try:
+                await trio.sleep(seconds)
+            except trio.Cancelled:
+                await source.aclose()
+                raise
+            return Reply(1, streams={"events": Objects(source, Update)})
+
+        @service.on("bad")
+        async def bad(request: Request, what: str) -> Reply[int]:
+            sources: dict[str, Any] = {"none": {"x": None}, "number": {"x": 5}, "name": {"@x": b""}}
+            return Reply(1, streams=sources[what])
+
+        @service.on("failing")
+        async def failing(request: Request) -> Reply[int]:
+            async def fail() -> AsyncIterator[bytes]:
+                yield b"some"
+                raise ZeroDivisionError("no more")
+
+            return Reply(1, streams={"file": fail()})
+
+        @service.on("talk")
+        async def talk(channel: Channel[int, int]) -> Reply[int]:
+            total = sum([number async for number in channel])
+            return Reply(total, streams={"file": b"abc"})
+
+        self.fetch, self.follow, self.sink, self.late, self.bad = fetch, follow, sink, late, bad
+        self.failing, self.talk = failing, talk
+
+    async def ticks(self, count: int) -> AsyncGenerator[Update, None]:
+        try:
+            for number in range(count):
+                await trio.sleep(0.1)
+                yield Update(number)
+            self.seen.append("all")
+        finally:
+            self.seen.append("closed")
+            self.ended.set()
