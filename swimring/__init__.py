@@ -11,7 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
-    codec | instrument, identity, errors              what all of them share
+    codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
 `swimring.client`, never loads Trio.

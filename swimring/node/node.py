@@ -13,13 +13,14 @@ import trio
 from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
 from swimring.service import Service
+from swimring.tracing import use_trace
 
 from .calls import NodePeer, read_call, read_open, typed
 from .settings import read_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import Gossiper, Subscription
     from swimring.identity import Address, Key
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from swimring.rpc import Here, Pool, Routing
     from swimring.service import ChannelCall, ItemsCall, TypedCall
     from swimring.swim import Member
+    from swimring.tracing import Trace
 
     from .calls import Streaming, Talking, Unary
     from .counting import Counters
@@ -250,6 +252,13 @@ class Node:
         """
         target, out = read_open(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
+
+    def trace(self) -> AbstractContextManager[Trace | None]:
+        """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
+
+        The W3C trace context travels with them; `swimring.tracing.current_trace` tells it on each node.
+        """
+        return use_trace(self._routes().begin_trace())
 
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.

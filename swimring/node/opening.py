@@ -24,6 +24,7 @@ from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
+from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import gather
@@ -252,6 +253,8 @@ class _Opening:
                 streams=incoming.streams if items is None else _without_items(incoming.streams),
             )
             node.let_handler_call()
+            if incoming.header.traceparent is not None:
+                enter_trace(Trace.read(incoming.header.traceparent))
             incoming.begin()
             return await bound.invoke(request, items)
 
