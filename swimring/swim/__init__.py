@@ -1,6 +1,8 @@
 """What we believe about whom: membership and failure detection (SWIM with Lifeguard), pure."""
 
 from .awareness import Awareness
+from .broadcast import Broadcast
+from .broadcasts import REMEMBERED, BroadcastQueue, Broadcasts
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
 from .digests import Checksum, Difference, Divergence, Summary, compare
 from .dissemination import Dissemination
@@ -16,6 +18,7 @@ from .events import (
     Resynced,
 )
 from .gathering import all_have_formed, count_gathered, gathers, is_formed, while_gathering
+from .lamport import LamportClock
 from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
 from .members import Change, Membership
 from .messages import (
@@ -27,9 +30,12 @@ from .messages import (
     Nack,
     Ping,
     PingRequest,
+    Recall,
+    Recap,
     RefusalAnswer,
     RefusalQuery,
     Refused,
+    Replay,
     State,
     Unknown,
 )
@@ -43,12 +49,14 @@ from .wire import (
     TAG_SIZE,
     VERSION,
     BytesRefused,
+    carries_broadcasts,
     check_magic,
     decode_datagram,
     decode_frame,
     encode_datagram,
     encode_frame,
     frame_length,
+    room_for_broadcasts,
     room_for_rumours,
     tag_key,
 )
@@ -61,10 +69,14 @@ __all__ = [
     "MAX_FRAME",
     "METADATA_LIMIT",
     "PROFILES",
+    "REMEMBERED",
     "TAG_SIZE",
     "VERSION",
     "Ack",
     "Awareness",
+    "Broadcast",
+    "BroadcastQueue",
+    "Broadcasts",
     "BytesRefused",
     "Change",
     "Checksum",
@@ -74,6 +86,7 @@ __all__ = [
     "Envelope",
     "Gossip",
     "KeyMissing",
+    "LamportClock",
     "Member",
     "MemberEvent",
     "MemberFailed",
@@ -91,9 +104,12 @@ __all__ = [
     "PingRequest",
     "ProbeOrder",
     "Profile",
+    "Recall",
+    "Recap",
     "RefusalAnswer",
     "RefusalQuery",
     "Refused",
+    "Replay",
     "Resynced",
     "RoundTrips",
     "Rumour",
@@ -104,6 +120,7 @@ __all__ = [
     "Unknown",
     "Verdict",
     "all_have_formed",
+    "carries_broadcasts",
     "check_magic",
     "compare",
     "count_gathered",
@@ -116,6 +133,7 @@ __all__ = [
     "hoped_confirmations",
     "is_formed",
     "judge",
+    "room_for_broadcasts",
     "room_for_rumours",
     "shortest_suspicion",
     "suspicion_after",
