@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from swimring.gossip import Gossiper, Subscription
+    from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address, Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
@@ -96,6 +96,25 @@ class Node:
         A listener that lets 256 events wait gets a `Resynced` with everybody instead of them.
         """
         return self._gossiper.events()
+
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        """Tell every member something small, once, by gossip; whoever listens (`broadcasts`) hears it, this node, too.
+
+        It returns when it is queued, and waits while very many are. It reaches everybody who is here now or was cut off
+        for a while; in no certain order, but ``time`` of what followed from something is greater.
+
+        Raises:
+            LocalProtocolError: name and payload have more than 512 bytes encoded, or cannot be encoded.
+            NodeClosed: this node has left.
+        """
+        await self._gossiper.broadcast(name, payload)
+
+    def broadcasts(self) -> AbstractAsyncContextManager[BroadcastSubscription]:
+        """Listen: ``async with node.broadcasts() as broadcasts: async for broadcast in broadcasts``.
+
+        A listener that lets 256 broadcasts wait loses the oldest and gets a `Missed` with their number.
+        """
+        return self._gossiper.broadcasts()
 
     async def join(self, addresses: Iterable[str | Address]) -> int:
         """Join whoever is at ``addresses`` (HOST:PORT); return how many answered.
