@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .identity import Address as Address
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
+    from .node import Answer as Answer
     from .node import Node as Node
     from .node import open_node as open_node
     from .service import ByteStream as ByteStream
@@ -69,7 +70,7 @@ _HOMES = {
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
-    ".node": ("Node", "open_node"),
+    ".node": ("Answer", "Node", "open_node"),
     ".service": ("ByteStream", "Endpoint", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
@@ -77,6 +78,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Address",
+    "Answer",
     "Broadcast",
     "ByteStream",
     "CallError",

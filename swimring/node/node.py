@@ -15,6 +15,7 @@ from swimring.rpc import outgoing
 from swimring.service import Service
 
 from .calls import NodePeer, read_call, typed
+from .querying import open_query, queried, query_message
 from .settings import read_addresses
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from .calls import TypedCall
     from .counting import Counters
+    from .querying import Answers
     from .settings import Settings
 
 _P = ParamSpec("_P")
@@ -130,8 +132,7 @@ class Node:
             raise NotJoined(
                 f"no member of cluster {self.cluster} answered at {', '.join(map(str, read)) or 'no address'}"
             )
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
+        self._show_members()
         return found
 
     async def leave(self) -> None:
@@ -256,6 +257,40 @@ class Node:
         target, out = read_call(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
 
+    def query(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        /,
+        *,
+        service: Service | str | None = None,
+        to: Iterable[str] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> AbstractAsyncContextManager[Answers]:
+        """Ask every member that offers a service, this one included, and get the answers as they come.
+
+        ``async with node.query("disk", {"path": "/"}) as answers: async for answer in answers``. What answers is the
+        service's handler of the command ``name``; ``payload`` are its arguments. The surrounding scope is the deadline
+        and travels; afterwards ``answers.unanswered`` names those that were too slow. A member that fails or cannot be
+        reached answers with its error. Nobody is asked twice.
+
+        Args:
+            name: the command.
+            payload: the arguments of the handler.
+            service: whose handler; default: this node's only one. ``"swimring"`` is what every node answers.
+            to: names of those to ask, whatever they offer; default: all that offer the service.
+            tags: ask only members with these tags: for each a text, a compiled regular expression, or ``...`` for any.
+
+        Raises:
+            InvalidRequest: this cannot be a message; nobody was asked.
+            ConfigError: it is not clear which service is meant, or ``tags`` is no pattern.
+            NodeClosed: this node has left.
+        """
+        ns = self._service(service)
+        out, names = query_message(ns, name, payload), queried(self.members, ns=ns, to=to, tags=tags)
+        self._show_members()
+        return open_query(self._routes(), out, names)
+
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.
 
@@ -266,8 +301,7 @@ class Node:
         if member is None or not member.status.active:
             raise Unreachable(f"no member named {name!r} is here", owner=name)
         if self._rebalancer.member(name) != member:  # learnt a moment ago, and not published yet
-            self._rebalancer.update(self.members)
-            self._rebalancer.flush()
+            self._show_members()
         return NodePeer(self._routes, name)
 
     # -------------------------------------------------------------------------------------------------- inside
@@ -297,6 +331,11 @@ class Node:
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""
         self._routing = routing
+
+    def _show_members(self) -> None:
+        """Let calls be routed by what is known now, without waiting for quiet."""
+        self._rebalancer.update(self.members)
+        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):
