@@ -13,10 +13,12 @@ import trio
 from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
 from swimring.service import Service
+from swimring.swim import Details
 
 from .calls import NodePeer, read_call, typed
+from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
-from .settings import read_addresses
+from .settings import changed_metadata, read_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,6 +59,7 @@ class Node:
         self._gossiper = gossiper
         self._rebalancer = rebalancer
         self._counters = counters
+        self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
@@ -98,6 +101,47 @@ class Node:
         A listener that lets 256 events wait gets a `Resynced` with everybody instead of them.
         """
         return self._gossiper.events()
+
+    async def update(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
+        weight: int | None = None,
+        zone: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Change what this node tells about itself; the others hear of it by gossip, as `MemberUpdated`.
+
+        What is not given stays as it is; ``tags`` and ``details`` are replaced as a whole. Another weight moves keys.
+
+        Raises:
+            ConfigError: one of them is wrong or too large, as in `open_node`; nothing was changed.
+            NodeClosed: this node has left.
+        """
+        mine = self._details.mine if details is None else Details.of(details)
+        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+        await self._gossiper.update_metadata(changed)
+        self._details.mine = mine
+
+    async def details(self, name: str) -> dict[str, Any]:
+        """The larger metadata of the member ``name``: fetched from it, or as it was fetched if it did not change since.
+
+        Raises:
+            CallError: it is not here (`Unreachable`), or could not be asked.
+            NodeClosed: this node has left.
+        """
+        peer = self.peer(name)
+        if peer.name == self.name:
+            await trio.lowlevel.checkpoint()
+            return self._details.mine.contents
+        member = self._gossiper.member(name)
+        assert member is not None
+        return (await self._details.fetch(member, self._routes())).contents
+
+    def own_details(self) -> bytes:
+        """This node's larger metadata as CBOR, for the built-in service."""
+        return self._details.mine.encoded
 
     async def broadcast(self, name: str, payload: object = None, /) -> None:
         """Tell every member something small, once, by gossip; whoever listens (`broadcasts`) hears it, this node, too.

@@ -4,6 +4,7 @@ from .awareness import Awareness
 from .broadcast import Broadcast
 from .broadcasts import REMEMBERED, BroadcastQueue, Broadcasts
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
+from .details import DETAILS_LIMIT, Details
 from .digests import Checksum, Difference, Divergence, Summary, compare
 from .dissemination import Dissemination
 from .events import (
@@ -17,7 +18,7 @@ from .events import (
     NameConflicted,
     Resynced,
 )
-from .gathering import all_have_formed, count_gathered, gathers, is_formed, while_gathering
+from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .lamport import LamportClock
 from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
 from .members import Change, Membership
@@ -63,7 +64,9 @@ from .wire import (
 
 __all__ = [
     "DATAGRAM_BUDGET",
+    "DETAILS_LIMIT",
     "FRAME_HEADER_SIZE",
+    "GATHERING_TAG",
     "MAGIC",
     "MAX_DATAGRAM",
     "MAX_FRAME",
@@ -80,6 +83,7 @@ __all__ = [
     "BytesRefused",
     "Change",
     "Checksum",
+    "Details",
     "Difference",
     "Dissemination",
     "Divergence",
