@@ -11,6 +11,7 @@ from swimring.codec import ShapeError
 from swimring.errors import InvalidRequest, LocalProtocolError, RemoteProtocolError
 
 from .parameters import Parameters
+from .raising import UNDECLARED, ErrorTypes
 from .request import Request, StreamSource
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ class Endpoint(Generic[P, R]):
         pattern: what a message must look like.
         idempotent: whether a call may be repeated when nobody knows if it ran.
         function: the undecorated handler.
+        errors: the types of errors that its callers see as themselves.
     """
 
     __wrapped__: Handler[P, R]
 
     def __init__(
-        self, function: Handler[P, R], *, service: str, pattern: Pattern, idempotent: bool, lenient: bool = False
+        self,
+        function: Handler[P, R],
+        *,
+        service: str,
+        pattern: Pattern,
+        idempotent: bool,
+        lenient: bool = False,
+        errors: ErrorTypes = UNDECLARED,
     ) -> None:
         """Check and compile ``function``; with ``lenient`` a message may have fields that are not parameters.
 
@@ -46,6 +55,7 @@ class Endpoint(Generic[P, R]):
         self.pattern: Final = pattern
         self.idempotent: Final = idempotent
         self.function: Final = function
+        self.errors: Final = errors
         functools.update_wrapper(self, function)
         name = getattr(function, "__qualname__", repr(function))
         asked = frozenset(field for field, _condition in pattern.fields)

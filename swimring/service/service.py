@@ -9,10 +9,12 @@ from swimring.identity import check_name
 from swimring.patterns import Pattern
 
 from .endpoint import Endpoint, Handler
+from .raising import ErrorTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+E = TypeVar("E", bound=Exception)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -20,14 +22,19 @@ R = TypeVar("R")
 class Service:
     """Handlers for the messages of one namespace; whoever runs it offers the service to the cluster."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, errors: Iterable[type[Exception]] = ()) -> None:
         """Name the service; the name is the ``ns`` of its messages, and its keys have a ring of their own.
 
+        ``errors`` are types that its handlers raise and its callers see as themselves, as those given to `error`.
+
         Raises:
-            ConfigError: this cannot be a name.
+            ConfigError: this cannot be a name, or one of the errors cannot be declared.
         """
         check_name(name, setting="service")
         self.name: Final = name
+        self._errors = ErrorTypes(setting=f"service {name}")
+        for kind in errors:
+            self._errors.declare(kind)
         self._endpoints: list[Endpoint[..., Any]] = []
         self._default: Endpoint[..., Any] | None = None
 
@@ -73,6 +80,18 @@ class Service:
         self._default = endpoint
         return endpoint
 
+    def error(self, kind: type[E]) -> type[E]:
+        """Declare the decorated exception: raised by a handler, it is raised as itself at callers of its endpoints.
+
+        What it is made of travels as wire values: the fields of a dataclass, the parameters of an `__init__` of its own
+        (read from the attributes of the same names), else its ``args``. Where that fails, and for a call by a plain
+        message, a `HandlerFailed` is raised.
+
+        Raises:
+            ConfigError: its name is taken, or the class does not say how to make one.
+        """
+        return self._errors.declare(kind)
+
     def _pattern(self, source: str | Mapping[str, object] | Pattern) -> Pattern:
         read = Pattern(source)
         conditions = dict(read.fields)
@@ -88,7 +107,14 @@ class Service:
     ) -> Endpoint[P, R]:
         if isinstance(function, Endpoint):  # one function under several patterns
             function = function.function
-        return Endpoint(function, service=self.name, pattern=pattern, idempotent=idempotent, lenient=lenient)
+        return Endpoint(
+            function,
+            service=self.name,
+            pattern=pattern,
+            idempotent=idempotent,
+            lenient=lenient,
+            errors=self._errors,
+        )
 
     def __repr__(self) -> str:
         return f"<Service {self.name}: {len(self.endpoints)} handlers>"
