@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
-from swimring.codec import Checker, ShapeError, checker, decode, encode, resolve_hints
+from swimring.codec import Checker, JsonSchema, Schemas, ShapeError, checker, decode, encode, mapping, resolve_hints
 from swimring.errors import CallError, ConfigError, HandlerFailed, LocalProtocolError
 from swimring.mux import GROUP
 
@@ -54,6 +54,8 @@ class _Recipe:
     """Its arguments as a wire value; raises ShapeError or AttributeError."""
     load: _Load
     """Another one, made of them; raises anything."""
+    schema: Callable[[Schemas], JsonSchema]
+    """The JSON Schema of its arguments."""
 
 
 class ErrorTypes:
@@ -87,6 +89,10 @@ class ErrorTypes:
         self._by_name[name] = _recipe(kind, where)
         self._names[kind] = name
         return kind
+
+    def describe_all(self, schemas: Schemas) -> dict[str, JsonSchema]:
+        """The JSON Schemas of the arguments of the declared errors, by name."""
+        return {name: recipe.schema(schemas) for name, recipe in self._by_name.items() if name not in _BUILT_IN}
 
     def describe(self, error: BaseException) -> tuple[str, bytes] | None:
         """The declared name and the arguments, as CBOR, of an error that can be raised as itself; None for others."""
@@ -162,7 +168,7 @@ def _of_fields(kind: type[Exception], where: str) -> _Recipe:
         made: Exception = compiled.load(value)
         return _with_args(made, [getattr(made, name) for name in names])
 
-    return _Recipe(kind, compiled.dump, load)
+    return _Recipe(kind, compiled.dump, load, lambda schemas: schemas.of(kind))
 
 
 def _of_parameters(kind: type[Exception], where: str) -> _Recipe:
@@ -185,7 +191,10 @@ def _of_parameters(kind: type[Exception], where: str) -> _Recipe:
         given = {name: checkers[name].load(value[name]) for name in checkers if name in value}
         return _with_args(kind(**given), list(given.values()))
 
-    return _Recipe(kind, dump, load)
+    def schema(schemas: Schemas) -> JsonSchema:
+        return mapping({name: schemas.of(hints.get(name, Any)) for name in checkers}, required=sorted(required))
+
+    return _Recipe(kind, dump, load, schema)
 
 
 def _with_args(made: Exception, args: list[Any]) -> Exception:
@@ -209,7 +218,7 @@ def _of_args(kind: type[Exception]) -> _Recipe:
             raise ShapeError("other arguments", f"a list of at most {_MAX_ARGUMENTS}")
         return kind(*value)
 
-    return _Recipe(kind, dump, load)
+    return _Recipe(kind, dump, load, lambda _schemas: {"type": "array", "maxItems": _MAX_ARGUMENTS})
 
 
 _BUILT_IN: Final = {kind.__name__: _of_args(kind) for kind in BUILT_IN}

@@ -10,9 +10,12 @@ from swimring.patterns import Pattern
 
 from .endpoint import Endpoint, Handler
 from .raising import ErrorTypes
+from .schema import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from swimring.codec import JsonSchema
 
 E = TypeVar("E", bound=Exception)
 P = ParamSpec("P")
@@ -32,9 +35,9 @@ class Service:
         """
         check_name(name, setting="service")
         self.name: Final = name
-        self._errors = ErrorTypes(setting=f"service {name}")
+        self.errors: Final = ErrorTypes(setting=f"service {name}")
         for kind in errors:
-            self._errors.declare(kind)
+            self.errors.declare(kind)
         self._endpoints: list[Endpoint[..., Any]] = []
         self._default: Endpoint[..., Any] | None = None
 
@@ -44,23 +47,30 @@ class Service:
         return (*self._endpoints, *([self._default] if self._default is not None else []))
 
     def on(
-        self, pattern: str | Mapping[str, object] | Pattern, *, idempotent: bool = False
+        self,
+        pattern: str | Mapping[str, object] | Pattern,
+        *,
+        idempotent: bool = False,
+        schema: Mapping[str, Any] | None = None,
     ) -> Callable[[Handler[P, R]], Endpoint[P, R]]:
         """Register the decorated function for messages that match ``pattern``.
 
         ``"greet"`` is short for ``{"cmd": "greet"}``; ``ns`` is the name of the service. ``idempotent`` allows a call
-        to be repeated when its connection broke before the answer.
+        to be repeated when its connection broke before the answer. A message that arrives has to satisfy the JSON
+        Schema ``schema``, besides the annotations: all of it, with ns, cmd and key, as `swimring.codec.json_form` shows
+        it.
 
         Raises:
             ConfigError: the pattern is not one, or is registered already; or, when decorating, the function cannot be
-                a handler.
+                a handler, or the schema is none.
+            MissingExtra: there is a schema, and the extra ``schema`` is not installed.
         """
         read = self._pattern(pattern)
 
         def register(function: Handler[P, R]) -> Endpoint[P, R]:
             if any(endpoint.pattern == read for endpoint in self._endpoints):
                 raise ConfigError(f"service {self.name}", str(read), "a pattern is registered once")
-            endpoint = self._endpoint(function, read, idempotent=idempotent)
+            endpoint = self._endpoint(function, read, idempotent=idempotent, schema=schema)
             self._endpoints.append(endpoint)
             return endpoint
 
@@ -90,7 +100,15 @@ class Service:
         Raises:
             ConfigError: its name is taken, or the class does not say how to make one.
         """
-        return self._errors.declare(kind)
+        return self.errors.declare(kind)
+
+    def schema(self) -> JsonSchema:
+        """What its handlers take and return, and the errors it declares, as a document of JSON Schemas (2020-12).
+
+        They describe wire values in the form of `swimring.codec.json_form`, and are made from the annotations; what the
+        handlers share is in its ``$defs``.
+        """
+        return document(self)
 
     def _pattern(self, source: str | Mapping[str, object] | Pattern) -> Pattern:
         read = Pattern(source)
@@ -103,7 +121,13 @@ class Service:
         return read
 
     def _endpoint(
-        self, function: Handler[P, R], pattern: Pattern, *, idempotent: bool = False, lenient: bool = False
+        self,
+        function: Handler[P, R],
+        pattern: Pattern,
+        *,
+        idempotent: bool = False,
+        lenient: bool = False,
+        schema: Mapping[str, Any] | None = None,
     ) -> Endpoint[P, R]:
         if isinstance(function, Endpoint):  # one function under several patterns
             function = function.function
@@ -113,7 +137,8 @@ class Service:
             pattern=pattern,
             idempotent=idempotent,
             lenient=lenient,
-            errors=self._errors,
+            errors=self.errors,
+            schema=schema,
         )
 
     def __repr__(self) -> str:
