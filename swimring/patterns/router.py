@@ -55,7 +55,7 @@ class _Entry(Generic[H]):
         return self.order < other.order
 
 
-class Order(enum.Enum):
+class Order(enum.StrEnum):
     """Which of several patterns that match comes first."""
 
     DEPTH = "depth"

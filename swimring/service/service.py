@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from swimring.errors import ConfigError
 from swimring.identity import check_name
-from swimring.patterns import Pattern
+from swimring.patterns import Order, Pattern
 
 from .endpoint import Endpoint, Handler
 from .raising import ErrorTypes
@@ -25,16 +25,21 @@ R = TypeVar("R")
 class Service:
     """Handlers for the messages of one namespace; whoever runs it offers the service to the cluster."""
 
-    def __init__(self, name: str, *, errors: Iterable[type[Exception]] = ()) -> None:
+    def __init__(self, name: str, *, errors: Iterable[type[Exception]] = (), order: Order | str = Order.DEPTH) -> None:
         """Name the service; the name is the ``ns`` of its messages, and its keys have a ring of their own.
 
         ``errors`` are types that its handlers raise and its callers see as themselves, as those given to `error`.
+        ``order`` says which of several patterns that match wins: the most specific one (``"depth"``), or the one
+        registered first (``"insertion"``); the default handler is the last in either.
 
         Raises:
-            ConfigError: this cannot be a name, or one of the errors cannot be declared.
+            ConfigError: this cannot be a name or an order, or one of the errors cannot be declared.
         """
         check_name(name, setting="service")
         self.name: Final = name
+        if order not in list(Order):
+            raise ConfigError(f"service {name}: order", order, f"one of {', '.join(repr(one.value) for one in Order)}")
+        self.order: Final = Order(order)
         self.errors: Final = ErrorTypes(setting=f"service {name}")
         for kind in errors:
             self.errors.declare(kind)
