@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import trio
 
-from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import Service
+from swimring.service import UNDECLARED, Service, raise_as_declared
 from swimring.swim import Details
 
-from .calls import NodePeer, read_call, typed
+from .calls import NodePeer, read_call, returned, typed
 from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
@@ -278,9 +278,10 @@ class Node:
 
         Raises:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request(out))
+        return await returned(target, self._routes().request(out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
@@ -288,7 +289,10 @@ class Node:
         Raises:
             CallError: as for `call`.
         """
-        return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        try:
+            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.

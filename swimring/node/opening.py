@@ -259,7 +259,7 @@ class _Opening:
                 streams=incoming.streams,
             )
             node.let_handler_call()
-            incoming.begin()
+            incoming.begin(declare=bound.endpoint.errors.describe)
             return await bound.invoke(request)
 
         def is_suspect(name: str) -> bool:
