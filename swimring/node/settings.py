@@ -12,7 +12,7 @@ from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import PROFILES, Metadata, Profile, while_gathering
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swimring.discovery import Seeds, Source
+    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -46,6 +47,8 @@ class Settings:
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
         sealing: what is sealed with them, and what is taken.
+        certificates: what is shown to, and asked of, whoever connects; None for no TLS.
+        unix_socket: where calls of this machine are taken as well; None for nowhere.
     """
 
     services: tuple[Service, ...] = ()
@@ -61,6 +64,8 @@ class Settings:
     drain_within: float = 2.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     sealing: Sealing = Sealing.REQUIRE
+    certificates: Certificates | None = None
+    unix_socket: Address | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -99,6 +104,8 @@ def check_settings(
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
+    tls: TlsSettings | None = None,
+    unix_socket: str | Path | None = None,
 ) -> Settings:
     """Read what the user wrote.
 
@@ -131,6 +138,8 @@ def check_settings(
         drain_within=drain_within,
         keys=keys,
         sealing=sealing,
+        certificates=None if tls is None else Certificates(tls),
+        unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
     return settings
