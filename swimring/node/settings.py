@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swimring.builtin import NAMESPACE
@@ -18,7 +19,6 @@ from swimring.swim import PROFILES, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from swimring.discovery import Seeds, Source
     from swimring.security import TlsSettings
@@ -46,6 +46,7 @@ class Settings:
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
+        secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
@@ -63,6 +64,7 @@ class Settings:
     points: int = 128
     drain_within: float = 2.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
+    secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
@@ -137,6 +139,7 @@ def check_settings(
         points=points,
         drain_within=drain_within,
         keys=keys,
+        secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
