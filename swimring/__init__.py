@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
+    from .security import TlsSettings as TlsSettings
     from .service import ByteStream as ByteStream
     from .service import Endpoint as Endpoint
     from .service import Request as Request
@@ -67,6 +68,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
+    ".security": ("TlsSettings",),
     ".service": ("ByteStream", "Endpoint", "Request", "Service"),
     ".swim": ("Member", "Status"),
 }  # fmt: skip
@@ -104,6 +106,7 @@ __all__ = [
     "StreamLost",
     "StreamReset",
     "SwimringError",
+    "TlsSettings",
     "Unreachable",
     "open_node",
 ]
