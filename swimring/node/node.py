@@ -197,15 +197,23 @@ class Node:
         """
         self._farewell.cancel()
 
-    async def reload_secret(self) -> None:
-        """Read the secret file again, and hold its keys from now on; nothing changes if they cannot be used.
+    async def reload(self) -> None:
+        """Read the secret file and the certificates again, and use what they hold from now on.
+
+        A file that cannot be used changes nothing. Certificates that changed need no such word: the next handshake
+        notices by itself.
 
         Raises:
-            ConfigError: the node has no secret file, or it cannot be read, or holds something else than keys.
+            ConfigError: the node has neither, or a file cannot be read, or holds something else than it should.
         """
-        if self._keys is None:
-            raise ConfigError("secret_file", None, "this node has no secret: start it with one")
-        await self._keys.reload()
+        certificates = self._settings.certificates
+        keys = None if self._settings.secret_file is None else self._keys
+        if keys is None and certificates is None:
+            raise ConfigError("secret_file", None, "this node has neither a secret file nor certificates to read")
+        if keys is not None:
+            await keys.reload()
+        if certificates is not None:
+            certificates.reload()
 
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
