@@ -11,6 +11,7 @@ generation, rumours, then what the kind adds. Bytes from others are guilty: only
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
@@ -167,9 +168,15 @@ def _opened(data: bytes, start: int, key: bytes) -> Envelope:
 def _encoded(envelope: Envelope) -> bytes:
     """The CBOR array of `_to_wire`; what is sent many times, records and summaries, brings its bytes along."""
     wire = _to_wire(envelope)
-    rumours = b"".join([rumour.encoded for rumour in envelope.rumours])
-    head, tail = encode(wire[:RUMOURS_AT]), encode(wire[RUMOURS_AT + 1 :])
-    return b"".join((array_head(len(wire)), head[1:], array_head(len(envelope.rumours)), rumours, tail[1:]))
+    rumours = [rumour.encoded for rumour in envelope.rumours]
+    tail = encode(wire[RUMOURS_AT + 1 :])[1:] if len(wire) > RUMOURS_AT + 1 else b""
+    return b"".join((array_head(len(wire)), _head(*wire[:RUMOURS_AT]), array_head(len(rumours)), *rumours, tail))
+
+
+@functools.lru_cache(maxsize=64)
+def _head(*items: object) -> bytes:
+    """The bytes of what comes before the rumours; an envelope is encoded twice, to measure it and to send it."""
+    return encode(items)[1:]
 
 
 def _to_wire(envelope: Envelope) -> list[object]:

@@ -99,16 +99,22 @@ class Life:
 
 
 class Post:
-    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting."""
+    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting.
 
-    def __init__(self) -> None:
+    Each wake-up costs as much as several deliveries do: with a ``resolution``, times are rounded up to multiples of it.
+    """
+
+    def __init__(self, *, resolution: float) -> None:
         """Nothing is under way."""
+        self._resolution = resolution
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._nap = trio.CancelScope()
 
     def at(self, due: float, deliver: Callable[[], None]) -> None:
         """Call ``deliver`` at ``due`` (Trio's clock)."""
+        if self._resolution:
+            due = math.ceil(due / self._resolution) * self._resolution
         heapq.heappush(self._heap, (due, next(self._numbers), deliver))
         if due < self._nap.deadline:
             self._nap.deadline = due
@@ -134,11 +140,11 @@ class Held(Protocol):
 class Fabric:
     """The laws of one simulated network: verdicts, journeys, and who waits for a fault to be lifted."""
 
-    def __init__(self, *, rng: random.Random, latency: Latency) -> None:
+    def __init__(self, *, rng: random.Random, latency: Latency, resolution: float) -> None:
         """No faults yet."""
         self.rng = rng
         self.trace = Trace()
-        self.post = Post()
+        self.post = Post(resolution=resolution)
         self.lifted = trio.Event()
         self.silent_hosts: set[str] = set()
         self._latency = latency

@@ -77,12 +77,14 @@ class GroupMember:
 class SimulatedNetwork:
     """All hosts and everything between them; opened by `open_simulated_network`."""
 
-    def __init__(self, seed: int, *, latency: Latency, stream_buffer: int, fragmentation: float) -> None:
+    def __init__(
+        self, seed: int, *, latency: Latency, stream_buffer: int, fragmentation: float, resolution: float
+    ) -> None:
         """No hosts yet."""
         self.seed = seed
         self.stream_buffer = stream_buffer
         self.fragmentation = chance(fragmentation, "fragmentation")
-        self.fabric = Fabric(rng=dice("network", seed), latency=latency)
+        self.fabric = Fabric(rng=dice("network", seed), latency=latency, resolution=resolution)
         self._lives: dict[str, Life] = {}
         self._counters: dict[str, Counters] = {}
         self._datagrams: dict[Address, SimulatedDatagrams] = {}
@@ -422,7 +424,12 @@ class _BothWays:
 
 @asynccontextmanager
 async def open_simulated_network(
-    *, seed: int | None = None, latency: Latency = LAN, stream_buffer: int = 131_072, fragmentation: float = 0.05
+    *,
+    seed: int | None = None,
+    latency: Latency = LAN,
+    stream_buffer: int = 131_072,
+    fragmentation: float = 0.05,
+    resolution: float = 0.0,
 ) -> AsyncIterator[SimulatedNetwork]:
     """A network whose dice are seeded by ``seed``, or by the seed of the running simulation.
 
@@ -431,12 +438,14 @@ async def open_simulated_network(
         latency: of every packet, unless a fault says otherwise.
         stream_buffer: bytes that a stream has under way or unread before `send_all` waits, in each direction.
         fragmentation: the chance that sent bytes arrive in two pieces.
+        resolution: seconds of which arrivals are a multiple, which makes large clusters cheaper; 0 for any time.
     """
     network = SimulatedNetwork(
         current_seed() if seed is None else seed,
         latency=latency,
         stream_buffer=stream_buffer,
         fragmentation=fragmentation,
+        resolution=resolution,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(network.fabric.post.run)

@@ -148,7 +148,7 @@ class Crowd:
 @asynccontextmanager
 async def open_crowd(*, profile: Profile | None = None) -> AsyncIterator[Crowd]:
     """A simulated network and nobody on it yet; all members end with the block."""
-    async with open_simulated_network() as network, trio.open_nursery() as nursery:
+    async with open_simulated_network(resolution=0.001) as network, trio.open_nursery() as nursery:
         yield Crowd(network, nursery, profile or Profile.lan())
         nursery.cancel_scope.cancel()
 
@@ -181,6 +181,7 @@ async def ups_and_downs(nodes: int) -> Account:
 
     def mark(what: str) -> None:
         marks.append((what, trio.current_time(), default_timer()))
+        print(f"{what:10} at {trio.current_time():7.2f}", flush=True)
 
     async with open_crowd() as crowd:
         mark("start")
