@@ -20,20 +20,20 @@ PARTS_LIMIT: Final = 256
 class Heard:
     """What somebody said in all parts of its turn; at most 256 frames of 64 KiB.
 
-    ``records`` are summaries of the records it showed; ``digest`` and ``wanted`` are None if it said nothing of them.
+    ``records`` are those it showed; ``digest`` and ``wanted`` are None if it said nothing of them.
     """
 
     def __init__(self, source: NodeId) -> None:
         """Nothing yet from ``source``."""
         self.source = source
-        self.records: list[Summary] = []
+        self.records: list[Member] = []
         self.digest: list[Summary] | None = None
         self.wanted: list[str] | None = None
         self.refuted = False
 
     def take(self, state: State, rumours: Iterable[Rumour]) -> None:
         """Add one part."""
-        self.records += [Summary.of(rumour.member) for rumour in rumours]
+        self.records += [rumour.member for rumour in rumours]
         if state.digest is not None:
             self.digest = [*(self.digest or ()), *state.digest]
         if state.wanted is not None:

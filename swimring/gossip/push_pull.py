@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status, Summary
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -131,7 +131,8 @@ class PushPull:
 
     async def _show_all(self, address: Address, heard: Heard) -> None:
         # A member of the first release knows no digests: it has shown us everything, and taken our own record only.
-        if not self._membership.compare(heard.records, now=trio.current_time()).news:
+        shown = [Summary.of(member) for member in heard.records]
+        if not self._membership.compare(shown, now=trio.current_time()).news:
             return
         everything = parts(self._membership.state(now=trio.current_time()))
         question = self._envelopes_of(heard.source, everything)

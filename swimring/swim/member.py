@@ -123,6 +123,13 @@ class Member:
     status: Status
     metadata: Metadata = field(default_factory=Metadata)
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        if not self._hash:
+            told = (self.name, self.address, *self.precedence, self.metadata)
+            object.__setattr__(self, "_hash", hash(told) or 1)
+        return self._hash
 
     @property
     def id(self) -> NodeId:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import resource
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF)
+    gc.set_threshold(100_000, 20, 20)  # a million live objects: going through them again and again takes a fifth of the time
     started = default_timer()
     account = run_simulation(functools.partial(ups_and_downs, arguments.nodes), seed=arguments.seed)
     took = default_timer() - started
