@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .calls import TypedCall
     from .counting import Counters
+    from .keys import Keys
     from .settings import Settings
 
 _P = ParamSpec("_P")
@@ -49,12 +50,14 @@ class Node:
         gossiper: Gossiper,
         rebalancer: Rebalancer,
         counters: Counters,
+        keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
         self._settings = settings
         self._gossiper = gossiper
         self._rebalancer = rebalancer
         self._counters = counters
+        self._keys = keys
         self._routing: Routing | None = None
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
@@ -129,6 +132,16 @@ class Node:
         The others learn of it by refused connections, like of a crash. It may be called at any time, by any task.
         """
         self._farewell.cancel()
+
+    async def reload_secret(self) -> None:
+        """Read the secret file again, and hold its keys from now on; nothing changes if they cannot be used.
+
+        Raises:
+            ConfigError: the node has no secret file, or it cannot be read, or holds something else than keys.
+        """
+        if self._keys is None:
+            raise ConfigError("secret_file", None, "this node has no secret: start it with one")
+        await self._keys.reload()
 
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""

@@ -121,6 +121,7 @@ class _Opening:
         self._network = network
         self._host = host
         self._keyring = Keyring(settings.keys) if settings.keys else None
+        self._keys = self._keys_of(self._keyring)
         self._pool: Pool | None = None
         self._pool_ready = trio.Event()
 
@@ -149,7 +150,13 @@ class _Opening:
                 trio.open_nursery() as nursery,
             ):
                 rebalancer = self._rebalancer(gossiper)
-                node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
+                node = Node(
+                    settings=self._settings,
+                    gossiper=gossiper,
+                    rebalancer=rebalancer,
+                    counters=self._counters,
+                    keys=self._keys,
+                )
                 gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
                 protocols = {
                     swim.MAGIC: gossip,
@@ -236,7 +243,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys()), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
 
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
@@ -297,9 +304,11 @@ class _Opening:
             required=self._settings.sealing is Sealing.REQUIRE,
         )
 
-    def _keys(self) -> Keys | None:
-        keyring, cluster = self._keyring, self._settings.cluster
-        return None if keyring is None else Keys(keyring, cluster=cluster, host=self._host)
+    def _keys_of(self, keyring: Keyring | None) -> Keys | None:
+        if keyring is None:
+            return None
+        settings = self._settings
+        return Keys(keyring, cluster=settings.cluster, host=self._host, file=settings.secret_file)
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

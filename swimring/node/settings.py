@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swimring.builtin import NAMESPACE
@@ -18,7 +19,6 @@ from swimring.swim import PROFILES, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from swimring.discovery import Seeds, Source
 
@@ -45,6 +45,7 @@ class Settings:
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
+        secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     points: int = 128
     drain_within: float = 2.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
+    secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
 
     @property
@@ -130,6 +132,7 @@ def check_settings(
         points=points,
         drain_within=drain_within,
         keys=keys,
+        secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
