@@ -1,6 +1,6 @@
 """Objects to bytes and back, bounded; annotations to checkers, compiled, and to JSON Schemas."""
 
-from .cbor import MAX_DEPTH, decode, encode
+from .cbor import MAX_DEPTH, decode, decode_first, encode
 from .checker import Checker, ShapeError, show
 from .json_form import json_form
 from .records import resolve_hints
@@ -16,6 +16,7 @@ __all__ = [
     "ShapeError",
     "checker",
     "decode",
+    "decode_first",
     "encode",
     "json_form",
     "mapping",

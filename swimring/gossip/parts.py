@@ -21,14 +21,13 @@ PARTS_LIMIT: Final = 256
 class Heard:
     """What somebody said in all parts of its turn; at most 256 frames of 64 KiB.
 
-    ``records`` are summaries of the records it showed; ``digest``, ``wanted`` and ``recap`` are None if it said nothing
-    of them.
+    ``records`` are those it showed; ``digest``, ``wanted`` and ``recap`` are None if it said nothing of them.
     """
 
     def __init__(self, source: NodeId) -> None:
         """Nothing yet from ``source``."""
         self.source = source
-        self.records: list[Summary] = []
+        self.records: list[Member] = []
         self.digest: list[Summary] | None = None
         self.wanted: list[str] | None = None
         self.recap: Recap | None = None
@@ -36,7 +35,7 @@ class Heard:
 
     def take(self, state: State, rumours: Iterable[Rumour]) -> None:
         """Add one part."""
-        self.records += [Summary.of(rumour.member) for rumour in rumours]
+        self.records += [rumour.member for rumour in rumours]
         if state.digest is not None:
             self.digest = [*(self.digest or ()), *state.digest]
         if state.wanted is not None:
@@ -99,7 +98,7 @@ def replays(
 def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
     part, size = _Part(), 0
     for thing in things:
-        length = len(encode(thing if isinstance(thing, str) else thing.to_wire()))
+        length = len(encode(thing) if isinstance(thing, str) else thing.encoded)
         if size + length > PART_SIZE:
             yield part
             part, size = _Part(), 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status, Summary
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -95,8 +95,8 @@ class PushPull:
             _log.debug("an exchange is due already")
 
     def _random_partner(self) -> Member | None:
-        partners = [member for member in self._membership.others if member.status is Status.ALIVE]
-        return self._rng.choice(partners) if partners else None
+        partners = self._membership.sample(self._rng, 1, lambda member: member.status is Status.ALIVE)
+        return partners[0] if partners else None
 
     # ------------------------------------------------------------------------------------------------ dialling
 
@@ -137,7 +137,8 @@ class PushPull:
 
     async def _show_all(self, address: Address, heard: Heard) -> None:
         # A member of the first release knows no digests: it has shown us everything, and taken our own record only.
-        if not self._membership.compare(heard.records, now=trio.current_time()).news:
+        shown = [Summary.of(member) for member in heard.records]
+        if not self._membership.compare(shown, now=trio.current_time()).news:
             return
         everything = parts(self._membership.state(now=trio.current_time()))
         question = self._envelopes_of(heard.source, everything)

@@ -11,13 +11,14 @@ generation, rumours, then what the kind adds. Bytes from others are guilty: only
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
 import siphash24
 
-from swimring.codec import decode, encode
+from swimring.codec import encode
 from swimring.errors import RemoteProtocolError
 from swimring.identity import NodeId
 
@@ -43,6 +44,8 @@ from .messages import (
     Unknown,
 )
 
+from .recognition import MAX_RUMOURS, RUMOURS_AT, array_head, read_array
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -55,7 +58,6 @@ FRAME_HEADER_SIZE: Final = 5
 _MAX_BUDGET_MS: Final = 60_000
 _MAX_LAG_MS: Final = 60_000
 _MAX_REASON: Final = 200
-_MAX_RUMOURS: Final = 4096
 
 
 class BytesRefused(RemoteProtocolError):
@@ -83,7 +85,7 @@ def tag_key(cluster: str) -> bytes:
 
 def encode_datagram(envelope: Envelope, *, key: bytes) -> bytes:
     """The datagram that carries ``envelope``."""
-    return _sealed(bytes([MAGIC]) + encode(_to_wire(envelope)), key)
+    return _sealed(bytes([MAGIC]) + _encoded(envelope), key)
 
 
 def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
@@ -100,7 +102,7 @@ def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
 
 def encode_frame(envelope: Envelope, *, key: bytes) -> bytes:
     """The frame that carries ``envelope`` on a stream."""
-    body = encode(_to_wire(envelope))
+    body = _encoded(envelope)
     return _sealed(bytes([MAGIC]) + (len(body) + TAG_SIZE).to_bytes(4, "big") + body, key)
 
 
@@ -147,7 +149,7 @@ def check_magic(data: bytes) -> None:
 def room_for_rumours(envelope: Envelope, *, budget: int) -> int:
     """How many bytes of rumours ``envelope`` still has room for in a datagram of ``budget`` bytes."""
     length_of_the_list = 2  # one byte for up to 23 items is counted already
-    return budget - 1 - TAG_SIZE - len(encode(_to_wire(envelope))) - length_of_the_list
+    return budget - 1 - TAG_SIZE - len(_encoded(envelope)) - length_of_the_list
 
 
 def carries_broadcasts(message: Message) -> bool:
@@ -172,9 +174,23 @@ def _opened(data: bytes, start: int, key: bytes) -> Envelope:
     if not hmac.compare_digest(siphash24.siphash24(body, key=key).digest(), tag):
         raise BytesRefused("cluster", "the tag does not fit: another cluster, or damaged")
     try:
-        return _from_wire(decode(body[start:]))
+        return _from_wire(read_array(body[start:]))
     except RemoteProtocolError as error:
         raise BytesRefused("malformed", str(error)) from error
+
+
+def _encoded(envelope: Envelope) -> bytes:
+    """The CBOR array of `_to_wire`; what is sent many times, records and summaries, brings its bytes along."""
+    wire = _to_wire(envelope)
+    rumours = [rumour.encoded for rumour in envelope.rumours]
+    tail = encode(wire[RUMOURS_AT + 1 :])[1:] if len(wire) > RUMOURS_AT + 1 else b""
+    return b"".join((array_head(len(wire)), _head(*wire[:RUMOURS_AT]), array_head(len(rumours)), *rumours, tail))
+
+
+@functools.lru_cache(maxsize=64)
+def _head(*items: object) -> bytes:
+    """The bytes of what comes before the rumours; an envelope is encoded twice, to measure it and to send it."""
+    return encode(items)[1:]
 
 
 def _to_wire(envelope: Envelope) -> list[object]:
@@ -187,13 +203,13 @@ def _to_wire(envelope: Envelope) -> list[object]:
         body = [*body, *absent, [each.to_wire() for each in envelope.broadcasts]]
     return [
         kind, envelope.sequence, source.name, source.generation, envelope.incarnation,
-        destination.name, destination.generation, [rumour.to_wire() for rumour in envelope.rumours], *body,
+        destination.name, destination.generation, envelope.rumours, *body,
     ]  # fmt: skip
 
 
 def _from_wire(wire: object) -> Envelope:
     kind, sequence, name, generation, incarnation, to_name, to_generation, rumours = array(wire, 8, "envelope")
-    if not isinstance(rumours, list) or len(rumours) > _MAX_RUMOURS:
+    if not isinstance(rumours, list) or len(rumours) > MAX_RUMOURS:
         raise RemoteProtocolError("rumours: a list")
     assert isinstance(wire, list)
     message = _message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:])
@@ -203,7 +219,7 @@ def _from_wire(wire: object) -> Envelope:
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
         message=message,
-        rumours=tuple(Rumour.from_wire(rumour) for rumour in rumours),
+        rumours=tuple(rumour if isinstance(rumour, Rumour) else Rumour.from_wire(rumour) for rumour in rumours),
         broadcasts=_broadcasts_in(message, wire[8:]),
     )
 
@@ -213,7 +229,7 @@ def _broadcasts_in(message: Message, body: Sequence[object]) -> tuple[Broadcast,
     found = None if place is None or len(body) <= place else body[place]
     if found is None:
         return ()
-    if not isinstance(found, list) or len(found) > _MAX_RUMOURS:
+    if not isinstance(found, list) or len(found) > MAX_RUMOURS:
         raise RemoteProtocolError("broadcasts: a list")
     return tuple(Broadcast.from_wire(broadcast) for broadcast in found)
 
