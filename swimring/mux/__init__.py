@@ -18,7 +18,7 @@ from .events import (
     ResetArrived,
     StreamsOffered,
 )
-from .failures import decode_failure, encode_failure
+from .failures import GROUP, Declare, decode_failure, encode_failure
 from .frames import MAGIC
 from .header import CallHeader, CallKind
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
@@ -34,6 +34,7 @@ __all__ = [
     "ANY_CLUSTER",
     "CALL_LIFE",
     "CLIENT",
+    "GROUP",
     "ITEMS",
     "LIFE",
     "MAGIC",
@@ -48,6 +49,7 @@ __all__ = [
     "CancelArrived",
     "CreditArrived",
     "DataArrived",
+    "Declare",
     "EndArrived",
     "Event",
     "FailureArrived",

@@ -5,20 +5,22 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
-from swimring.errors import InvalidRequest
+from swimring.errors import HandlerFailed, InvalidRequest
 from swimring.rpc import Outgoing, outgoing
 from swimring.service import (
+    UNDECLARED,
     ChannelEndpoint,
     Endpoint,
     Registered,
     StreamingEndpoint,
     WithStreams,
     opened,
+    raise_as_declared,
     streams_of_call,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
@@ -60,11 +62,14 @@ class NodePeer:
     ) -> _R:
         """As `Node.call`, on this member."""
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request_at(self.name, out))
+        return await returned(target, self._routes().request_at(self.name, out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """As `Node.request`, on this member."""
-        return await self._routes().request_at(self.name, outgoing(message, idempotent=idempotent))
+        try:
+            return await self._routes().request_at(self.name, outgoing(message, idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """As `Node.cast`, to this member."""
@@ -122,6 +127,15 @@ def read_open(
         message["key"] = key
     streams = streams_of_call(plain, sources)
     return plain, outgoing(message, idempotent=plain.idempotent, streams=streams)
+
+
+async def returned(endpoint: Endpoint[Any, _R], answer: Awaitable[Any]) -> _R:
+    """What the handler returned, with the types of ``endpoint``; so are its errors."""
+    try:
+        value = await answer
+    except HandlerFailed as failed:
+        raise_as_declared(failed, endpoint.errors)
+    return endpoint.load_result(value)
 
 
 @asynccontextmanager

@@ -4,12 +4,15 @@ from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
 from .items import ItemKinds, ItemStream, Objects, kinds_of
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
+from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
 from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSource
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 
 __all__ = [
+    "BUILT_IN",
+    "UNDECLARED",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -19,6 +22,7 @@ __all__ = [
     "ChannelHandler",
     "Dispatcher",
     "Endpoint",
+    "ErrorTypes",
     "Handler",
     "ItemKinds",
     "ItemStream",
@@ -38,7 +42,9 @@ __all__ = [
     "StreamingHandler",
     "TypedCall",
     "WithStreams",
+    "as_told",
     "kinds_of",
     "opened",
+    "raise_as_declared",
     "streams_of_call",
 ]

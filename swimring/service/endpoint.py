@@ -21,15 +21,18 @@ from typing import (
     get_origin,
 )
 
-from swimring.codec import ShapeError, checker
+from swimring.codec import ShapeError, checker, json_form
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
 from swimring.mux import ITEMS, RESERVED_STREAM
 
 from .parameters import Parameters
+from .raising import UNDECLARED, ErrorTypes
 from .reply import Reply
 from .request import ByteStream, Request, StreamSource
+from .schema import MessageSchema
 
 if TYPE_CHECKING:
+    from swimring.codec import JsonSchema, Schemas
     from swimring.patterns import Pattern
 
 P = ParamSpec("P")
@@ -47,6 +50,7 @@ class Registered(Generic[P]):
         pattern: what a message must look like.
         idempotent: whether a call may be repeated when nobody knows if it ran.
         function: the undecorated handler.
+        errors: the types of errors that its callers see as themselves.
     """
 
     has_items: ClassVar[bool] = False
@@ -62,20 +66,27 @@ class Registered(Generic[P]):
         pattern: Pattern,
         idempotent: bool,
         lenient: bool = False,
+        errors: ErrorTypes = UNDECLARED,
+        schema: Mapping[str, Any] | None = None,
     ) -> None:
         """Check and compile ``function``; with ``lenient`` a message may have fields that are not parameters.
 
+        A message that arrives has to satisfy ``schema``, too.
+
         Raises:
-            ConfigError: the function cannot be a handler, or an annotation cannot be checked.
+            ConfigError: the function cannot be a handler, an annotation cannot be checked, or the schema is none.
+            MissingExtra: there is a schema, and no jsonschema.
         """
         self.service: Final = service
         self.pattern: Final = pattern
         self.idempotent: Final = idempotent
         self.function: Final = function
+        self.errors: Final = errors
         functools.update_wrapper(cast("Callable[..., Any]", self), function)  # each subclass is callable
         name = getattr(function, "__qualname__", repr(function))
         asked = frozenset(field for field, _condition in pattern.fields)
         self._parameters: Final = Parameters(function, setting=f"handler {name}", consumed=asked, lenient=lenient)
+        self._schema = None if schema is None else MessageSchema(schema, setting=f"handler {name}: schema")
         self._literals: Final = pattern.literals
         # A message with the literals matches a pattern of ns and cmd by construction.
         self._must_be_matched: Final = asked != self._literals.keys() or not asked.isdisjoint(self._parameters.names)
@@ -124,9 +135,33 @@ class Registered(Generic[P]):
             InvalidRequest: a field is missing, unknown or does not fit; the text names it.
         """
         try:
+            if self._schema is not None:
+                self._schema.check(message)
             return self._parameters.load(message)
         except ShapeError as error:
             raise InvalidRequest(f"{self}: {error}", key=message.get("key")) from error
+
+    # ----------------------------------------------------------------------------------------------------- for people
+
+    def describe(self, schemas: Schemas) -> JsonSchema:
+        """What it answers to, takes and gives, with JSON Schemas that share the definitions of ``schemas``."""
+        found: JsonSchema = {
+            "handler": str(self),
+            "pattern": {
+                name: {"const": json_form(self._literals[name])}
+                if name in self._literals
+                else {"description": str(condition)}
+                for name, condition in self.pattern.fields
+            },
+            "idempotent": self.idempotent,
+            "parameters": self._parameters.schema(schemas),
+            **self.describe_answers(schemas),
+        }
+        return found if self._schema is None else {**found, "schema": self._schema.source}
+
+    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
+        """What goes back to the caller, and of what the channel consists, if there is one, by name."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return f"{self.service}:{self.cmd or self.pattern}"
@@ -143,9 +178,8 @@ class Answering(Registered[P], Generic[P, R]):
         super().__init__(function, **settings)
         returns = self._parameters.returns
         self._hands_over: Final = (get_origin(returns) or returns) is Reply
-        if self._hands_over:
-            returns = (*get_args(returns), Any)[0]
-        self._result: Final = checker(returns, setting=f"{self._parameters.setting} -> result")
+        self._returns: Final[Any] = (*get_args(returns), Any)[0] if self._hands_over else returns
+        self._result: Final = checker(self._returns, setting=f"{self._parameters.setting} -> result")
 
     def load_result(self, value: Any, opened: Mapping[str, ByteStream] | None = None) -> R:
         """What the handler returned, from the wire value that arrived and the streams that were ``opened`` with it.
@@ -172,6 +206,10 @@ class Answering(Registered[P], Generic[P, R]):
             return self._result.dump(value)
         except ShapeError as error:
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
+
+    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
+        """As `Registered.describe_answers`."""
+        return {"result": schemas.of(self._returns)}
 
 
 class Endpoint(Answering[P, R]):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
 
-from swimring.errors import CallError
+from swimring.errors import CallError, HandlerFailed
 from swimring.mux import ITEMS
 
 from .endpoint import Answering
 from .items import In, ItemKinds, ItemStream, Out
+from .raising import raise_as_declared
 from .streaming import ChannelEndpoint, StreamingEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .endpoint import Registered
     from .request import ByteStream
@@ -52,9 +53,10 @@ class OpenedCall(Protocol):
 class OpenCall:
     """What all calls that are held open have in common."""
 
-    def __init__(self, call: OpenedCall) -> None:
+    def __init__(self, endpoint: Registered[...], call: OpenedCall) -> None:
         """Made by `open`."""
         self._call: Final = call
+        self._errors: Final = endpoint.errors
         self.streams: Final[Mapping[str, ByteStream]] = {
             name: stream for name, stream in call.streams.items() if name != ITEMS
         }
@@ -72,13 +74,20 @@ class OpenCall:
         """
         return self._call.outcome
 
+    async def _answer(self) -> Any:
+        """The wire value that the handler answered with; an error is what the service declares it to be."""
+        try:
+            return await self._call.result()
+        except HandlerFailed as failed:
+            raise_as_declared(failed, self._errors)
+
 
 class TypedCall(OpenCall, Generic[R]):
     """A call that ends with one value, with its streams by name."""
 
     def __init__(self, endpoint: Answering[Any, R], call: OpenedCall) -> None:
         """Made by `open`."""
-        super().__init__(call)
+        super().__init__(endpoint, call)
         self._endpoint: Final = endpoint
 
     async def result(self) -> R:
@@ -86,8 +95,9 @@ class TypedCall(OpenCall, Generic[R]):
 
         Raises:
             CallError: it did not return.
+            Exception: it raised this, and its service declares it.
         """
-        return self._endpoint.load_result(await self._call.result(), self._call.offered)
+        return self._endpoint.load_result(await self._answer(), self._call.offered)
 
 
 class _Items(ItemStream[In, Out]):
@@ -96,28 +106,31 @@ class _Items(ItemStream[In, Out]):
     If the handler may end its direction and go on (``ends_alone``), an end is one without waiting for the answer.
     """
 
-    def __init__(self, call: OpenedCall, kinds: ItemKinds, *, ends_alone: bool) -> None:
+    def __init__(
+        self, call: OpenedCall, kinds: ItemKinds, *, answer: Callable[[], Awaitable[object]], ends_alone: bool
+    ) -> None:
         super().__init__(call.streams[ITEMS], kinds)
         self._call = call
+        self._answer = answer
         self._ends_alone = ends_alone
 
     async def _receive(self) -> bytes:
         try:
             return await super()._receive()
         except CallError:
-            await self._call.result()
+            await self._answer()
             raise
 
     async def _at_end(self) -> NoReturn:
         if not self._ends_alone or self._call.outcome != "open":
-            await self._call.result()
+            await self._answer()
         await super()._at_end()
 
     async def _send(self, data: bytes) -> None:
         try:
             await super()._send(data)
         except CallError:
-            await self._call.result()
+            await self._answer()
             raise
 
 
@@ -126,8 +139,8 @@ class ItemsCall(OpenCall, Generic[T]):
 
     def __init__(self, endpoint: StreamingEndpoint[Any, T], call: OpenedCall) -> None:
         """Made by `open`."""
-        super().__init__(call)
-        self._items: Final[_Items[T, Any]] = _Items(call, endpoint.item_kinds, ends_alone=False)
+        super().__init__(endpoint, call)
+        self._items: Final[_Items[T, Any]] = _Items(call, endpoint.item_kinds, answer=self._answer, ends_alone=False)
 
     def __aiter__(self) -> ItemsCall[T]:
         return self
@@ -151,7 +164,7 @@ class ChannelCall(TypedCall[R], Generic[In, Out, R]):
     def __init__(self, endpoint: ChannelEndpoint[Any, In, Out, R], call: OpenedCall) -> None:
         """Made by `open`."""
         super().__init__(endpoint, call)
-        self._items: Final[_Items[Out, In]] = _Items(call, endpoint.item_kinds, ends_alone=True)
+        self._items: Final[_Items[Out, In]] = _Items(call, endpoint.item_kinds, answer=self._answer, ends_alone=True)
         self._ended = False
 
     async def send(self, item: In, /) -> None:

@@ -22,11 +22,13 @@ from swimring.errors import ConfigError, InvalidRequest
 from swimring.mux import ITEMS, RESERVED_STREAM
 
 from .endpoint import Answering, Endpoint, Registered
-from .items import In, ItemKinds, ItemStream, Out, item_checker
+from .items import In, ItemKinds, ItemStream, Out, item_checker, item_schema
 from .parameters import first_annotation
 from .request import Channel, Request
 
 if TYPE_CHECKING:
+    from swimring.codec import JsonSchema, Schemas
+
     from .request import ByteStream
 
 P = ParamSpec("P")
@@ -58,6 +60,7 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
                     setting, returns, "an async generator is annotated as AsyncIterator[...] of its items"
                 )
             item = get_args(returns)[0]
+        self._item: Final[Any] = item
         made = item_checker(item, setting=f"{setting} -> item")
         nothing = item_checker(Never, setting=setting)
         self._sent: Final = ItemKinds(receives=nothing, sends=made, name=f"{self}")
@@ -74,6 +77,10 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
         assert items is not None
         await drain(self.function(request, **arguments), ItemStream(items, self._sent).send)
 
+    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
+        """As `Registered.describe_answers`."""
+        return {"items": item_schema(self._item, schemas)}
+
 
 class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
     """A handler that exchanges items with its caller, in any order, and returns a result in the end."""
@@ -88,6 +95,7 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
         super().__init__(function, **settings)
         setting = self._parameters.setting
         received, sent = get_args(_channel_annotation(function, setting)) or (Any, Any)
+        self._items: Final[tuple[Any, Any]] = (received, sent)
         coming = item_checker(received, setting=f"{setting} -> items received")
         going = item_checker(sent, setting=f"{setting} -> items sent")
         self._here: Final = ItemKinds(receives=coming, sends=going, name=f"{self}")
@@ -104,6 +112,11 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
         assert items is not None
         channel: Channel[In, Out] = Channel(items, self._here, request)
         return self.dump_result(await self.function(channel, **arguments))
+
+    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
+        """As `Registered.describe_answers`."""
+        received, sent = (item_schema(annotation, schemas) for annotation in self._items)
+        return {"receives": received, "sends": sent, **super().describe_answers(schemas)}
 
 
 async def drain(generator: AsyncGenerator[T, None], send: Callable[[T], Coroutine[Any, Any, None]]) -> None:

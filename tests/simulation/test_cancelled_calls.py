@@ -168,7 +168,7 @@ def test_calls_cancelled_while_nodes_crash_and_leave_leave_nothing_behind(seed: 
                 await trio.sleep(0.05)
                 two.crash()
                 await trio.sleep(0.2)
-                await three.leave()
+                await three.drain()
                 await two.restart()
             await check_nothing_left(cluster, "kinds")
 
