@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .node import Answer as Answer
     from .node import Node as Node
     from .node import open_node as open_node
+    from .security import TlsSettings as TlsSettings
     from .service import ByteStream as ByteStream
     from .service import Endpoint as Endpoint
     from .service import Request as Request
@@ -71,6 +72,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Answer", "Node", "open_node"),
+    ".security": ("TlsSettings",),
     ".service": ("ByteStream", "Endpoint", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
@@ -111,6 +113,7 @@ __all__ = [
     "StreamLost",
     "StreamReset",
     "SwimringError",
+    "TlsSettings",
     "Unreachable",
     "open_node",
 ]

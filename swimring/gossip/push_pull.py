@@ -286,7 +286,9 @@ class PushPull:
 def _checked(first: Envelope | None) -> Envelope:
     """The first envelope of an answer, if it is one."""
     if first is None:
-        raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
+        raise BytesRefused(
+            "truncated", "it hung up without an answer: another cluster, version or protocol, or it wants TLS"
+        )
     if isinstance(first.message, Refused):
         raise refused_by_peer(first.message.reason)
     return first

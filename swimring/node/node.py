@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import trio
 
-from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import Service
+from swimring.service import UNDECLARED, Service, raise_as_declared
 from swimring.swim import Details
 
-from .calls import NodePeer, read_call, typed
+from .calls import NodePeer, read_call, returned, typed
 from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .calls import TypedCall
     from .counting import Counters
+    from .keys import Keys
     from .querying import Answers
     from .settings import Settings
 
@@ -53,12 +54,14 @@ class Node:
         gossiper: Gossiper,
         rebalancer: Rebalancer,
         counters: Counters,
+        keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
         self._settings = settings
         self._gossiper = gossiper
         self._rebalancer = rebalancer
         self._counters = counters
+        self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
         self._left = False
@@ -194,6 +197,24 @@ class Node:
         """
         self._farewell.cancel()
 
+    async def reload(self) -> None:
+        """Read the secret file and the certificates again, and use what they hold from now on.
+
+        A file that cannot be used changes nothing. Certificates that changed need no such word: the next handshake
+        notices by itself.
+
+        Raises:
+            ConfigError: the node has neither, or a file cannot be read, or holds something else than it should.
+        """
+        certificates = self._settings.certificates
+        keys = None if self._settings.secret_file is None else self._keys
+        if keys is None and certificates is None:
+            raise ConfigError("secret_file", None, "this node has neither a secret file nor certificates to read")
+        if keys is not None:
+            await keys.reload()
+        if certificates is not None:
+            certificates.reload()
+
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
         return self._gossiper.lag(name)
@@ -265,9 +286,10 @@ class Node:
 
         Raises:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request(out))
+        return await returned(target, self._routes().request(out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
@@ -275,7 +297,10 @@ class Node:
         Raises:
             CallError: as for `call`.
         """
-        return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        try:
+            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swimring.builtin import NAMESPACE
@@ -12,15 +13,15 @@ from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from swimring.discovery import Seeds, Source
+    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -46,7 +47,10 @@ class Settings:
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
+        secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
+        certificates: what is shown to, and asked of, whoever connects; None for no TLS.
+        unix_socket: where calls of this machine are taken as well; None for nowhere.
     """
 
     services: tuple[Service, ...] = ()
@@ -62,7 +66,10 @@ class Settings:
     points: int = 128
     drain_within: float = 2.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
+    secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
+    certificates: Certificates | None = None
+    unix_socket: Address | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -102,6 +109,8 @@ def check_settings(
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
+    tls: TlsSettings | None = None,
+    unix_socket: str | Path | None = None,
 ) -> Settings:
     """Read what the user wrote.
 
@@ -137,7 +146,10 @@ def check_settings(
         points=points,
         drain_within=drain_within,
         keys=keys,
+        secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,
+        certificates=None if tls is None else Certificates(tls),
+        unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
     return settings

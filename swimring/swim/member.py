@@ -231,7 +231,7 @@ def host_from(wire: object) -> str:
         RemoteProtocolError: it cannot.
     """
     if not isinstance(wire, str) or not is_host(wire):
-        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces")
+        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces and slashes")
     return wire
 
 
