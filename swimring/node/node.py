@@ -352,7 +352,7 @@ class Node:
 
         Raises:
             InvalidRequest: this cannot be a message; nobody was asked.
-            ConfigError: it is not clear which service is meant, or ``tags`` is no pattern.
+            ConfigError: it is not clear which service is meant, or ``to`` or ``tags`` makes no sense.
             NodeClosed: this node has left.
         """
         ns = self._service(service)
