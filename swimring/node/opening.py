@@ -62,6 +62,7 @@ async def open_node(
     zone: str = "",
     version: str = "",
     tags: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
@@ -87,6 +88,7 @@ async def open_node(
         zone: a label of where this node runs.
         version: of the application; other nodes see it.
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
@@ -104,8 +106,8 @@ async def open_node(
     """
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
-        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
-        drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
+        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
+        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
@@ -121,6 +123,7 @@ class _Opening:
         self._network = network
         self._host = host
         self._keyring = Keyring(settings.keys) if settings.keys else None
+        self._keys = self._keys_of(self._keyring)
         self._pool: Pool | None = None
         self._pool_ready = trio.Event()
 
@@ -149,7 +152,13 @@ class _Opening:
                 trio.open_nursery() as nursery,
             ):
                 rebalancer = self._rebalancer(gossiper)
-                node = Node(settings=self._settings, gossiper=gossiper, rebalancer=rebalancer, counters=self._counters)
+                node = Node(
+                    settings=self._settings,
+                    gossiper=gossiper,
+                    rebalancer=rebalancer,
+                    counters=self._counters,
+                    keys=self._keys,
+                )
                 gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
                 protocols = {
                     swim.MAGIC: gossip,
@@ -236,7 +245,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys()), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
 
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
@@ -297,9 +306,11 @@ class _Opening:
             required=self._settings.sealing is Sealing.REQUIRE,
         )
 
-    def _keys(self) -> Keys | None:
-        keyring, cluster = self._keyring, self._settings.cluster
-        return None if keyring is None else Keys(keyring, cluster=cluster, host=self._host)
+    def _keys_of(self, keyring: Keyring | None) -> Keys | None:
+        if keyring is None:
+            return None
+        settings = self._settings
+        return Keys(keyring, cluster=settings.cluster, host=self._host, file=settings.secret_file)
 
     async def _serve_mux(self, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         await self._pool_ready.wait()  # a peer that is faster than our own joining waits, within its own patience

@@ -26,7 +26,7 @@ from swimring.swim import Profile, Status
 from .network import LAN, open_simulated_network
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from swimring.identity import Key
     from swimring.node import Node
@@ -169,6 +169,7 @@ class SimNode:
                 zone=setup.zone,
                 insecure=True,
                 secret=cluster.secret,
+                seal=cluster.seal,
                 network=cluster.network.at(self.name),
                 host=cluster.network.host(self.name, skew=setup.skew, drift=setup.drift),
             ) as node,
@@ -196,15 +197,29 @@ SimNodes: TypeAlias = "SimNode | Iterable[SimNode]"
 
 
 class SimCluster:
-    """Nodes n1, n2, ... of one cluster on one simulated network; opened by `open_sim_cluster`."""
+    """Nodes n1, n2, ... of one cluster on one simulated network; opened by `open_sim_cluster`.
+
+    Attributes:
+        network: what they talk over, where faults are made.
+        name: of the cluster.
+        secret: what each life is started with from now on; keys of lives under way change by ``ns: swimring``.
+        seal: the same, as for `open_node`.
+    """
 
     def __init__(
-        self, network: SimulatedNetwork, nursery: trio.Nursery, *, name: str, secret: bytes | None = None
+        self,
+        network: SimulatedNetwork,
+        nursery: trio.Nursery,
+        *,
+        name: str,
+        secret: bytes | Sequence[bytes] | None = None,
+        seal: str = "require",
     ) -> None:
         """No nodes yet."""
         self.network = network
         self.name = name
         self.secret = secret
+        self.seal = seal
         self._nursery = nursery
         self._nodes: dict[str, SimNode] = {}
         self._change = trio.Event()
@@ -334,7 +349,12 @@ def _names(nodes: SimNodes) -> list[str]:
 
 @asynccontextmanager
 async def open_sim_cluster(
-    *, name: str = "simulated", seed: int | None = None, latency: Latency = LAN, secret: bytes | None = None
+    *,
+    name: str = "simulated",
+    seed: int | None = None,
+    latency: Latency = LAN,
+    secret: bytes | Sequence[bytes] | None = None,
+    seal: str = "require",
 ) -> AsyncIterator[SimCluster]:
     """A cluster without nodes on a network of its own; when the block ends, its nodes are killed.
 
@@ -342,10 +362,11 @@ async def open_sim_cluster(
         name: of the cluster.
         seed: of the network; None for the seed of the running simulation.
         latency: of every packet, unless a fault says otherwise.
-        secret: the key of a sealed cluster.
+        secret: the key of a sealed cluster, or several.
+        seal: what its nodes seal, and take, as for `open_node`.
     """
     async with open_simulated_network(seed=seed, latency=latency) as network, trio.open_nursery() as nursery:
-        cluster = SimCluster(network, nursery, name=name, secret=secret)
+        cluster = SimCluster(network, nursery, name=name, secret=secret, seal=seal)
         yield cluster
         for node in cluster.running:
             node.crash()

@@ -24,13 +24,22 @@ def test_no_file_is_longer_than_500_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 500
 
 
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How long it is without its docstring: that of a function with many settings names them all."""
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_no_function_is_longer_than_60_lines(path: Path) -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     long = [
-        f"{node.name} ({node.end_lineno - node.lineno + 1} lines)"
+        f"{node.name} ({lines_of_code(node)} lines)"
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, functions) and node.end_lineno is not None and node.end_lineno - node.lineno >= 60
+        if isinstance(node, functions) and lines_of_code(node) > 60
     ]
     assert long == []
 
