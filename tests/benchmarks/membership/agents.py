@@ -162,7 +162,7 @@ class Fleet:
 
     def _note(self, sighting: Sighting) -> None:
         self.sightings.append(sighting)
-        if sighting.word != "suspect":  # Serf says so of its own failed probe, also when it knows of the death already
+        if sighting.word != "unreached":  # a probe may fail when the death is known already
             self.views[sighting.observer, sighting.subject] = sighting.word
         self._news.set()
         self._news = trio.Event()

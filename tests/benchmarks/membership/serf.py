@@ -43,7 +43,7 @@ def read(line: str, observer: str) -> tuple[str, str] | None:
     if found := _EVENT.search(line):
         return None if found[2] == observer else (_WORDS[found[1]], found[2])
     if found := _SUSPECT.search(line):
-        return "suspect", found[1]
+        return "unreached", found[1]
     return None
 
 
