@@ -79,9 +79,9 @@ class Evidence:
         return False
 
     async def _ask(self, sequence: int, asked: set[str], member: Member, count: int) -> None:
-        witnesses = [
-            each for each in self._membership.others if each.status is Status.ALIVE and each.name != member.name
-        ]
-        for witness in self._rng.sample(witnesses, min(len(witnesses), count)):
+        def can_tell(each: Member) -> bool:
+            return each.status is Status.ALIVE and each.name != member.name
+
+        for witness in self._membership.sample(self._rng, count, can_tell):
             asked.add(witness.name)
             await self._mail.send(RefusalQuery(target=member.id), to=witness, sequence=sequence)

@@ -381,7 +381,6 @@ def _record(me: NodeId, address: Address, metadata: Metadata) -> Member:
         incarnation=1,
         status=Status.ALIVE,
         metadata=metadata,
-        since=trio.current_time(),
     )
 
 

@@ -71,7 +71,7 @@ def parts(
 def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
     part, size = _Part(), 0
     for thing in things:
-        length = len(encode(thing if isinstance(thing, str) else thing.to_wire()))
+        length = len(encode(thing) if isinstance(thing, str) else thing.encoded)
         if size + length > PART_SIZE:
             yield part
             part, size = _Part(), 0

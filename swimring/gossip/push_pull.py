@@ -92,8 +92,8 @@ class PushPull:
             _log.debug("an exchange is due already")
 
     def _random_partner(self) -> Member | None:
-        partners = [member for member in self._membership.others if member.status is Status.ALIVE]
-        return self._rng.choice(partners) if partners else None
+        partners = self._membership.sample(self._rng, 1, lambda member: member.status is Status.ALIVE)
+        return partners[0] if partners else None
 
     # ------------------------------------------------------------------------------------------------ dialling
 

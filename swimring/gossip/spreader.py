@@ -45,15 +45,15 @@ class Spreader:
 
     async def spread_once(self, *, fanout: int | None = None) -> None:
         """Send to ``fanout`` random members, by default as many as the profile says."""
-        hearers = [member for member in self._membership.others if self._hears(member)]
-        for member in self._rng.sample(hearers, min(len(hearers), fanout or self._profile.gossip_fanout)):
+        for member in self._membership.sample(self._rng, fanout or self._profile.gossip_fanout, self._hears):
             if self._membership.rumours:
                 await self._mail.gossip(Gossip(), to=member)
 
     def _hears(self, member: Member) -> bool:
+        if member.status is not Status.DEAD:
+            return member.status.active
         # A dead member hears for a while, so that one that lives learns of its death and refutes it.
-        dead_for = trio.current_time() - member.since
-        return member.status.active or (member.status is Status.DEAD and dead_for < self._profile.gossip_to_dead)
+        return trio.current_time() - self._membership.gone_since(member.name) < self._profile.gossip_to_dead
 
     def _follow(self, _change: Change) -> None:
         self.wake()

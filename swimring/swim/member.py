@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,7 +112,8 @@ class Member:
         incarnation: how often it has spoken up or changed its metadata in this life.
         status: alive, suspect, dead or left.
         metadata: what it told about itself.
-        since: when the local node came to believe this status, on the local clock; not on the wire.
+
+    Nothing in it is about who believes it: members of one process that heard the same share one record.
     """
 
     name: str
@@ -120,7 +122,7 @@ class Member:
     incarnation: Incarnation
     status: Status
     metadata: Metadata = field(default_factory=Metadata)
-    since: float = field(default=0.0, compare=False)
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @property
     def id(self) -> NodeId:
@@ -132,6 +134,10 @@ class Member:
         """The order of records of one name: a record is replaced by a greater one only."""
         return (self.generation, self.incarnation, self.status)
 
+    def turned(self, status: Status) -> Member:
+        """The same record with another ``status``; one and the same for equal records."""
+        return _turned(self, status)
+
     def supersedes(self, other: Member) -> bool:
         """Whether this record replaces ``other`` of the same name.
 
@@ -139,10 +145,19 @@ class Member:
         """
         if self.precedence != other.precedence:
             return self.precedence > other.precedence
+        if (self.address, self.metadata) == (other.address, other.metadata):
+            return False  # nearly all that is heard was heard before
         return self._content() < other._content()
 
     def _content(self) -> tuple[bytes, bytes]:
         return (str(self.address).encode(), encode(self.metadata.to_wire()))
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once: a record is sent many times."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
 
     def to_wire(self) -> list[object]:
         """The form in gossip, in ``moved`` answers and for clients: an array that grows at the end."""
@@ -152,7 +167,7 @@ class Member:
         ]  # fmt: skip
 
     @classmethod
-    def from_wire(cls, wire: object, *, since: float = 0.0) -> Member:
+    def from_wire(cls, wire: object) -> Member:
         """Read what `to_wire` made, here or in a later version.
 
         Raises:
@@ -166,7 +181,6 @@ class Member:
             incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
             status=Status(number(status, len(Status), "status")),
             metadata=Metadata.from_wire(metadata),
-            since=since,
         )
 
 
@@ -176,11 +190,21 @@ class Rumour:
 
     member: Member
     accuser: str = ""
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def to_wire(self) -> list[object]:
         """The record with the accuser, if there is one, at its end."""
         wire = self.member.to_wire()
         return [*wire, self.accuser] if self.accuser else wire
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once."""
+        if not self.accuser:
+            return self.member.encoded
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
 
     @classmethod
     def from_wire(cls, wire: object) -> Rumour:
@@ -192,6 +216,11 @@ class Rumour:
         member = Member.from_wire(wire)
         accuser = wire[7] if isinstance(wire, list) and len(wire) > 7 else ""
         return cls(member=member, accuser=name_from(accuser) if accuser != "" else "")
+
+
+@functools.lru_cache(maxsize=8192)
+def _turned(member: Member, status: Status) -> Member:
+    return replace(member, status=status)
 
 
 def array(wire: object, length: int, what: str) -> list[Any]:

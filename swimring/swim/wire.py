@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import siphash24
 
-from swimring.codec import decode, encode
+from swimring.codec import encode
 from swimring.errors import RemoteProtocolError
 from swimring.identity import NodeId
 
@@ -39,6 +39,8 @@ from .messages import (
     Unknown,
 )
 
+from .recognition import MAX_RUMOURS, RUMOURS_AT, array_head, read_array
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -51,7 +53,6 @@ FRAME_HEADER_SIZE: Final = 5
 _MAX_BUDGET_MS: Final = 60_000
 _MAX_LAG_MS: Final = 60_000
 _MAX_REASON: Final = 200
-_MAX_RUMOURS: Final = 4096
 
 
 class BytesRefused(RemoteProtocolError):
@@ -79,7 +80,7 @@ def tag_key(cluster: str) -> bytes:
 
 def encode_datagram(envelope: Envelope, *, key: bytes) -> bytes:
     """The datagram that carries ``envelope``."""
-    return _sealed(bytes([MAGIC]) + encode(_to_wire(envelope)), key)
+    return _sealed(bytes([MAGIC]) + _encoded(envelope), key)
 
 
 def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
@@ -96,7 +97,7 @@ def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
 
 def encode_frame(envelope: Envelope, *, key: bytes) -> bytes:
     """The frame that carries ``envelope`` on a stream."""
-    body = encode(_to_wire(envelope))
+    body = _encoded(envelope)
     return _sealed(bytes([MAGIC]) + (len(body) + TAG_SIZE).to_bytes(4, "big") + body, key)
 
 
@@ -143,7 +144,7 @@ def check_magic(data: bytes) -> None:
 def room_for_rumours(envelope: Envelope, *, budget: int) -> int:
     """How many bytes of rumours ``envelope`` still has room for in a datagram of ``budget`` bytes."""
     length_of_the_list = 2  # one byte for up to 23 items is counted already
-    return budget - 1 - TAG_SIZE - len(encode(_to_wire(envelope))) - length_of_the_list
+    return budget - 1 - TAG_SIZE - len(_encoded(envelope)) - length_of_the_list
 
 
 def _sealed(data: bytes, key: bytes) -> bytes:
@@ -158,9 +159,17 @@ def _opened(data: bytes, start: int, key: bytes) -> Envelope:
     if not hmac.compare_digest(siphash24.siphash24(body, key=key).digest(), tag):
         raise BytesRefused("cluster", "the tag does not fit: another cluster, or damaged")
     try:
-        return _from_wire(decode(body[start:]))
+        return _from_wire(read_array(body[start:]))
     except RemoteProtocolError as error:
         raise BytesRefused("malformed", str(error)) from error
+
+
+def _encoded(envelope: Envelope) -> bytes:
+    """The CBOR array of `_to_wire`; what is sent many times, records and summaries, brings its bytes along."""
+    wire = _to_wire(envelope)
+    rumours = b"".join([rumour.encoded for rumour in envelope.rumours])
+    head, tail = encode(wire[:RUMOURS_AT]), encode(wire[RUMOURS_AT + 1 :])
+    return b"".join((array_head(len(wire)), head[1:], array_head(len(envelope.rumours)), rumours, tail[1:]))
 
 
 def _to_wire(envelope: Envelope) -> list[object]:
@@ -169,13 +178,13 @@ def _to_wire(envelope: Envelope) -> list[object]:
     kind, body = _message_to_wire(envelope.message)
     return [
         kind, envelope.sequence, source.name, source.generation, envelope.incarnation,
-        destination.name, destination.generation, [rumour.to_wire() for rumour in envelope.rumours], *body,
+        destination.name, destination.generation, envelope.rumours, *body,
     ]  # fmt: skip
 
 
 def _from_wire(wire: object) -> Envelope:
     kind, sequence, name, generation, incarnation, to_name, to_generation, rumours = array(wire, 8, "envelope")
-    if not isinstance(rumours, list) or len(rumours) > _MAX_RUMOURS:
+    if not isinstance(rumours, list) or len(rumours) > MAX_RUMOURS:
         raise RemoteProtocolError("rumours: a list")
     assert isinstance(wire, list)
     return Envelope(
@@ -184,7 +193,7 @@ def _from_wire(wire: object) -> Envelope:
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
         message=_message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:]),
-        rumours=tuple(Rumour.from_wire(rumour) for rumour in rumours),
+        rumours=tuple(rumour if isinstance(rumour, Rumour) else Rumour.from_wire(rumour) for rumour in rumours),
     )
 
 
