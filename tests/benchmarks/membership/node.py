@@ -1,7 +1,8 @@
 """The process that is measured: a node that prints what it believes about whom, as it comes to believe it.
 
 Each line of stdout is a word and a name: ``alive n3``. The words are those of `Instrument.member_changed`,
-``unreached`` after a probe that failed, ``ready`` before the node opens, ``up`` afterwards. It leaves on SIGINT or SIGTERM.
+``unreached`` after a probe that failed, ``ready`` before the node opens, ``up`` afterwards. It leaves on SIGINT or
+SIGTERM.
 """
 
 from __future__ import annotations
