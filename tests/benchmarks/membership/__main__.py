@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-async def run_job(job: Job, results: Results, *, isolated: bool) -> None:
+async def run_job(job: Job, results: Results, *, isolated: bool, save: Path | None) -> None:
     command = [sys.executable, "-m", "tests.benchmarks.membership.worker", *job.arguments]
     if isolated:
         command = [*NAMESPACE, *command, "--isolated"]
@@ -35,6 +36,8 @@ async def run_job(job: Job, results: Results, *, isolated: bool) -> None:
     print(f"{' '.join(job.arguments)}: {done.stdout.decode().strip() or 'failed'}", file=sys.stderr, flush=True)
     if done.returncode == 0:
         merge(results.setdefault(job.key, {}), json.loads(done.stdout))
+        if save:
+            save.write_text(json.dumps(results))
 
 
 def merge(known: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> None:
@@ -46,15 +49,15 @@ def merge(known: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> 
             known[step] = found
 
 
-async def run_all(plan: Iterable[list[Job]], results: Results, *, isolated: bool) -> None:
+async def run_all(plan: Iterable[list[Job]], results: Results, *, isolated: bool, save: Path | None) -> None:
     for group in plan:
         if isolated:
             async with trio.open_nursery() as nursery:
                 for job in group:
-                    nursery.start_soon(partial(run_job, job, results, isolated=True))
+                    nursery.start_soon(partial(run_job, job, results, isolated=True, save=save))
         else:
             for job in group:
-                await run_job(job, results, isolated=False)
+                await run_job(job, results, isolated=False, save=save)
 
 
 def wanted(group: list[Job], rows: set[str], *, isolated: bool, with_serf: bool) -> list[Job]:
@@ -66,10 +69,12 @@ def wanted(group: list[Job], rows: set[str], *, isolated: bool, with_serf: bool)
 
 
 def main() -> None:
+    # The workers end with this program, unless it is killed by SIGKILL: then each ends after its measurement.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.membership")
     parser.add_argument("--quick", action="store_true", help="few repetitions: whether it works, not what it says")
     parser.add_argument("--rows", default="", help="only these rows, such as G5,G7")
-    parser.add_argument("--save", type=Path, help="write what was measured to this file")
+    parser.add_argument("--save", type=Path, help="write what was measured to this file, as it comes in")
     parser.add_argument("--show", type=Path, help="measure nothing: the tables of a saved file")
     options = parser.parse_args()
     results: Results = {}
@@ -85,10 +90,8 @@ def main() -> None:
             wanted(group, rows, isolated=isolated, with_serf=version is not None)
             for group in groups(quick=options.quick)
         ]
-        trio.run(partial(run_all, plan, results, isolated=isolated))
+        trio.run(partial(run_all, plan, results, isolated=isolated, save=options.save))
         print(f"load average at the end {os.getloadavg()[0]:.1f}\n")
-    if options.save:
-        options.save.write_text(json.dumps(results))
     print("\n".join(table(results)))
 
 
