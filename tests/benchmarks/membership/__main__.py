@@ -37,7 +37,7 @@ async def run_job(job: Job, results: Results, *, isolated: bool, save: Path | No
     if done.returncode == 0:
         merge(results.setdefault(job.key, {}), json.loads(done.stdout))
         if save:
-            save.write_text(json.dumps(results))
+            await trio.Path(save).write_text(json.dumps(results))
 
 
 def merge(known: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> None:
