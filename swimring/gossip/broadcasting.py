@@ -85,6 +85,7 @@ class Broadcasting:
         self._membership = membership
         self._profile = profile
         self._room = trio.Event()
+        self._closed = False
 
     async def say(self, name: str, payload: object) -> None:
         """Tell everybody; waits while the queue is full.
@@ -94,10 +95,11 @@ class Broadcasting:
             NodeClosed: this node has left.
         """
         await trio.lowlevel.checkpoint()
-        while self.broadcasts.queue.full(members=self._members):
-            self._room = trio.Event()
+        while not self._closed and self.broadcasts.queue.full(members=self._members):
+            if self._room.is_set():  # else others wait for it already
+                self._room = trio.Event()
             await self._room.wait()
-        if self._membership.leaving:
+        if self._closed or self._membership.leaving:
             raise NodeClosed("this node has left its cluster")
         mine = self.broadcasts.say(
             name,
@@ -141,7 +143,9 @@ class Broadcasting:
         return ()
 
     def close(self) -> None:
-        """End the listeners' iterations."""
+        """End the listeners' iterations, and the waiting of those who have something to say."""
+        self._closed = True
+        self._room.set()
         for listener in self._listeners:
             listener.close()
 

@@ -342,13 +342,6 @@ class Node:
         target, out = read_open(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
 
-    def trace(self) -> AbstractContextManager[Trace | None]:
-        """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
-
-        The W3C trace context travels with them; `swimring.tracing.current_trace` tells it on each node.
-        """
-        return use_trace(self._routes().begin_trace())
-
     def query(
         self,
         name: str,
@@ -375,13 +368,20 @@ class Node:
 
         Raises:
             InvalidRequest: this cannot be a message; nobody was asked.
-            ConfigError: it is not clear which service is meant, or ``tags`` is no pattern.
+            ConfigError: it is not clear which service is meant, or ``to`` or ``tags`` makes no sense.
             NodeClosed: this node has left.
         """
         ns = self._service(service)
         out, names = query_message(ns, name, payload), queried(self.members, ns=ns, to=to, tags=tags)
         self._show_members()
         return open_query(self._routes(), out, names)
+
+    def trace(self) -> AbstractContextManager[Trace | None]:
+        """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
+
+        The W3C trace context travels with them; `swimring.tracing.current_trace` tells it on each node.
+        """
+        return use_trace(self._routes().begin_trace())
 
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.

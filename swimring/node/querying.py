@@ -15,7 +15,7 @@ import trio
 
 from swimring.builtin import NAMESPACE
 from swimring.codec import encode
-from swimring.errors import InvalidRequest, NodeClosed
+from swimring.errors import ConfigError, InvalidRequest, NodeClosed
 from swimring.patterns import Pattern
 from swimring.rpc import outgoing
 
@@ -91,7 +91,12 @@ def queried(
     """The names of those to ask, in order: who offers ``ns`` and takes part, or ``to`` whatever they offer.
 
     Names in ``to`` that nobody here has stay in, so that the answers say so. Only members whose tags match are asked.
+
+    Raises:
+        ConfigError: ``to`` is one text instead of several, or ``tags`` is no pattern.
     """
+    if isinstance(to, str):
+        raise ConfigError("to", to, "give a list of names, even if it is one")
     asked = None if to is None else set(to)
     wanted = Pattern(dict(tags or {}))
     known = {member.name: member for member in members if member.status.active}

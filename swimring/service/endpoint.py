@@ -155,12 +155,12 @@ class Registered(Generic[P]):
             },
             "idempotent": self.idempotent,
             "parameters": self._parameters.schema(schemas),
-            **self.describe_answers(schemas),
+            **self.describe_answer(schemas),
         }
         return found if self._schema is None else {**found, "schema": self._schema.source}
 
-    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
-        """What goes back to the caller, and of what the channel consists, if there is one, by name."""
+    def describe_answer(self, schemas: Schemas) -> JsonSchema:
+        """The JSON Schemas of what it gives, by what that is: ``result``, ``items``, ``receives``."""
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -178,8 +178,14 @@ class Answering(Registered[P], Generic[P, R]):
         super().__init__(function, **settings)
         returns = self._parameters.returns
         self._hands_over: Final = (get_origin(returns) or returns) is Reply
-        self._returns: Final[Any] = (*get_args(returns), Any)[0] if self._hands_over else returns
-        self._result: Final = checker(self._returns, setting=f"{self._parameters.setting} -> result")
+        if self._hands_over:
+            returns = (*get_args(returns), Any)[0]
+        self._returns: Final = returns
+        self._result: Final = checker(returns, setting=f"{self._parameters.setting} -> result")
+
+    def describe_answer(self, schemas: Schemas) -> JsonSchema:
+        """As `Registered.describe_answer`."""
+        return {"result": schemas.of(self._returns)}
 
     def load_result(self, value: Any, opened: Mapping[str, ByteStream] | None = None) -> R:
         """What the handler returned, from the wire value that arrived and the streams that were ``opened`` with it.
@@ -206,10 +212,6 @@ class Answering(Registered[P], Generic[P, R]):
             return self._result.dump(value)
         except ShapeError as error:
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
-
-    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
-        """As `Registered.describe_answers`."""
-        return {"result": schemas.of(self._returns)}
 
 
 class Endpoint(Answering[P, R]):

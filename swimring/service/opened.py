@@ -14,9 +14,10 @@ from .raising import raise_as_declared
 from .streaming import ChannelEndpoint, StreamingEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from .endpoint import Registered
+    from .raising import ErrorTypes
     from .request import ByteStream
 
 R = TypeVar("R")
@@ -53,10 +54,9 @@ class OpenedCall(Protocol):
 class OpenCall:
     """What all calls that are held open have in common."""
 
-    def __init__(self, endpoint: Registered[...], call: OpenedCall) -> None:
+    def __init__(self, call: OpenedCall) -> None:
         """Made by `open`."""
         self._call: Final = call
-        self._errors: Final = endpoint.errors
         self.streams: Final[Mapping[str, ByteStream]] = {
             name: stream for name, stream in call.streams.items() if name != ITEMS
         }
@@ -74,20 +74,13 @@ class OpenCall:
         """
         return self._call.outcome
 
-    async def _answer(self) -> Any:
-        """The wire value that the handler answered with; an error is what the service declares it to be."""
-        try:
-            return await self._call.result()
-        except HandlerFailed as failed:
-            raise_as_declared(failed, self._errors)
-
 
 class TypedCall(OpenCall, Generic[R]):
     """A call that ends with one value, with its streams by name."""
 
     def __init__(self, endpoint: Answering[Any, R], call: OpenedCall) -> None:
         """Made by `open`."""
-        super().__init__(endpoint, call)
+        super().__init__(call)
         self._endpoint: Final = endpoint
 
     async def result(self) -> R:
@@ -95,9 +88,8 @@ class TypedCall(OpenCall, Generic[R]):
 
         Raises:
             CallError: it did not return.
-            Exception: it raised this, and its service declares it.
         """
-        return self._endpoint.load_result(await self._answer(), self._call.offered)
+        return self._endpoint.load_result(await self._call.result(), self._call.offered)
 
 
 class _Items(ItemStream[In, Out]):
@@ -106,31 +98,28 @@ class _Items(ItemStream[In, Out]):
     If the handler may end its direction and go on (``ends_alone``), an end is one without waiting for the answer.
     """
 
-    def __init__(
-        self, call: OpenedCall, kinds: ItemKinds, *, answer: Callable[[], Awaitable[object]], ends_alone: bool
-    ) -> None:
+    def __init__(self, call: OpenedCall, kinds: ItemKinds, *, ends_alone: bool) -> None:
         super().__init__(call.streams[ITEMS], kinds)
         self._call = call
-        self._answer = answer
         self._ends_alone = ends_alone
 
     async def _receive(self) -> bytes:
         try:
             return await super()._receive()
         except CallError:
-            await self._answer()
+            await self._call.result()
             raise
 
     async def _at_end(self) -> NoReturn:
         if not self._ends_alone or self._call.outcome != "open":
-            await self._answer()
+            await self._call.result()
         await super()._at_end()
 
     async def _send(self, data: bytes) -> None:
         try:
             await super()._send(data)
         except CallError:
-            await self._answer()
+            await self._call.result()
             raise
 
 
@@ -139,8 +128,8 @@ class ItemsCall(OpenCall, Generic[T]):
 
     def __init__(self, endpoint: StreamingEndpoint[Any, T], call: OpenedCall) -> None:
         """Made by `open`."""
-        super().__init__(endpoint, call)
-        self._items: Final[_Items[T, Any]] = _Items(call, endpoint.item_kinds, answer=self._answer, ends_alone=False)
+        super().__init__(call)
+        self._items: Final[_Items[T, Any]] = _Items(call, endpoint.item_kinds, ends_alone=False)
 
     def __aiter__(self) -> ItemsCall[T]:
         return self
@@ -164,7 +153,7 @@ class ChannelCall(TypedCall[R], Generic[In, Out, R]):
     def __init__(self, endpoint: ChannelEndpoint[Any, In, Out, R], call: OpenedCall) -> None:
         """Made by `open`."""
         super().__init__(endpoint, call)
-        self._items: Final[_Items[Out, In]] = _Items(call, endpoint.item_kinds, answer=self._answer, ends_alone=True)
+        self._items: Final[_Items[Out, In]] = _Items(call, endpoint.item_kinds, ends_alone=True)
         self._ended = False
 
     async def send(self, item: In, /) -> None:
@@ -210,8 +199,32 @@ class ChannelCall(TypedCall[R], Generic[In, Out, R]):
         return await super().result()
 
 
-def opened(endpoint: Registered[...], call: OpenedCall) -> Any:
+class _AsDeclared:
+    """A call whose errors are raised as themselves where its endpoint declares them."""
+
+    def __init__(self, call: OpenedCall, errors: ErrorTypes) -> None:
+        self.streams: Final = call.streams
+        self._call = call
+        self._errors = errors
+
+    @property
+    def offered(self) -> Mapping[str, ByteStream]:
+        return self._call.offered
+
+    @property
+    def outcome(self) -> str:
+        return self._call.outcome
+
+    async def result(self) -> Any:
+        try:
+            return await self._call.result()
+        except HandlerFailed as failed:
+            raise_as_declared(failed, self._errors)
+
+
+def opened(endpoint: Registered[...], untyped: OpenedCall) -> Any:
     """What the caller of ``endpoint`` holds."""
+    call = _AsDeclared(untyped, endpoint.errors)
     if isinstance(endpoint, StreamingEndpoint):
         return ItemsCall(endpoint, call)
     if isinstance(endpoint, ChannelEndpoint):

@@ -49,10 +49,10 @@ class Parameters:
         self._unusable = RESERVED | ({first.name} if first.kind is not Parameter.POSITIONAL_ONLY else set())
         self._known = self._by_name.keys() | consumed | RESERVED
         self._lenient = lenient
+        self._hints = hints
         self.setting: Final = setting
         self.returns: Final[Any] = hints.get("return", Any)
         """The annotation of the result."""
-        self._hints = hints
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -60,12 +60,16 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
                     setting, returns, "an async generator is annotated as AsyncIterator[...] of its items"
                 )
             item = get_args(returns)[0]
-        self._item: Final[Any] = item
+        self._item: Final = item
         made = item_checker(item, setting=f"{setting} -> item")
         nothing = item_checker(Never, setting=setting)
         self._sent: Final = ItemKinds(receives=nothing, sends=made, name=f"{self}")
         self.item_kinds: Final = ItemKinds(receives=made, sends=nothing, name=f"{self}")
         """What goes over the stream of items, as the caller sees it."""
+
+    def describe_answer(self, schemas: Schemas) -> JsonSchema:
+        """As `Registered.describe_answer`."""
+        return {"items": item_schema(self._item, schemas)}
 
     def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Run the handler here and now, as if it had not been decorated."""
@@ -76,10 +80,6 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
         """As `Registered.run`; the result is None."""
         assert items is not None
         await drain(self.function(request, **arguments), ItemStream(items, self._sent).send)
-
-    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
-        """As `Registered.describe_answers`."""
-        return {"items": item_schema(self._item, schemas)}
 
 
 class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
@@ -95,12 +95,17 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
         super().__init__(function, **settings)
         setting = self._parameters.setting
         received, sent = get_args(_channel_annotation(function, setting)) or (Any, Any)
-        self._items: Final[tuple[Any, Any]] = (received, sent)
+        self._exchanged: Final = (received, sent)
         coming = item_checker(received, setting=f"{setting} -> items received")
         going = item_checker(sent, setting=f"{setting} -> items sent")
         self._here: Final = ItemKinds(receives=coming, sends=going, name=f"{self}")
         self.item_kinds: Final = ItemKinds(receives=going, sends=coming, name=f"{self}", misfit_out=InvalidRequest)
         """What goes over the channel, as the caller sees it."""
+
+    def describe_answer(self, schemas: Schemas) -> JsonSchema:
+        """As `Registered.describe_answer`."""
+        received, sent = (item_schema(annotation, schemas) for annotation in self._exchanged)
+        return {"receives": received, "items": sent, **super().describe_answer(schemas)}
 
     def __call__(self, channel: Channel[In, Out], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run the handler here and now, as if it had not been decorated."""
@@ -112,11 +117,6 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
         assert items is not None
         channel: Channel[In, Out] = Channel(items, self._here, request)
         return self.dump_result(await self.function(channel, **arguments))
-
-    def describe_answers(self, schemas: Schemas) -> dict[str, JsonSchema]:
-        """As `Registered.describe_answers`."""
-        received, sent = (item_schema(annotation, schemas) for annotation in self._items)
-        return {"receives": received, "sends": sent, **super().describe_answers(schemas)}
 
 
 async def drain(generator: AsyncGenerator[T, None], send: Callable[[T], Coroutine[Any, Any, None]]) -> None:

@@ -69,7 +69,8 @@ class Profile:
             those that left meanwhile back to life, until they are found dead.
         refusals_to_confirm: how many other members must be refused, too, before a refused connection is a death. Too
             high: more datagrams, and no death is known at once while one of them is slow. Too low: with 0 a firewall
-            that refuses one member's connections kills the member behind it.
+            that refuses one member's connections kills the member behind it. None: a refusal proves nothing, every
+            death costs a suspicion; for networks whose proxies refuse for members that live.
         broadcast_limit: the most bytes of one broadcast of an application, name and payload encoded; more than 870 do
             not fit a datagram and are refused in any case. Too high: one of them takes most of a datagram, and rumours
             wait. Too low: applications have to say where to find what they mean.
@@ -95,7 +96,7 @@ class Profile:
     stream_patience: float
     leave_propagate: float
     tombstone_retention: float = 24 * 3600
-    refusals_to_confirm: int = 2
+    refusals_to_confirm: int | None = 2
     broadcast_limit: int = 512
     datagram_budget: int = DATAGRAM_BUDGET
 
@@ -109,7 +110,7 @@ class Profile:
             value = getattr(self, field.name)
             if field.type == "float" and not (0 < value < math.inf):
                 raise ConfigError(f"profile.{field.name}", value, "a duration or factor is positive and finite")
-            if field.type == "int" and value < 0:
+            if field.type in ("int", "int | None") and value is not None and value < 0:
                 raise ConfigError(f"profile.{field.name}", value, "a count is not negative")
         if self.probe_timeout >= self.probe_interval:
             raise ConfigError("profile.probe_timeout", self.probe_timeout, "it is shorter than probe_interval")

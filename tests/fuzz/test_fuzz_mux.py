@@ -83,11 +83,11 @@ trees = st.recursive(
     lambda inner: st.tuples(
         texts, texts, texts, inner, st.lists(inner, max_size=3), declared.map(list) | values, values, values
     ).map(list),
-    max_leaves=80,
+    max_leaves=30,
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees)
 def test_trees_of_failures_raise_what_is_on_the_list_and_nothing_else(tree: object) -> None:
     with suppress(RemoteProtocolError):

@@ -233,12 +233,35 @@ async def test_nobody_says_anything_after_its_farewell() -> None:
 async def test_who_says_more_than_the_queue_holds_waits_until_there_is_room() -> None:
     async with open_cluster() as cluster:
         a, _ = await cluster.start_all(2, profile=RARELY)
-        with trio.move_on_after(0.05) as at_once:
-            for number in range(REMEMBERED + 100):
-                await a.gossiper.broadcast("n", number)
-        assert at_once.cancelled_caught
-        assert queued(a) <= REMEMBERED
+        said = 0
+
+        async def say(count: int) -> None:
+            nonlocal said
+            for _ in range(count):
+                await a.gossiper.broadcast("n", "x" * 400)
+                said += 1
+
+        with cluster.network.partition("n0", "n1"):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, REMEMBERED)
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(say, 1)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert said < REMEMBERED + 5
+        assert said == REMEMBERED + 5
         assert a.gossiper.statistics().broadcasts_ignored == 0
+
+
+@simulated
+async def test_who_waits_to_say_something_is_told_that_the_node_has_ended() -> None:
+    async with open_cluster() as cluster:
+        a, _ = await cluster.start_all(2, profile=RARELY)
+        with pytest.raises(NodeClosed):
+            for number in range(2 * REMEMBERED):
+                if number == REMEMBERED:
+                    a.scope.cancel()
+                await a.gossiper.broadcast("n", number)
 
 
 @pytest.mark.parametrize("sealed", [False, True])

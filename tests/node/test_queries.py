@@ -195,6 +195,8 @@ async def test_nobody_asks_after_its_farewell_or_without_saying_what(network: Si
     async with nodes_at(network, "ab", Shop("one").service, Shop("two").service) as (a, _):
         with pytest.raises(ConfigError, match="service"):
             a.query("where")
+        with pytest.raises(ConfigError, match="list of names"):
+            a.query("where", service="one", to="ab")
         await a.leave()
         with pytest.raises(NodeClosed):
             a.query("where", service="one")

@@ -189,8 +189,9 @@ async def test_a_nursery_around_a_yield_fails_the_handler_with_its_child(network
                 async for item in items:
                     found.append(item)  # noqa: PERF401 - what came before the error is kept
         assert found == [0, 1, 2]
-        assert isinstance(caught.value.exceptions[0], HandlerFailed)
-        assert caught.value.exceptions[0].type_name == "ZeroDivisionError"
+        (member,) = caught.value.exceptions
+        assert isinstance(member, HandlerFailed)
+        assert member.type_name == "ZeroDivisionError"
         assert left_on(a, b) == []
 
 
@@ -422,8 +423,9 @@ async def test_bytes_that_are_no_object_reset_their_stream_and_nothing_else(netw
             with pytest.raises(ExceptionGroup) as caught:
                 async with a.open(studio.mix.with_streams(file=b"", events=wrong), key) as call:
                     await call.result()
-            assert isinstance(caught.value.exceptions[0], HandlerFailed)
-            assert caught.value.exceptions[0].type_name == "swimring.errors.RemoteProtocolError"
+            (member,) = caught.value.exceptions
+            assert isinstance(member, HandlerFailed)
+            assert member.type_name == "swimring.errors.RemoteProtocolError"
         assert await a.call(studio.greet, key, "Ada") == "hello Ada"
         assert len(a._routes()._peers.connections) == 1  # type: ignore[attr-defined]
         assert left_on(a, b) == []

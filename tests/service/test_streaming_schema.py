@@ -33,13 +33,13 @@ async def hand_over(request: Request) -> Reply[int]:
 def test_a_schema_says_what_goes_each_way() -> None:
     document = app.schema()
     answers = [
-        {name: handler.get(name) for name in ("items", "receives", "sends", "result") if name in handler}
+        {name: handler.get(name) for name in ("items", "receives", "result") if name in handler}
         for handler in document["handlers"]
     ]
     assert answers == [
         {"items": {"type": "string"}},
-        {"receives": {"type": "integer"}, "sends": {"type": "string"}, "result": {"type": "boolean"}},
-        {"receives": {"type": "integer"}, "sends": {"not": {}}, "result": {"type": "integer"}},
+        {"receives": {"type": "integer"}, "items": {"type": "string"}, "result": {"type": "boolean"}},
+        {"receives": {"type": "integer"}, "items": {"not": {}}, "result": {"type": "integer"}},
         {"result": {"type": "integer"}},
     ]
     assert document["handlers"][0]["parameters"]["properties"] == {"since": {"type": "integer"}}

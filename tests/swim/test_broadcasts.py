@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swimring.codec import encode
@@ -223,6 +223,7 @@ class Four:
         self.heard[number] += [each for each in told if self.nodes[number].hear(each, members=4)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["say", "tell", "meet"]), st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_whatever_is_lost_on_the_way_everybody_hears_everything_once(steps: list[tuple[str, int, int]]) -> None:
     four = Four()
@@ -290,6 +291,7 @@ def test_a_quarter_of_the_room_is_kept_or_what_the_first_one_needs() -> None:
     assert queue_of(large).share(300) == 75, "it does not fit, and keeps nothing from the others"
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 15), st.integers(0, 8), st.booleans())
 def test_packets_of_both_kinds_hold_their_budget_repeat_nothing_and_starve_nobody(
     rng: random.Random, rumours: int, broadcasts: int, sealed: bool
