@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from swimring.mux import EndArrived, ResetArrived, Session
 
 _MAX_REASON: Final = 200
+_SMALL: Final = 4096
+"""Bytes from which on a piece is worth a turn of the scheduler of its own."""
+_AT_ONCE: Final = 32
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
 
 _T = TypeVar("_T")
 
@@ -50,6 +54,7 @@ class PeerStream:
         self._readable = Signal()
         self._writable = Signal()
         self._sending = False
+        self._turns = 0
         self.received = 0
         self.sent = 0
         self.item_limit, self.peer_item_limit = item_limits
@@ -75,7 +80,11 @@ class PeerStream:
             StreamLost: the connection ended; its ``offset`` counts the bytes handed over before.
             trio.ClosedResourceError: this side has closed the stream or sent its end.
         """
-        await trio.lowlevel.checkpoint()
+        self._turns += 1
+        if len(data) >= _SMALL or not self._turns % _AT_ONCE:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
@@ -114,6 +123,8 @@ class PeerStream:
                 raise self._broken(self.received)
             await self._readable.wait()
         chunk = self._chunks.popleft()
+        if self._chunks and len(chunk) < _SMALL:
+            chunk = self._join(chunk)
         if max_bytes is not None and len(chunk) > max_bytes:
             self._chunks.appendleft(chunk[max_bytes:])
             chunk = chunk[:max_bytes]
@@ -220,6 +231,14 @@ class PeerStream:
             else:
                 await self._writable.wait()
         self._check_sendable()
+
+    def _join(self, chunk: bytes) -> bytes:
+        """Small chunks that wait, in one piece: each would cost its reader a turn of the scheduler."""
+        parts, size = [chunk], len(chunk)
+        while self._chunks and size < _SMALL:
+            parts.append(self._chunks.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
 
     def _check_sendable(self) -> None:
         if self._broken is not None:
