@@ -81,7 +81,7 @@ class Prober:
     def forget(self) -> None:
         """Drop names that have been forgotten from the order."""
         self._order.keep(self._membership.get)
-        self._rounds.silent = {name for name in self._rounds.silent if self._membership.get(name)}
+        self._rounds.forget(self._membership.get)
 
     async def _probe_urgent(self, nursery: trio.Nursery) -> None:
         async for name in self._urgent_names:
@@ -148,13 +148,15 @@ class Prober:
             await self._mail.send(PingRequest(target=target.id, budget=budget), to=relay, sequence=asking.sequence)
 
     def _relays(self, target: Member) -> list[Member]:
-        """Random alive members, but those who answered when we last asked them first.
+        """Random alive members; first who reached the target last time, last those who did not answer when asked.
 
-        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else.
+        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else;
+        and everybody else would accuse it.
         """
         willing = [m for m in self._membership.others if m.status is Status.ALIVE and m.name != target.name]
+        voucher = self._rounds.vouchers.get(target.name)
         self._rng.shuffle(willing)
-        willing.sort(key=lambda member: member.name in self._rounds.silent)
+        willing.sort(key=lambda member: (member.name != voucher, member.name in self._rounds.silent))
         return willing[: self._profile.indirect_probes]
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:

@@ -357,7 +357,7 @@ async def test_two_nodes_that_share_name_and_generation_are_told() -> None:
 
 
 @simulated
-async def test_twins_that_go_on_are_told_now_and_then_and_not_with_every_datagram(caplog: pytest.LogCaptureFixture) -> None:
+async def test_twins_are_told_once_a_minute_and_not_with_every_datagram(caplog: pytest.LogCaptureFixture) -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(3, profile=LOCAL)
         one, other = [await cluster.start("twin", join=["n0"], profile=LOCAL, host=host) for host in ("twin1", "twin2")]
