@@ -12,6 +12,7 @@ from swimring.swim import MemberJoined, Ping, PingRequest, ProbeOrder, RoundTrip
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from swimring.swim import Change, Member, Profile
 
@@ -96,8 +97,9 @@ class Prober:
         return other and member is not None and member.status.active and not self._membership.leaving
 
     def _follow(self, change: Change) -> None:
-        if any(isinstance(event, MemberJoined) for event in change.events):
-            self._order.add(change.member.name)
+        for event in change.events:
+            if isinstance(event, MemberJoined):
+                self._order.add(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
         if target.name in self._probing:
@@ -153,11 +155,19 @@ class Prober:
         Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else;
         and everybody else would accuse it.
         """
-        willing = [m for m in self._membership.others if m.status is Status.ALIVE and m.name != target.name]
-        voucher = self._rounds.vouchers.get(target.name)
-        self._rng.shuffle(willing)
-        willing.sort(key=lambda member: (member.name != voucher, member.name in self._rounds.silent))
-        return willing[: self._profile.indirect_probes]
+        silent, count = self._rounds.silent, self._profile.indirect_probes
+        voucher = self._membership.get(self._rounds.vouchers.get(target.name, ""))
+
+        def willing(member: Member) -> bool:
+            return member.status is Status.ALIVE and member.name != target.name and member is not voucher
+
+        chosen = [voucher] if voucher is not None and voucher.status is Status.ALIVE and count else []
+        chosen += self._sample(count - len(chosen), lambda m: willing(m) and m.name not in silent)
+        chosen += self._sample(count - len(chosen), lambda m: willing(m) and m.name in silent)
+        return chosen
+
+    def _sample(self, count: int, wanted: Callable[[Member], bool]) -> list[Member]:
+        return self._membership.sample(self._rng, count, wanted) if count else []
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
         try:
