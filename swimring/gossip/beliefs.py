@@ -113,7 +113,8 @@ class Beliefs:
             self.instruments.tell(Instrument.member_changed, member.name, member.status.word)
         for event in change.events:
             if isinstance(event, NameConflicted):
-                _log.warning("%s is claimed by %s and by %s", member.name, member.address, event.other)
+                more = f" ({event.repeated} more times since the last line)" if event.repeated else ""
+                _log.warning("%s is claimed by %s and by %s%s", member.name, member.address, event.other, more)
             else:
                 _log.info(
                     "%s %s (generation %d, incarnation %d)", member.name, member.status.word, *member.precedence[:2]

@@ -96,8 +96,9 @@ class Prober:
         return other and member is not None and member.status.active and not self._membership.leaving
 
     def _follow(self, change: Change) -> None:
-        if any(isinstance(event, MemberJoined) for event in change.events):
-            self._order.add(change.member.name)
+        for event in change.events:
+            if isinstance(event, MemberJoined):
+                self._order.add(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
         if target.name in self._probing:

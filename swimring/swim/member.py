@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT: Final = 512
+DETAILS_DIGEST_SIZE: Final = 8
 NUMBER_LIMIT: Final = 1 << 62
 
 
@@ -47,7 +48,9 @@ class Metadata:
         weight: its share of the rings relative to others; 0 owns nothing.
         zone: where it is, for placing replicas.
         version: which software it runs.
-        tags: anything else.
+        tags: anything else that is small.
+        details: the hash of what is larger (`Details.digest`), which is fetched from the member; empty if there is
+            nothing.
 
     Raises:
         ConfigError: a value is of the wrong kind, or all together are too large.
@@ -58,6 +61,7 @@ class Metadata:
     zone: str = ""
     version: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    details: bytes = b""
 
     def __post_init__(self) -> None:
         for service in self.services:
@@ -67,6 +71,8 @@ class Metadata:
         texts: tuple[object, ...] = (self.zone, self.version, *self.tags.keys(), *self.tags.values())
         if not all(isinstance(each, str) for each in texts):
             raise ConfigError("metadata", texts, "zone, version, names and values of tags are text")
+        if type(self.details) is not bytes or len(self.details) not in {0, DETAILS_DIGEST_SIZE}:
+            raise ConfigError("metadata.details", self.details, f"a hash has {DETAILS_DIGEST_SIZE} bytes")
         object.__setattr__(self, "services", tuple(sorted(set(self.services))))
         object.__setattr__(self, "tags", MappingProxyType(dict(sorted(self.tags.items()))))
         try:
@@ -77,11 +83,12 @@ class Metadata:
             raise ConfigError("metadata", f"{size} bytes", f"at most {METADATA_LIMIT} bytes when encoded")
 
     def __hash__(self) -> int:
-        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items())))
+        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details))
 
     def to_wire(self) -> list[object]:
         """The form in records: an array that grows at the end."""
-        return [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        wire = [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        return [*wire, self.details] if self.details else wire
 
     @classmethod
     def from_wire(cls, wire: object) -> Metadata:
@@ -95,8 +102,9 @@ class Metadata:
             raise RemoteProtocolError("metadata: services are texts")
         if not isinstance(tags, dict):
             raise RemoteProtocolError("metadata: tags are a map")
+        details = wire[5] if isinstance(wire, list) and len(wire) > 5 and wire[5] is not None else b""
         try:
-            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags)
+            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags, details=details)
         except ConfigError as error:
             raise RemoteProtocolError(str(error)) from error
 
@@ -123,6 +131,13 @@ class Member:
     status: Status
     metadata: Metadata = field(default_factory=Metadata)
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        if not self._hash:
+            told = (self.name, self.address, *self.precedence, self.metadata)
+            object.__setattr__(self, "_hash", hash(told) or 1)
+        return self._hash
 
     @property
     def id(self) -> NodeId:
@@ -252,7 +267,7 @@ def host_from(wire: object) -> str:
         RemoteProtocolError: it cannot.
     """
     if not isinstance(wire, str) or not is_host(wire):
-        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces")
+        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces and slashes")
     return wire
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
+from .conflicts import Conflicts
 from .digests import Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
@@ -24,7 +25,6 @@ from .events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
-    NameConflicted,
 )
 from .member import NUMBER_LIMIT, Member, Rumour, Status
 from .messages import Ack
@@ -86,6 +86,7 @@ class Membership:
         self._active = 1
         self._answered = -_ANSWER_INTERVAL
         self._joining = True
+        self._conflicts = Conflicts()
         self.rumours = Dissemination()
         self.health = Awareness(profile.health_limit)
 
@@ -199,7 +200,7 @@ class Membership:
         if rumour.member.supersedes(known):
             return self._replace(known, rumour, now=now)
         if rumour.member.precedence == known.precedence:
-            return self._corroborate(known, rumour)
+            return self._corroborate(known, rumour, now=now)
         return None
 
     def merge(self, record: Member, *, now: float) -> Change | None:
@@ -299,9 +300,9 @@ class Membership:
         rival = claim.address != mine.address
         if rival and not self._may_answer(now):
             return None  # or two nodes that share name and generation would outbid each other for ever
-        events = (NameConflicted(member=mine, other=claim.address),) if rival else ()
+        events = self._conflicts.between(mine, claim, now=now)
         if rival and claim.precedence == mine.precedence:
-            return Change(member=mine, events=events)
+            return Change(member=mine, events=events) if events else None
         if claim.incarnation + 1 >= NUMBER_LIMIT:
             return Change(member=mine, outbid=True)
         self.health.adjust(+1)
@@ -353,12 +354,12 @@ class Membership:
         self.rumours.put(rumour)
         if known.precedence == member.precedence:
             told = _updates(known, member) if member.status.active else ()
-            return Change(member=member, events=_conflict(member, known) or told)
+            return Change(member=member, events=self._conflicts.between(member, known, now=now) or told)
         return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
 
-    def _corroborate(self, known: Member, rumour: Rumour) -> Change | None:
+    def _corroborate(self, known: Member, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member != known:
-            events = _conflict(known, rumour.member)
+            events = self._conflicts.between(known, rumour.member, now=now)
             return Change(member=known, events=events) if events else None
         suspicion = self._suspicions.get(known.name)
         if suspicion is None or not rumour.accuser or not self._confirm(suspicion, rumour.accuser):
@@ -424,12 +425,6 @@ def _events(before: Member, after: Member) -> tuple[MemberEvent, ...]:
     if after.status is Status.LEFT:
         return (MemberLeft(member=after),)
     return (*_turns(before, after), *_updates(before, after))
-
-
-def _conflict(kept: Member, other: Member) -> tuple[MemberEvent, ...]:
-    if kept.address == other.address:
-        return ()
-    return (NameConflicted(member=kept, other=other.address),)
 
 
 def _turns(before: Member, after: Member) -> tuple[MemberEvent, ...]:
