@@ -50,7 +50,9 @@ class Evidence:
 
     async def examine(self, member: Member) -> None:
         """Try to connect to ``member``; if that is refused, ask the others."""
-        if self._profile.refusals_to_confirm is not None and await is_refused(self._network, member, patience=self._profile.probe_timeout):
+        if self._profile.refusals_to_confirm is not None and await is_refused(
+            self._network, member, patience=self._profile.probe_timeout
+        ):
             await self.collect(member)
 
     async def collect(self, member: Member) -> None:

@@ -231,7 +231,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     before = resource.getrusage(resource.RUSAGE_SELF)
-    gc.set_threshold(100_000, 20, 20)  # a million live objects: going through them again and again takes a fifth of the time
+    gc.set_threshold(
+        100_000, 20, 20
+    )  # a million live objects: going through them again and again takes a fifth of the time
     started = default_timer()
     account = run_simulation(functools.partial(ups_and_downs, arguments.nodes), seed=arguments.seed)
     took = default_timer() - started
@@ -242,7 +244,7 @@ def main() -> None:
     for what, virtual, real in account.marks:
         print(f"{what:10} at {virtual:7.2f}  {real - last:7.1f} s real")
         last = real
-    print(f"real {took:.1f} cpu {cpu:.1f} rss {after.ru_maxrss / 1024:.0f} MiB, base {before.ru_maxrss/1024:.0f}")
+    print(f"real {took:.1f} cpu {cpu:.1f} rss {after.ru_maxrss / 1024:.0f} MiB, base {before.ru_maxrss / 1024:.0f}")
 
 
 if __name__ == "__main__":
