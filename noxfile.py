@@ -96,7 +96,7 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the side-by-side measurements: `nox -s bench -- ring` (without a name: all of them)."""
+    """Run the side-by-side measurements: `nox -s bench -- membership` (without a name: all of them)."""
     session.install(*WITH_TESTS)
     # A benchmark of several files is a package that can be run.
     known = Path("tests/benchmarks").glob("[a-z]*")
