@@ -96,11 +96,13 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the side-by-side measurements: `nox -s bench -- ring` (without a name: all of them)."""
+    """Run the side-by-side measurements: `nox -s bench -- rpc --quick` (without a name: all of them)."""
     session.install(*WITH_TESTS)
-    names = session.posargs or sorted(path.stem for path in Path("tests/benchmarks").glob("[a-z]*.py"))
-    for name in names:
-        session.run("python", "-m", f"tests.benchmarks.{name}")
+    folder = Path("tests/benchmarks")
+    found = [*folder.glob("[a-z]*.py"), *(path.parent for path in folder.glob("*/__main__.py"))]
+    name, *arguments = session.posargs or ("",)
+    for each in [name] if name else sorted(path.stem for path in found):
+        session.run("python", "-m", f"tests.benchmarks.{each}", *arguments)
 
 
 @nox.session
