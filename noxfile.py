@@ -98,10 +98,10 @@ def simulate(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Run the side-by-side measurements: `nox -s bench -- rpc --quick` (without a name: all of them)."""
     session.install(*WITH_TESTS)
-    folder = Path("tests/benchmarks")
-    found = [*folder.glob("[a-z]*.py"), *(path.parent for path in folder.glob("*/__main__.py"))]
+    # A benchmark of several files is a package that can be run.
+    known = sorted({path.stem for path in Path("tests/benchmarks").glob("[a-z]*")})
     name, *arguments = session.posargs or ("",)
-    for each in [name] if name else sorted(path.stem for path in found):
+    for each in [name] if name else known:
         session.run("python", "-m", f"tests.benchmarks.{each}", *arguments)
 
 

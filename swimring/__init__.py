@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     from .errors import StreamReset as StreamReset
     from .errors import SwimringError as SwimringError
     from .errors import Unreachable as Unreachable
+    from .gossip import Missed as Missed
     from .identity import Address as Address
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
+    from .node import Answer as Answer
     from .node import Node as Node
     from .node import open_node as open_node
     from .security import TlsSettings as TlsSettings
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from .service import Endpoint as Endpoint
     from .service import Request as Request
     from .service import Service as Service
+    from .swim import Broadcast as Broadcast
     from .swim import Member as Member
     from .swim import Status as Status
 
@@ -65,17 +68,20 @@ _HOMES = {
         "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
         "SwimringError", "Unreachable",
     ),
+    ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
-    ".node": ("Node", "open_node"),
+    ".node": ("Answer", "Node", "open_node"),
     ".security": ("TlsSettings",),
     ".service": ("ByteStream", "Endpoint", "Request", "Service"),
-    ".swim": ("Member", "Status"),
+    ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Address",
+    "Answer",
+    "Broadcast",
     "ByteStream",
     "CallError",
     "CircuitOpen",
@@ -89,6 +95,7 @@ __all__ = [
     "InvalidRequest",
     "LocalProtocolError",
     "Member",
+    "Missed",
     "MissingExtra",
     "NameConflict",
     "NoSuchHandler",

@@ -66,7 +66,20 @@ def decode(data: bytes) -> Any:
     Raises:
         RemoteProtocolError: the bytes are not exactly one well-formed value within the limits.
     """
+    value, end = decode_first(data)
+    if end != len(data):
+        raise RemoteProtocolError(f"{len(data) - end} trailing bytes after a CBOR value")
+    return value
+
+
+def decode_first(data: bytes, start: int = 0) -> tuple[Any, int]:
+    """The value that begins at ``start``, and where it ends.
+
+    Raises:
+        RemoteProtocolError: there is no well-formed value within the limits.
+    """
     source = io.BytesIO(data)
+    source.seek(start)
     try:
         value = cbor2.CBORDecoder(
             source,
@@ -77,16 +90,16 @@ def decode(data: bytes) -> Any:
             allow_duplicate_keys=False,
             strict_hashable_types=True,
         ).decode()
-        if len(data.translate(None, _UNASSIGNED)) != len(data):
+        end = source.tell()
+        read = data[start:end]
+        if len(read.translate(None, _UNASSIGNED)) != len(read):
             _refuse_unassigned(value)
     except Exception as error:
         # cbor2 lets errors of its value constructors through (ValueError, OverflowError, RecursionError, ...):
         # whatever it is, these bytes are refused.
         because = f": {error.__cause__}" if error.__cause__ is not None else ""
         raise RemoteProtocolError(f"malformed CBOR: {error}{because}") from error
-    if source.tell() != len(data):
-        raise RemoteProtocolError(f"{len(data) - source.tell()} trailing bytes after a CBOR value")
-    return value
+    return value, end
 
 
 # ------------------------------------------------------------------------------------------ decoding, item by item

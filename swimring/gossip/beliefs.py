@@ -42,8 +42,9 @@ class Beliefs:
     def hear(self, rumours: Iterable[Rumour], *, source: str) -> set[str]:
         """Take rumours out of a packet of ``source``; the names of those who must hear at once that we live."""
         answer: set[str] = set()
+        now = trio.current_time()
         for rumour in rumours:
-            change = self._follow(self.membership.apply(rumour, now=trio.current_time()))
+            change = self._follow(self.membership.apply(rumour, now=now))
             if change is not None and change.refuted:
                 answer |= {source, rumour.accuser or source}
         return answer

@@ -17,7 +17,7 @@ from .events import (
     ReplyArrived,
     ResetArrived,
 )
-from .failures import decode_failure, encode_failure
+from .failures import GROUP, Declare, decode_failure, encode_failure
 from .frames import MAGIC
 from .header import CallHeader, CallKind
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
@@ -32,6 +32,7 @@ __all__ = [
     "ANY_CLUSTER",
     "CALL_LIFE",
     "CLIENT",
+    "GROUP",
     "LIFE",
     "MAGIC",
     "NONCE_SIZE",
@@ -44,6 +45,7 @@ __all__ = [
     "CancelArrived",
     "CreditArrived",
     "DataArrived",
+    "Declare",
     "EndArrived",
     "Event",
     "FailureArrived",

@@ -3,6 +3,7 @@
 from .calls import NodePeer, TypedCall
 from .node import Node
 from .opening import open_node
+from .querying import Answer, Answers
 from .settings import Settings
 
-__all__ = ["Node", "NodePeer", "Settings", "TypedCall", "open_node"]
+__all__ = ["Answer", "Answers", "Node", "NodePeer", "Settings", "TypedCall", "open_node"]

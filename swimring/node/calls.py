@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from swimring.errors import HandlerFailed
 from swimring.rpc import Outgoing, outgoing
-from swimring.service import Endpoint, WithStreams
+from swimring.service import UNDECLARED, Endpoint, WithStreams, raise_as_declared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
@@ -34,8 +35,9 @@ class TypedCall(Generic[_R]):
 
         Raises:
             CallError: it did not return.
+            Exception: as `Node.call`.
         """
-        return self._endpoint.load_result(await self._call.result())
+        return await returned(self._endpoint, self._call.result())
 
 
 class NodePeer:
@@ -59,11 +61,14 @@ class NodePeer:
     ) -> _R:
         """As `Node.call`, on this member."""
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request_at(self.name, out))
+        return await returned(target, self._routes().request_at(self.name, out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """As `Node.request`, on this member."""
-        return await self._routes().request_at(self.name, outgoing(message, idempotent=idempotent))
+        try:
+            return await self._routes().request_at(self.name, outgoing(message, idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """As `Node.cast`, to this member."""
@@ -95,6 +100,15 @@ def read_call(
     if key is not None:
         message["key"] = key
     return plain, outgoing(message, idempotent=plain.idempotent, streams=streams)
+
+
+async def returned(endpoint: Endpoint[Any, _R], answer: Awaitable[Any]) -> _R:
+    """What the handler returned, with the types of ``endpoint``; so are its errors."""
+    try:
+        value = await answer
+    except HandlerFailed as failed:
+        raise_as_declared(failed, endpoint.errors)
+    return endpoint.load_result(value)
 
 
 @asynccontextmanager

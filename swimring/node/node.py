@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import trio
 
-from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import Service
+from swimring.service import UNDECLARED, Service, raise_as_declared
+from swimring.swim import Details
 
-from .calls import NodePeer, read_call, typed
-from .settings import read_addresses
+from .calls import NodePeer, read_call, returned, typed
+from .details import DetailsOfMembers
+from .querying import open_query, queried, query_message
+from .settings import changed_metadata, read_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from swimring.gossip import Gossiper, Subscription
+    from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address, Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from .calls import TypedCall
     from .counting import Counters
     from .keys import Keys
+    from .querying import Answers
     from .settings import Settings
 
 _P = ParamSpec("_P")
@@ -58,6 +62,7 @@ class Node:
         self._rebalancer = rebalancer
         self._counters = counters
         self._keys = keys
+        self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
@@ -100,6 +105,66 @@ class Node:
         """
         return self._gossiper.events()
 
+    async def update(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
+        weight: int | None = None,
+        zone: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Change what this node tells about itself; the others hear of it by gossip, as `MemberUpdated`.
+
+        What is not given stays as it is; ``tags`` and ``details`` are replaced as a whole. Another weight moves keys.
+
+        Raises:
+            ConfigError: one of them is wrong or too large, as in `open_node`; nothing was changed.
+            NodeClosed: this node has left.
+        """
+        mine = self._details.mine if details is None else Details.of(details)
+        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+        await self._gossiper.update_metadata(changed)
+        self._details.mine = mine
+
+    async def details(self, name: str) -> dict[str, Any]:
+        """The larger metadata of the member ``name``: fetched from it, or as it was fetched if it did not change since.
+
+        Raises:
+            CallError: it is not here (`Unreachable`), or could not be asked.
+            NodeClosed: this node has left.
+        """
+        peer = self.peer(name)
+        if peer.name == self.name:
+            await trio.lowlevel.checkpoint()
+            return self._details.mine.contents
+        member = self._gossiper.member(name)
+        assert member is not None
+        return (await self._details.fetch(member, self._routes())).contents
+
+    def own_details(self) -> bytes:
+        """This node's larger metadata as CBOR, for the built-in service."""
+        return self._details.mine.encoded
+
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        """Tell every member something small, once, by gossip; whoever listens (`broadcasts`) hears it, this node, too.
+
+        It returns when it is queued, and waits while very many are. It reaches everybody who is here now or was cut off
+        for a while; in no certain order, but ``time`` of what followed from something is greater.
+
+        Raises:
+            LocalProtocolError: name and payload have more than 512 bytes encoded, or cannot be encoded.
+            NodeClosed: this node has left.
+        """
+        await self._gossiper.broadcast(name, payload)
+
+    def broadcasts(self) -> AbstractAsyncContextManager[BroadcastSubscription]:
+        """Listen: ``async with node.broadcasts() as broadcasts: async for broadcast in broadcasts``.
+
+        A listener that lets 256 broadcasts wait loses the oldest and gets a `Missed` with their number.
+        """
+        return self._gossiper.broadcasts()
+
     async def join(self, addresses: Iterable[str | Address]) -> int:
         """Join whoever is at ``addresses`` (HOST:PORT); return how many answered.
 
@@ -114,8 +179,7 @@ class Node:
             raise NotJoined(
                 f"no member of cluster {self.cluster} answered at {', '.join(map(str, read)) or 'no address'}"
             )
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
+        self._show_members()
         return found
 
     async def leave(self) -> None:
@@ -222,9 +286,10 @@ class Node:
 
         Raises:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request(out))
+        return await returned(target, self._routes().request(out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
@@ -232,7 +297,10 @@ class Node:
         Raises:
             CallError: as for `call`.
         """
-        return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        try:
+            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.
@@ -258,6 +326,40 @@ class Node:
         target, out = read_call(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
 
+    def query(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        /,
+        *,
+        service: Service | str | None = None,
+        to: Iterable[str] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> AbstractAsyncContextManager[Answers]:
+        """Ask every member that offers a service, this one included, and get the answers as they come.
+
+        ``async with node.query("disk", {"path": "/"}) as answers: async for answer in answers``. What answers is the
+        service's handler of the command ``name``; ``payload`` are its arguments. The surrounding scope is the deadline
+        and travels; afterwards ``answers.unanswered`` names those that were too slow. A member that fails or cannot be
+        reached answers with its error. Nobody is asked twice.
+
+        Args:
+            name: the command.
+            payload: the arguments of the handler.
+            service: whose handler; default: this node's only one. ``"swimring"`` is what every node answers.
+            to: names of those to ask, whatever they offer; default: all that offer the service.
+            tags: ask only members with these tags: for each a text, a compiled regular expression, or ``...`` for any.
+
+        Raises:
+            InvalidRequest: this cannot be a message; nobody was asked.
+            ConfigError: it is not clear which service is meant, or ``to`` or ``tags`` makes no sense.
+            NodeClosed: this node has left.
+        """
+        ns = self._service(service)
+        out, names = query_message(ns, name, payload), queried(self.members, ns=ns, to=to, tags=tags)
+        self._show_members()
+        return open_query(self._routes(), out, names)
+
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.
 
@@ -268,8 +370,7 @@ class Node:
         if member is None or not member.status.active:
             raise Unreachable(f"no member named {name!r} is here", owner=name)
         if self._rebalancer.member(name) != member:  # learnt a moment ago, and not published yet
-            self._rebalancer.update(self.members)
-            self._rebalancer.flush()
+            self._show_members()
         return NodePeer(self._routes, name)
 
     # -------------------------------------------------------------------------------------------------- inside
@@ -299,6 +400,11 @@ class Node:
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""
         self._routing = routing
+
+    def _show_members(self) -> None:
+        """Let calls be routed by what is known now, without waiting for quiet."""
+        self._rebalancer.update(self.members)
+        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):

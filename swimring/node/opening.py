@@ -63,6 +63,7 @@ async def open_node(
     zone: str = "",
     version: str = "",
     tags: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
@@ -90,6 +91,7 @@ async def open_node(
         zone: a label of where this node runs.
         version: of the application; other nodes see it.
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
@@ -109,8 +111,8 @@ async def open_node(
     """
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
-        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
-        drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
+        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
+        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
         tls=tls, unix_socket=unix_socket,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
@@ -282,7 +284,7 @@ class _Opening:
                 streams=incoming.streams,
             )
             node.let_handler_call()
-            incoming.begin()
+            incoming.begin(declare=bound.endpoint.errors.describe)
             return await bound.invoke(request)
 
         def is_suspect(name: str) -> bool:

@@ -65,11 +65,13 @@ class Connection:
         on_end: Callable[[Connection], None] = lambda _connection: None,
         is_suspect: Callable[[str], bool],
         dialled: bool,
+        called: str = "",
     ) -> None:
         """Ready to `run`.
 
         ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
         the connection is over before its calls are. ``contested`` is the pool's note that the peer dialled another one.
+        ``called`` names the peer instead of its hello.
         """
         self.session = session
         self.limits = limits
@@ -90,6 +92,7 @@ class Connection:
         self._adopt = adopt
         self._on_end = on_end
         self._is_suspect = is_suspect
+        self._called = called
         self._streams: dict[int, PeerStream] = {}
         self._writer = Writer(session, stream)
         self.poke = self._writer.poke
@@ -108,7 +111,7 @@ class Connection:
     @property
     def peer_name(self) -> str:
         """The name of the node on the other side, as its hello gave it."""
-        return "a stranger" if self.peer is None else self.peer.name
+        return self._called or ("a stranger" if self.peer is None else self.peer.name)
 
     @property
     def usable(self) -> bool:

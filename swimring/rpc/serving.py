@@ -26,7 +26,7 @@ from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
 from .parking import Turnstile
 
 if TYPE_CHECKING:
-    from swimring.mux import CallArrived, CallHeader, CancelArrived
+    from swimring.mux import CallArrived, CallHeader, CancelArrived, Declare
 
     from .connection import Connection
     from .streams import PeerStream
@@ -39,7 +39,7 @@ _NO_STREAMS: Final[Mapping[str, PeerStream]] = MappingProxyType({})
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("begun", "deadline", "header", "message", "peer", "streams")
+    __slots__ = ("begun", "deadline", "declare", "header", "message", "peer", "streams")
 
     def __init__(
         self,
@@ -60,14 +60,16 @@ class Incoming:
         self.deadline = deadline
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
+        self.declare: Declare | None = None
 
-    def begin(self) -> None:
+    def begin(self, *, declare: Declare | None = None) -> None:
         """Say that the handler starts now: whatever is raised from here on may have been executed in part.
 
-        Before that, a `CallError` raised by `Serve` goes back as a refusal with its own ``maybe_executed``, and the
-        caller may try elsewhere.
+        ``declare`` says which of its errors the caller can raise as themselves. Before that, a `CallError` raised by
+        `Serve` goes back as a refusal with its own ``maybe_executed``, and the caller may try elsewhere.
         """
         self.begun = True
+        self.declare = declare
 
 
 Serve: TypeAlias = Callable[[Incoming], Awaitable[object]]
@@ -196,6 +198,7 @@ class CallJob:
         self._in_line = False
         self._answer: bytes | None = None
         self._outcome = "cancelled"
+        self._declare: Declare | None = None
 
     # ---------------------------------------------------------------------------------------- for the connection
 
@@ -270,7 +273,7 @@ class CallJob:
             try:
                 value = await self._serving.serve(incoming)
             finally:
-                begun = incoming.begun
+                begun, self._declare = incoming.begun, incoming.declare
                 self._scope = None
             self._keep(value)
         except RemoteProtocolError as error:
@@ -346,7 +349,7 @@ class CallJob:
         self._outcome = type(error).__name__
         if not isinstance(error, CallError):
             _log.debug("handler of %s:%s failed", self._header.ns, self._header.cmd, exc_info=error)
-        self._answer = encode_failure(error, executed=executed)
+        self._answer = encode_failure(error, executed=executed, declare=self._declare)
 
     def _send(self) -> None:
         session, call_id = self._connection.session, self.call_id

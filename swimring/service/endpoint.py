@@ -7,13 +7,16 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar
 
-from swimring.codec import ShapeError
+from swimring.codec import ShapeError, json_form
 from swimring.errors import InvalidRequest, LocalProtocolError, RemoteProtocolError
 
 from .parameters import Parameters
+from .raising import UNDECLARED, ErrorTypes
 from .request import Request, StreamSource
+from .schema import MessageSchema
 
 if TYPE_CHECKING:
+    from swimring.codec import JsonSchema, Schemas
     from swimring.patterns import Pattern
 
 P = ParamSpec("P")
@@ -30,26 +33,40 @@ class Endpoint(Generic[P, R]):
         pattern: what a message must look like.
         idempotent: whether a call may be repeated when nobody knows if it ran.
         function: the undecorated handler.
+        errors: the types of errors that its callers see as themselves.
     """
 
     __wrapped__: Handler[P, R]
 
     def __init__(
-        self, function: Handler[P, R], *, service: str, pattern: Pattern, idempotent: bool, lenient: bool = False
+        self,
+        function: Handler[P, R],
+        *,
+        service: str,
+        pattern: Pattern,
+        idempotent: bool,
+        lenient: bool = False,
+        errors: ErrorTypes = UNDECLARED,
+        schema: Mapping[str, Any] | None = None,
     ) -> None:
         """Check and compile ``function``; with ``lenient`` a message may have fields that are not parameters.
 
+        A message that arrives has to satisfy ``schema``, too.
+
         Raises:
-            ConfigError: the function cannot be a handler, or an annotation cannot be checked.
+            ConfigError: the function cannot be a handler, an annotation cannot be checked, or the schema is none.
+            MissingExtra: there is a schema, and no jsonschema.
         """
         self.service: Final = service
         self.pattern: Final = pattern
         self.idempotent: Final = idempotent
         self.function: Final = function
+        self.errors: Final = errors
         functools.update_wrapper(self, function)
         name = getattr(function, "__qualname__", repr(function))
         asked = frozenset(field for field, _condition in pattern.fields)
         self._parameters = Parameters(function, setting=f"handler {name}", consumed=asked, lenient=lenient)
+        self._schema = None if schema is None else MessageSchema(schema, setting=f"handler {name}: schema")
         self._literals: Final = pattern.literals
         # A message with the literals matches a pattern of ns and cmd by construction.
         self._must_be_matched: Final = asked != self._literals.keys() or not asked.isdisjoint(self._parameters.names)
@@ -105,6 +122,8 @@ class Endpoint(Generic[P, R]):
             InvalidRequest: a field is missing, unknown or does not fit; the text names it.
         """
         try:
+            if self._schema is not None:
+                self._schema.check(message)
             return self._parameters.load(message)
         except ShapeError as error:
             raise InvalidRequest(f"{self}: {error}", key=message.get("key")) from error
@@ -119,6 +138,24 @@ class Endpoint(Generic[P, R]):
             return self._parameters.result.dump(value)
         except ShapeError as error:
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
+
+    # ----------------------------------------------------------------------------------------------------- for people
+
+    def describe(self, schemas: Schemas) -> JsonSchema:
+        """What it answers to, takes and returns, with JSON Schemas that share the definitions of ``schemas``."""
+        found: JsonSchema = {
+            "handler": str(self),
+            "pattern": {
+                name: {"const": json_form(self._literals[name])}
+                if name in self._literals
+                else {"description": str(condition)}
+                for name, condition in self.pattern.fields
+            },
+            "idempotent": self.idempotent,
+            "parameters": self._parameters.schema(schemas),
+            "result": self._parameters.result_schema(schemas),
+        }
+        return found if self._schema is None else {**found, "schema": self._schema.source}
 
     def __str__(self) -> str:
         return f"{self.service}:{self.cmd or self.pattern}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from swimring.codec import Checker, ShapeError, checker, resolve_hints
+from swimring.codec import Checker, JsonSchema, Schemas, ShapeError, checker, mapping, resolve_hints
 from swimring.errors import ConfigError
 
 RESERVED: Final = frozenset({"ns", "cmd", "key"})
@@ -49,12 +49,28 @@ class Parameters:
         self._unusable = RESERVED | ({first.name} if first.kind is not Parameter.POSITIONAL_ONLY else set())
         self._known = self._by_name.keys() | consumed | RESERVED
         self._lenient = lenient
+        self._hints = hints
         self.result: Final = checker(hints.get("return", Any), setting=f"{setting} -> result")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters, in the order of the signature, without the request and ``**kwargs``."""
         return tuple(self._by_name)
+
+    def schema(self, schemas: Schemas) -> JsonSchema:
+        """The JSON Schema of the fields that `load` takes, without those that route the message."""
+        further: JsonSchema | bool = self._lenient
+        if self._rest is not None:
+            further = schemas.of(self._hints.get(self._rest.name, Any))
+        return mapping(
+            {one.name: schemas.of(self._hints.get(one.name, Any)) for one in self._fields},
+            required=[one.name for one in self._fields if one.required],
+            further=further,
+        )
+
+    def result_schema(self, schemas: Schemas) -> JsonSchema:
+        """The JSON Schema of the result."""
+        return schemas.of(self._hints.get("return", Any))
 
     def load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments that ``message`` holds.

@@ -38,6 +38,7 @@ class Caller(Protocol):
 
         Raises:
             CallError: it did not return; the class says why and ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         ...
 

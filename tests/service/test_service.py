@@ -284,6 +284,28 @@ async def test_the_default_handler_answers_what_no_pattern_matches() -> None:
         both.match({"ns": "t", "cmd": "odd"})
 
 
+@pytest.mark.parametrize(("order", "winner"), [("depth", "narrow"), ("insertion", "wide")])
+def test_a_service_lets_the_most_specific_pattern_win_or_the_first_and_the_default_last(
+    order: str, winner: str
+) -> None:
+    service = Service("s", order=order)
+
+    @service.default
+    async def rest(request: Request, size: int = 0) -> None: ...
+
+    @service.on({"cmd": "put"})
+    async def wide(request: Request, size: int) -> None: ...
+
+    @service.on({"cmd": "put", "size": int})
+    async def narrow(request: Request, size: int) -> None: ...
+
+    both = Dispatcher([service])
+    assert both.match({"ns": "s", "cmd": "put", "size": 1}).endpoint.function.__name__ == winner
+    assert both.match({"ns": "s", "cmd": "get"}).endpoint is rest
+    with pytest.raises(ConfigError, match="one of 'depth', 'insertion'"):
+        Service("s", order="random")
+
+
 def test_there_is_one_default_handler() -> None:
     service = Service("s")
 

@@ -50,7 +50,7 @@ class Mayhem:
     def leave(self) -> None:
         if victim := self._victim():
             self._note("leave", victim)
-            self.nursery.start_soon(self._alone_with, victim, victim.leave)
+            self.nursery.start_soon(self._alone_with, victim, victim.drain)
 
     def restart(self) -> None:
         down = [node for node in self.cluster.nodes if not node.running and node not in self._busy]

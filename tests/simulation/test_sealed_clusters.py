@@ -95,7 +95,7 @@ def test_a_plain_cluster_becomes_a_sealed_one_by_rolling_restarts_under_load(see
             async with under_load(cluster, ledger, callers=4) as load:
                 for cluster.secret, cluster.seal in ((OLD, "accept"), (OLD, "prefer"), (OLD, "require")):
                     for node in nodes:
-                        await node.leave()
+                        await node.drain()
                         await node.restart()
                         await cluster.settled()
                         assert nobody_is_dead(cluster)

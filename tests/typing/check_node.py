@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import trio
 
 import swimring
-from swimring import Member, Request, Service
+from swimring import Answer, Broadcast, Member, Missed, Request, Service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,27 @@ async def a_node_asks(path: Path) -> None:
         assert_type(await node.peer(peer.name).call(greet, "k1", "World"), str)
         async with node.open(upload.with_streams(file=path), path.name, path.name) as call:
             assert_type(await call.result(), int)
+
+
+async def a_node_tells_and_asks_everybody(node: swimring.Node) -> None:
+    await node.broadcast("deploy", {"version": 2})
+    async with node.broadcasts() as broadcasts:
+        async for broadcast in broadcasts:
+            assert_type(broadcast, Broadcast | Missed)
+            match broadcast:
+                case Broadcast(name="deploy"):
+                    assert_type(broadcast.payload, Any)
+                case Missed(count=count):
+                    assert_type(count, int)
+                case _:
+                    pass
+    async with node.query("disk", {"path": "/"}, service=app, to=["a"], tags={"role": "db"}) as answers:
+        async for answer in answers:
+            assert_type(answer, Answer)
+            assert_type(answer.error, Exception | None)
+        assert_type(answers.unanswered, set[str])
+    await node.update(tags={"role": "spare"}, details={"shards": [1]}, weight=2)
+    assert_type(await node.details("a"), dict[str, Any])
 
 
 async def a_node_is_asked_wrongly(node: swimring.Node) -> None:

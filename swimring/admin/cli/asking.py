@@ -10,6 +10,7 @@ import anyio
 from swimring.builtin import describe
 from swimring.client import Mesh, connect
 from swimring.errors import CallError, ConfigError
+from swimring.service import as_told
 
 from .output import print_json, print_table, print_text
 
@@ -73,7 +74,10 @@ def call(
     message = {**read_fields(fields), "ns": service, "cmd": cmd, **({} if key is None else {"key": key})}
 
     async def ask(mesh: Mesh) -> None:
-        reply = await mesh.request(message, idempotent=idempotent)
+        try:
+            reply = await mesh.request(message, idempotent=idempotent)
+        except Exception as error:  # noqa: BLE001 - of the handler, whatever it is: the line on stderr tells it all
+            raise as_told(error) from None
         if isinstance(reply, str) and not as_json:
             print_text(reply)
         else:

@@ -198,6 +198,20 @@ def call(
 
 
 @app.command
+def schema(target: str, /, *, as_json: AsJson = False) -> None:
+    """Show what the handlers of a service take and return; with --json as JSON Schemas. No node is needed.
+
+    Parameters
+    ----------
+    target:
+        The service, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    """
+    from . import describing  # noqa: PLC0415 - see above
+
+    describing.schema(load_services(target), as_json=as_json)
+
+
+@app.command
 def demo(
     *,
     files: int | None = None,
