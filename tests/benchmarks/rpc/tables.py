@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .__main__ import Figures
 
+LOOKUPS = 0.8
 OURS, NO_DELAY = "swimring", "tentacoli, no-delay"
 
 
@@ -57,11 +58,16 @@ def targets() -> Iterator[Target]:
     )  # fmt: skip
 
 
-def print_tables(found: Figures, rounds: list[Figures]) -> None:
-    """All of them, as Markdown."""
+def print_tables(found: Figures, rounds: list[Figures], lookups: dict[str, float]) -> None:
+    """All of them, as Markdown; ``lookups`` are the ratios of finding one handler of 1,000 and one of 10."""
     _print_calls(found)
     _print_streams(found)
     _print_targets(found, rounds)
+    for name, ratio in lookups.items():
+        verdict = "met" if ratio >= LOOKUPS else "**missed**"
+        print(
+            f"| lookups/s with 1,000 patterns against 10: {name} | {ratio:.2f} | | at least {LOOKUPS:g} | {verdict} |"
+        )
 
 
 def _print_calls(found: Figures) -> None:

@@ -24,8 +24,8 @@ function connected (socket) {
   return instance
 }
 
-// Data that overtakes the request (or reply) it belongs to stops tentacoli for ever: the server reads no further until somebody
-// reads the data, and nobody can before the request is there. So the request gets a head start, which is not counted.
+// Data that overtakes the request (or reply) it belongs to stops tentacoli for ever: nothing more is read until somebody
+// takes the data, and nobody can before the request is there. So the request gets a head start, which is not counted.
 const HEAD_START = 200
 
 function objects (count) {

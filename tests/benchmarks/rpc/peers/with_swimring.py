@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are read
 from time import perf_counter
 
 import trio
@@ -34,6 +35,12 @@ async def answer(request: Request, n: int, name: str, excited: bool) -> dict[str
 @bench.on("cmd:upload")
 async def upload(request: Request) -> int:
     return sum([len(chunk) async for chunk in request.streams["file"]])
+
+
+@bench.on("cmd:items")
+async def items(request: Request, count: int) -> AsyncIterator[dict[str, object]]:
+    for number in range(count):
+        yield {**FIELDS, "n": number}
 
 
 async def serve() -> None:
@@ -91,7 +98,14 @@ async def mixed(node: Node, *, seconds: float) -> dict[str, float]:
     return {"alone": alone["p99"], "beside": beside["p99"], "bulk": rate}
 
 
-MEASURES: Measures = {"calls": calls, "bulk": bulk, "mixed": mixed}
+async def objects(node: Node, *, count: int) -> dict[str, float]:
+    began = perf_counter()
+    async with node.open(items, KEY, count) as found:
+        assert len([item async for item in found]) == count
+    return {"rate": count / (perf_counter() - began)}
+
+
+MEASURES: Measures = {"calls": calls, "bulk": bulk, "mixed": mixed, "objects": objects}
 
 
 async def measure(address: str) -> None:
