@@ -11,7 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
-    codec | instrument, identity, errors              what all of them share
+    codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
 `swimring.client`, never loads Trio.
@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from .node import open_node as open_node
     from .security import TlsSettings as TlsSettings
     from .service import ByteStream as ByteStream
+    from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import Objects as Objects
+    from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
     from .swim import Broadcast as Broadcast
@@ -73,7 +76,7 @@ _HOMES = {
     ".instrument": ("Instrument",),
     ".node": ("Answer", "Node", "open_node"),
     ".security": ("TlsSettings",),
-    ".service": ("ByteStream", "Endpoint", "Request", "Service"),
+    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -84,6 +87,7 @@ __all__ = [
     "Broadcast",
     "ByteStream",
     "CallError",
+    "Channel",
     "CircuitOpen",
     "ConfigError",
     "ConnectionLost",
@@ -104,9 +108,11 @@ __all__ = [
     "NodeId",
     "NotJoined",
     "NotOwner",
+    "Objects",
     "Overloaded",
     "ProtocolError",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Service",
     "Status",

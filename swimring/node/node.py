@@ -6,7 +6,7 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -14,25 +14,27 @@ from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandle
 from swimring.rpc import outgoing
 from swimring.service import UNDECLARED, Service, raise_as_declared
 from swimring.swim import Details
+from swimring.tracing import use_trace
 
-from .calls import NodePeer, read_call, returned, typed
+from .calls import NodePeer, read_call, read_open, returned, typed
 from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address, Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import Endpoint, WithStreams
+    from swimring.service import ChannelCall, ItemsCall, TypedCall
     from swimring.swim import Member
+    from swimring.tracing import Trace
 
-    from .calls import TypedCall
+    from .calls import Streaming, Talking, Unary
     from .counting import Counters
     from .keys import Keys
     from .querying import Answers
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
@@ -274,7 +279,7 @@ class Node:
 
     async def call(
         self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        endpoint: Unary[_P, _R],
         key: Key | None = None,
         /,
         *args: _P.args,
@@ -310,20 +315,31 @@ class Node:
         """
         await self._routes().cast(outgoing(self._complete(message)))
 
+    @overload
     def open(
-        self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
-        key: Key | None = None,
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> AbstractAsyncContextManager[TypedCall[_R]]:
-        """Make a call and hold it open with its byte streams; leaving the block before its result cancels it.
+        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
+
+    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
+
+        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
+        streams of any.
 
         Raises:
             CallError: as for `call`, from the block or from the call's ``result``.
         """
-        target, out = read_call(endpoint, key, args, kwargs)
+        target, out = read_open(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
 
     def query(
@@ -359,6 +375,13 @@ class Node:
         out, names = query_message(ns, name, payload), queried(self.members, ns=ns, to=to, tags=tags)
         self._show_members()
         return open_query(self._routes(), out, names)
+
+    def trace(self) -> AbstractContextManager[Trace | None]:
+        """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
+
+        The W3C trace context travels with them; `swimring.tracing.current_trace` tells it on each node.
+        """
+        return use_trace(self._routes().begin_trace())
 
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.

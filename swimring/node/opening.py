@@ -24,6 +24,7 @@ from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
+from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import gather
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, Pool
+    from swimring.rpc import Here, Incoming, PeerStream, Pool
     from swimring.security import TlsSettings
     from swimring.swim import Profile
 
@@ -275,17 +276,21 @@ class _Opening:
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
             bound = dispatcher.match(incoming.message)
+            bound.check_streams(incoming.streams)
+            items = incoming.streams.get(mux.ITEMS)
             request = Request(
                 node=node,
                 key=incoming.header.key,
                 message=incoming.message,
                 peer=incoming.peer,
                 deadline=incoming.deadline,
-                streams=incoming.streams,
+                streams=incoming.streams if items is None else _without_items(incoming.streams),
             )
             node.let_handler_call()
+            if incoming.header.traceparent is not None:
+                enter_trace(Trace.read(incoming.header.traceparent))
             incoming.begin(declare=bound.endpoint.errors.describe)
-            return await bound.invoke(request)
+            return await bound.invoke(request, items)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
@@ -351,6 +356,10 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
+
+
+def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
+    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

@@ -28,6 +28,7 @@ from swimring.mux import (
     RefusalArrived,
     ReplyArrived,
     ResetArrived,
+    StreamsOffered,
 )
 
 from .calling import Calling, Superseded
@@ -187,13 +188,15 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke)
+        limits = self.limits.message, self.peer_message_limit
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke, item_limits=limits)
         return stream
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -226,6 +229,7 @@ class Connection:
         except RemoteProtocolError as error:
             self.refuse_bytes(error)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not Phase.CLOSED
@@ -311,6 +315,7 @@ class Connection:
             ReplyArrived: self.calling.on_answer,
             FailureArrived: self.calling.on_answer,
             CallEnded: self.calling.on_answer,
+            StreamsOffered: self.calling.on_offer,
             GoAwayArrived: self._on_go_away,
             DataArrived: self._on_data,
             EndArrived: self._on_stream_event,

@@ -21,8 +21,10 @@ import trio
 from swimring.codec import encode
 from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, Overloaded, RemoteProtocolError
 from swimring.instrument import Instrument
-from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
+from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
+from swimring.service import Reply
 
+from .offering import Offer
 from .parking import Turnstile
 
 if TYPE_CHECKING:
@@ -189,6 +191,7 @@ class CallJob:
         self._arrived = serving.connection.heard
         self.deadline = self._arrived + event.header.remaining
         self._streams: Mapping[str, PeerStream] = _NO_STREAMS
+        self.alone = bool(event.streams)
         if event.streams:
             self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
@@ -197,6 +200,7 @@ class CallJob:
         self._failed = False
         self._in_line = False
         self._answer: bytes | None = None
+        self._offer: Offer | None = None
         self._outcome = "cancelled"
         self._declare: Declare | None = None
 
@@ -296,6 +300,8 @@ class CallJob:
         """Send what came out, if it has credit; False if it has to wait."""
         if self._in_line:
             return True
+        if self._offer is not None:
+            return False
         size = self._answer_size
         if size and not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
             return False
@@ -311,12 +317,17 @@ class CallJob:
             self._keep_failure(late, executed=True)
         size = self._answer_size
 
+        offer = self._offer
+
         def ready() -> bool:
-            return self._lost or self._connection.session.has_credit(size)
+            session = self._connection.session
+            return self._lost or (session.has_credit(size) and (offer is None or session.can_offer(len(offer))))
 
         if size and not self._serving.credit.free(ready):
             await self._serving.wait_for_credit(size, ready)
         self.conclude()
+        if offer is not None:
+            await offer.drop()
 
     # ---------------------------------------------------------------------------------------------------- inside
 
@@ -337,12 +348,22 @@ class CallJob:
         )
 
     def _keep(self, value: object) -> None:
+        if isinstance(value, Reply):
+            value = self._take_streams(value)
         if self._header.kind is CallKind.REQUEST:
             self._answer = encode(value)
             most = self._connection.peer_message_limit
             if len(self._answer) > most:
-                raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}")
+                way_out = "yield it in parts, or hand over a stream with a Reply"
+                raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}: {way_out}")
         self._outcome = "ok"
+
+    def _take_streams(self, reply: Reply[object]) -> object:
+        if reply.sources:
+            self._offer = Offer(reply.sources)
+            if self._header.kind is CallKind.REQUEST:
+                self._offer.check(self._connection)
+        return reply.value
 
     def _keep_failure(self, error: Exception, *, executed: bool) -> None:
         self._failed = True
@@ -359,12 +380,14 @@ class CallJob:
         elif self._failed:
             session.fail(call_id, self._answer)
         else:
+            if self._offer is not None and not self._cancelled:
+                self._offer.open(self._connection, call_id)
             session.reply(call_id, self._answer)
         self._connection.flush(alone=not self._serving)
 
     def _conclude_streams(self) -> None:
-        for stream in self._streams.values():
-            if self._outcome == "ok":
+        for name, stream in self._streams.items():
+            if self._outcome == "ok" or name == ITEMS:  # what was yielded before a failure can still be read
                 stream.conclude()
             else:
                 code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from swimring.errors import ConfigError, NoSuchHandler
 from swimring.patterns import Match, Router
 
+from .streaming import check_streams
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .endpoint import Endpoint
-    from .request import Request
+    from .endpoint import Registered
+    from .request import ByteStream, Request
     from .service import Service
 
 
@@ -20,19 +22,28 @@ if TYPE_CHECKING:
 class BoundCall:
     """A handler and the validated arguments for one run of it."""
 
-    endpoint: Endpoint[..., Any]
+    endpoint: Registered[...]
     """What runs."""
     arguments: Mapping[str, Any]
     """Its keyword arguments, loaded from the message."""
 
-    async def invoke(self, request: Request) -> Any:
-        """Run the handler and return its result as a wire value.
+    def check_streams(self, streams: Mapping[str, ByteStream]) -> None:
+        """See that the call came with the streams that this handler is called with.
 
         Raises:
-            LocalProtocolError: the result does not fit its annotation.
+            InvalidRequest: the stream of items is missing, or there is one that nobody would read.
+        """
+        if streams or self.endpoint.has_items:
+            check_streams(self.endpoint, streams)
+
+    async def invoke(self, request: Request, items: ByteStream | None = None) -> Any:
+        """Run the handler and return its result as a wire value; ``items`` is the stream of its items, if it has one.
+
+        Raises:
+            LocalProtocolError: the result or an item does not fit its annotation.
             Exception: whatever the handler raises.
         """
-        return self.endpoint.dump_result(await self.endpoint.function(request, **self.arguments))
+        return await self.endpoint.run(request, self.arguments, items)
 
 
 class Dispatcher:
@@ -44,7 +55,7 @@ class Dispatcher:
         Raises:
             ConfigError: two services have one name.
         """
-        self._routers: dict[str, Router[Endpoint[..., Any]]] = {}
+        self._routers: dict[str, Router[Registered[...]]] = {}
         self._all: Router[None] = Router()
         for service in services:
             if service.name in self._routers:
@@ -72,7 +83,7 @@ class Dispatcher:
         """Whether a handler here answers ``message``, well or not."""
         return self._lookup(message) is not None
 
-    def _lookup(self, message: Mapping[str, Any]) -> Match[Endpoint[..., Any]] | None:
+    def _lookup(self, message: Mapping[str, Any]) -> Match[Registered[...]] | None:
         ns = message.get("ns")
         router = self._routers.get(ns) if isinstance(ns, str) else None
         return None if router is None else router.lookup(message)

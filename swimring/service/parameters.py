@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from inspect import Parameter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -50,7 +50,9 @@ class Parameters:
         self._known = self._by_name.keys() | consumed | RESERVED
         self._lenient = lenient
         self._hints = hints
-        self.result: Final = checker(hints.get("return", Any), setting=f"{setting} -> result")
+        self.setting: Final = setting
+        self.returns: Final[Any] = hints.get("return", Any)
+        """The annotation of the result."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,10 +69,6 @@ class Parameters:
             required=[one.name for one in self._fields if one.required],
             further=further,
         )
-
-    def result_schema(self, schemas: Schemas) -> JsonSchema:
-        """The JSON Schema of the result."""
-        return schemas.of(self._hints.get("return", Any))
 
     def load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments that ``message`` holds.
@@ -127,6 +125,7 @@ class Parameters:
 
 
 _VAR_KEYWORD: Final = Parameter.VAR_KEYWORD
+_USUAL: Final = {kind.__name__: kind for kind in (AsyncGenerator, AsyncIterable, AsyncIterator)}
 
 
 def _under(name: str, convert: Callable[[Any], Any], value: object) -> Any:
@@ -138,9 +137,7 @@ def _under(name: str, convert: Callable[[Any], Any], value: object) -> Any:
 
 
 def _check_kind(function: _Function, setting: str) -> None:
-    if inspect.isasyncgenfunction(function):
-        raise ConfigError(setting, "an async generator", "streaming results are not supported yet: return a value")
-    if not inspect.iscoroutinefunction(function):
+    if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         raise ConfigError(setting, function, "a handler is an `async def` function")
 
 
@@ -161,11 +158,21 @@ def _signature(function: _Function, setting: str) -> list[Parameter]:
     return parameters
 
 
-def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
-    """The resolved annotations, but for that of the request, which only a type checker needs to find."""
+def _inner(function: _Function) -> _Function:
     while isinstance(function, functools.partial):
         function = function.func
-    inner = inspect.unwrap(function)
+    unwrapped: _Function = inspect.unwrap(function)
+    return unwrapped
+
+
+def _names(function: _Function) -> dict[str, Any]:
+    """What the annotations of ``function`` can name; what only says of which kind a handler is need not be imported."""
+    return {**_USUAL, **getattr(function, "__globals__", {})}
+
+
+def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
+    """The resolved annotations, but for that of the request, which only a type checker needs to find."""
+    inner = _inner(function)
 
     def holder() -> None: ...
 
@@ -173,7 +180,26 @@ def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
         holder.__annotations__ = {name: hint for name, hint in inner.__annotations__.items() if name != skip}
     except NameError as error:  # from Python 3.14 on, looking at annotations evaluates them
         raise ConfigError(setting, str(error), "import what annotations name outside `if TYPE_CHECKING`") from error
-    return resolve_hints(holder, setting, names=getattr(inner, "__globals__", {}))
+    return resolve_hints(holder, setting, names=_names(inner))
+
+
+def first_annotation(function: _Function, *, naming: str, setting: str) -> Any:
+    """The annotation of the first parameter, resolved, if it says ``naming``; else None, and it is not resolved.
+
+    Raises:
+        ConfigError: it names something that does not exist when the program runs.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        return None
+    annotation = parameters[0].annotation
+    if naming not in (annotation if isinstance(annotation, str) else repr(annotation)):
+        return None
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"first": annotation}
+    return resolve_hints(holder, setting, names=_names(_inner(function)))["first"]
 
 
 def _field(parameter: Parameter, hints: Mapping[str, Any], setting: str) -> _Field:

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from swimring.errors import ConfigError
 from swimring.identity import check_name
 from swimring.patterns import Order, Pattern
 
-from .endpoint import Endpoint, Handler
+from .endpoint import Registered
 from .raising import ErrorTypes
 from .schema import document
+from .streaming import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from swimring.codec import JsonSchema
 
+    from .endpoint import Endpoint, Handler
+    from .items import In, Out
+    from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
+
 E = TypeVar("E", bound=Exception)
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Registration:
+    """The decorator that `Service.on` returns; what it makes of a function depends on what kind of handler that is."""
+
+    def __init__(self, register: Callable[[Callable[..., Any]], Any]) -> None:
+        """Made by `Service`."""
+        self._register = register
+
+    @overload
+    def __call__(self, function: ChannelHandler[In, Out, P, R], /) -> ChannelEndpoint[P, In, Out, R]: ...
+
+    @overload
+    def __call__(self, function: StreamingHandler[P, T], /) -> StreamingEndpoint[P, T]: ...
+
+    @overload
+    def __call__(self, function: Handler[P, R], /) -> Endpoint[P, R]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        """Register ``function``.
+
+        Raises:
+            ConfigError: it cannot be a handler, or its pattern is registered already.
+        """
+        return self._register(function)
 
 
 class Service:
@@ -43,11 +74,11 @@ class Service:
         self.errors: Final = ErrorTypes(setting=f"service {name}")
         for kind in errors:
             self.errors.declare(kind)
-        self._endpoints: list[Endpoint[..., Any]] = []
-        self._default: Endpoint[..., Any] | None = None
+        self._endpoints: list[Registered[...]] = []
+        self._default: Registered[...] | None = None
 
     @property
-    def endpoints(self) -> tuple[Endpoint[..., Any], ...]:
+    def endpoints(self) -> tuple[Registered[...], ...]:
         """The registered handlers, in the order of registration, the default one last."""
         return (*self._endpoints, *([self._default] if self._default is not None else []))
 
@@ -57,8 +88,11 @@ class Service:
         *,
         idempotent: bool = False,
         schema: Mapping[str, Any] | None = None,
-    ) -> Callable[[Handler[P, R]], Endpoint[P, R]]:
+    ) -> Registration:
         """Register the decorated function for messages that match ``pattern``.
+
+        What it is says how it is called: one with a `Request` that returns answers once (`Endpoint`), one that yields
+        streams its items (`StreamingEndpoint`), one with a `Channel` exchanges items (`ChannelEndpoint`).
 
         ``"greet"`` is short for ``{"cmd": "greet"}``; ``ns`` is the name of the service. ``idempotent`` allows a call
         to be repeated when its connection broke before the answer. A message that arrives has to satisfy the JSON
@@ -72,16 +106,25 @@ class Service:
         """
         read = self._pattern(pattern)
 
-        def register(function: Handler[P, R]) -> Endpoint[P, R]:
+        def register(function: Callable[..., Any]) -> Registered[...]:
             if any(endpoint.pattern == read for endpoint in self._endpoints):
                 raise ConfigError(f"service {self.name}", str(read), "a pattern is registered once")
             endpoint = self._endpoint(function, read, idempotent=idempotent, schema=schema)
             self._endpoints.append(endpoint)
             return endpoint
 
-        return register
+        return Registration(register)
 
-    def default(self, function: Handler[P, R]) -> Endpoint[P, R]:
+    @overload
+    def default(self, function: ChannelHandler[In, Out, P, R], /) -> ChannelEndpoint[P, In, Out, R]: ...
+
+    @overload
+    def default(self, function: StreamingHandler[P, T], /) -> StreamingEndpoint[P, T]: ...
+
+    @overload
+    def default(self, function: Handler[P, R], /) -> Endpoint[P, R]: ...
+
+    def default(self, function: Callable[..., Any], /) -> Any:
         """Register the decorated function for messages of this service that match no pattern.
 
         Fields that are not among its parameters are not an error: it finds them in ``request.message``.
@@ -127,16 +170,16 @@ class Service:
 
     def _endpoint(
         self,
-        function: Handler[P, R],
+        function: Callable[..., Any],
         pattern: Pattern,
         *,
         idempotent: bool = False,
         lenient: bool = False,
         schema: Mapping[str, Any] | None = None,
-    ) -> Endpoint[P, R]:
-        if isinstance(function, Endpoint):  # one function under several patterns
+    ) -> Registered[...]:
+        if isinstance(function, Registered):  # one function under several patterns
             function = function.function
-        return Endpoint(
+        return endpoint_of(
             function,
             service=self.name,
             pattern=pattern,

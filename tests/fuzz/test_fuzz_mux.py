@@ -24,7 +24,11 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=12,
 )
-bodies = st.binary(max_size=40) | values.map(encode) | st.sampled_from([CallHeader(cmd="c").to_bytes() + b"\xa0"])
+bodies = (
+    st.binary(max_size=40)
+    | values.map(encode)
+    | st.sampled_from([CallHeader(cmd="c").to_bytes() + b"\xa0", encode([2, ["x"]]), encode([4, ["x", "y"]])])
+)
 frames = st.tuples(
     st.sampled_from(KINDS), st.sampled_from([0, 1, 2, 3, 0x80]), st.integers(0, 9) | st.integers(0, 2**56 - 1), bodies
 ).map(lambda f: len(f[3]).to_bytes(3, "big") + bytes([f[0], f[1]]) + f[2].to_bytes(7, "big") + f[3])

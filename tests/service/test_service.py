@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pytest
 
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, NoSuchHandler, RemoteProtocolError
-from swimring.service import Dispatcher, Request, Service
+from swimring.service import Channel, Dispatcher, Request, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -337,8 +337,22 @@ async def takes_unknown(request: Request, one: Nowhere) -> None: ...  # type: ig
 def is_not_async(request: Request) -> None: ...
 
 
-async def streams(request: Request) -> AsyncIterator[int]:
+async def yields_unchecked(request: Request) -> AsyncIterator[complex]:
+    yield 1j
+
+
+async def yields_one(request: Request) -> int:  # type: ignore[misc]
     yield 1
+
+
+async def yields_with_channel(channel: Channel[int, int]) -> AsyncIterator[int]:
+    yield 1
+
+
+async def talks_unchecked(channel: Channel[int, complex]) -> None: ...
+
+
+async def talks_of_unknown(channel: Channel[int, Nowhere]) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
 @pytest.mark.parametrize(
@@ -355,7 +369,11 @@ async def streams(request: Request) -> AsyncIterator[int]:
         (returns_complex, "handler returns_complex -> result.*codec.register"),
         (takes_unknown, "TYPE_CHECKING"),
         (is_not_async, "async def"),
-        (streams, "streaming results are not supported yet"),
+        (yields_unchecked, "handler yields_unchecked -> item.*codec.register"),
+        (yields_one, r"annotated as AsyncIterator\[...\]"),
+        (yields_with_channel, "what yields takes a Request"),
+        (talks_unchecked, "items sent.*codec.register"),
+        (talks_of_unknown, "TYPE_CHECKING"),
         (Person, "async def"),
     ],
 )
