@@ -11,13 +11,13 @@ import json
 import sys
 from statistics import quantiles
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Measures = dict[str, Callable[..., Awaitable[dict[str, float]]]]
-
+Measures: TypeAlias = "dict[str, Callable[..., Awaitable[dict[str, float]]]]"
+"""What a client can measure, by the name it is asked by."""
 MIB = 1 << 20
 FIELDS = {"n": 1, "name": "world", "excited": False}
 PATIENCE = 30.0
