@@ -5,4 +5,14 @@ from .checker import Checker, ShapeError
 from .records import resolve_hints
 from .shapes import checker, register
 
-__all__ = ["MAX_DEPTH", "Checker", "ShapeError", "checker", "decode", "decode_first", "encode", "register", "resolve_hints"]
+__all__ = [
+    "MAX_DEPTH",
+    "Checker",
+    "ShapeError",
+    "checker",
+    "decode",
+    "decode_first",
+    "encode",
+    "register",
+    "resolve_hints",
+]
