@@ -110,6 +110,9 @@ def _read_one(body: bytes, at: int) -> tuple[Rumour, int]:
 
 def _name(body: bytes, at: int) -> bytes:
     """The encoded first item of the record at ``at``, which is its name if it is a record."""
+    short = body[at + 1] - 0x60 if at + 1 < len(body) else -1
+    if 0 <= short < 24:
+        return body[at + 1 : at + 2 + short]
     try:
         major, length, end = _head(body, at + 1)
     except (IndexError, ValueError):

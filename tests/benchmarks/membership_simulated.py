@@ -20,7 +20,7 @@ import trio
 
 from swimring.swim import Metadata, Profile, shortest_suspicion
 from swimring.testing import dice, run_simulation
-from tests.simulation.crowd import Crowd, Person, open_crowd
+from tests.simulation.crowd import Crowd, Person, host_of, open_crowd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,9 +196,9 @@ async def _idle_load(members: int, seconds: float) -> Load:
     async with open_crowd() as crowd:
         await crowd.gather(members, within=1)
         await crowd.quiet()
-        before = [crowd.network.statistics(name) for name in crowd.people]
+        before = [crowd.network.statistics(person.host) for person in crowd.people.values()]
         await trio.sleep(seconds)
-        after = [crowd.network.statistics(name) for name in crowd.people]
+        after = [crowd.network.statistics(person.host) for person in crowd.people.values()]
     pairs, share = list(zip(before, after, strict=True)), seconds / LAN.probe_interval * members
     return Load(
         members=members,
@@ -253,7 +253,7 @@ def false_positives(
 async def _false_positives(
     members: int,
     slow: int,
-    lifeguard: bool,  # noqa: FBT001 - passed on by position
+    lifeguard: bool,
     blocked: float,
     working: float,
     seconds: float,
@@ -274,7 +274,7 @@ async def _false_positives(
         async def suffer(name: str) -> None:
             await trio.sleep(rng.uniform(0, blocked))
             while True:
-                with crowd.network.isolate(name):
+                with crowd.network.isolate(host_of(name)):
                     await trio.sleep(blocked)
                 await trio.sleep(working)
 

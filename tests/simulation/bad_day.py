@@ -73,7 +73,7 @@ async def bad_day(nodes: int, tell: Callable[[str], None] = lambda _text: None) 
         tell(f"all knew of the deaths after {known:.1f} s")
         await trio.sleep_until(SPLIT)
         left, right = crowd.present[::2], crowd.present[1::2]
-        with crowd.network.partition([p.name for p in left], [p.name for p in right]):
+        with crowd.network.partition([p.host for p in left], [p.host for p in right]):
             await trio.sleep_until(HEALED)
         tell("the partition is over")
         healed = await crowd.agree()
@@ -85,7 +85,7 @@ async def bad_day(nodes: int, tell: Callable[[str], None] = lambda _text: None) 
 
 
 def _account(crowd: Crowd, joined: float, known: float, healed: float) -> Account:
-    hosts = [crowd.network.statistics(name) for name in crowd.people]
+    hosts = [crowd.network.statistics(person.host) for person in crowd.people.values()]
     return Account(
         joined_after=joined,
         deaths_known_after=known,

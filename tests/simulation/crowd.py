@@ -18,6 +18,7 @@ import trio
 from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
+from swimring.net import Datagrams
 from swimring.swim import Metadata, Profile, Summary
 from swimring.testing import SimulatedNetwork, dice, open_simulated_network
 from swimring.testing.gate import Gate, belonging_to
@@ -29,8 +30,15 @@ PORT = 7979
 RESOLUTION = 0.001
 """Arrivals are a multiple of this (seconds), so that many share one turn of the scheduler."""
 
+SEEDS = ("10.0.0.0", "10.0.0.1", "10.0.0.2")
 LOOKS_EVERY = 0.1
 """Seconds between two looks at whether all views are equal: a convergence is measured to within that."""
+
+
+def host_of(name: str) -> str:
+    """The host of the member ``name``."""
+    high, low = divmod(int(name.removeprefix("p")), 256)
+    return f"10.0.{high}.{low}"
 
 
 class Watch:
@@ -74,10 +82,14 @@ class Person:
     scope: trio.CancelScope
     here: bool = True
 
+    @property
+    def host(self) -> str:
+        return host_of(self.name)
+
 
 @dataclass
 class Crowd:
-    """Members p0, p1, ... each on a host of its own name."""
+    """Members p0, p1, ... each on a host of its own, which has a numeric address: nothing is looked up."""
 
     network: SimulatedNetwork
     gate: Gate
@@ -85,6 +97,10 @@ class Crowd:
     profile: Profile
     watch: Watch = field(default_factory=Watch)
     people: dict[str, Person] = field(default_factory=dict)
+    tap: Callable[[str, Datagrams], Datagrams] = lambda _name, datagrams: datagrams
+    """Gets between a member and its socket."""
+    welcome: Callable[[Person], None] = lambda _person: None
+    """Called when the life of a member begins, before anything happens in it."""
 
     @property
     def present(self) -> list[Person]:
@@ -101,14 +117,15 @@ class Crowd:
     async def arrive(self, name: str, generation: int, after: float = 0.0) -> None:
         """Start the life ``generation`` of a member, and join."""
         await trio.sleep(after)
-        with belonging_to(name):
+        with belonging_to(host_of(name)):
             person: Person = await self.nursery.start(self._live, name, generation)
         self.people[name] = person
-        await person.gossiper.join([Address(f"p{seed}", PORT) for seed in range(3) if f"p{seed}" != name])
+        await person.gossiper.join([Address(host, PORT) for host in SEEDS if host != host_of(name)])
 
     async def _live(self, name: str, generation: int, *, task_status: trio.TaskStatus[Person]) -> None:
-        network = self.network.at(name)
-        binding = await network.bind(Address(name, PORT))
+        host = host_of(name)
+        network = self.network.at(host)
+        binding = await network.bind(Address(host, PORT))
         with trio.CancelScope() as scope:
             async with (
                 open_gossiper(
@@ -116,16 +133,18 @@ class Crowd:
                     me=NodeId(name, generation),
                     address=binding.address,
                     metadata=Metadata(services=("crowd",)),
-                    datagrams=binding.datagrams,
+                    datagrams=self.tap(name, binding.datagrams),
                     network=network,
-                    host=self.network.host(name),
+                    host=self.network.host(host),
                     profile=self.profile,
                     instruments=Instruments([Observer(name, self.watch)]),
-                    seeds=[Address(f"p{seed}", PORT) for seed in range(3)],
+                    seeds=[Address(seed, PORT) for seed in SEEDS],
                 ) as gossiper,
                 trio.open_nursery() as nursery,
             ):
-                task_status.started(Person(name, gossiper, scope))
+                person = Person(name, gossiper, scope)
+                self.welcome(person)
+                task_status.started(person)
                 while True:
                     stream, remote = await binding.listener.accept()
                     nursery.start_soon(gossiper.serve_stream, stream, remote, b"")
@@ -135,30 +154,30 @@ class Crowd:
         """Kill the processes: their machines refuse connections."""
         for victim in victims:
             self._end(victim)
-            self.network.crash(victim.name)
+            self.network.crash(victim.host)
 
     def lose(self, victims: Iterable[Person]) -> None:
         """Lose the machines: nothing answers."""
         for victim in victims:
             self._end(victim)
-            self.network.freeze(victim.name)
+            self.network.freeze(victim.host)
 
     def _end(self, victim: Person) -> None:
         victim.here = False
         victim.scope.cancel()
-        self.gate.go_on(victim.name)
+        self.gate.go_on(victim.host)
 
     @contextlib.contextmanager
     def paused(self, people: Iterable[Person]) -> Iterator[None]:
         """Within the block these processes stand still, as after SIGSTOP."""
         stopped = list(people)
         for person in stopped:
-            self.gate.stop(person.name)
+            self.gate.stop(person.host)
         try:
             yield
         finally:
             for person in stopped:
-                self.gate.go_on(person.name)
+                self.gate.go_on(person.host)
 
     def agree_now(self, group: Sequence[Person]) -> bool:
         """Whether all of ``group`` believe of each other what each believes of itself, and of nobody else."""
@@ -168,14 +187,18 @@ class Crowd:
     async def agree(self) -> float:
         """Wait until all that are present agree; the seconds that took."""
         began = trio.current_time()
-        while not self.agree_now(self.present):
+        while not self.agree_now(self.present):  # noqa: ASYNC110 - the views of all are no event of anybody
             await trio.sleep(LOOKS_EVERY)
         return trio.current_time() - began
 
     async def quiet(self) -> None:
         """Wait until all agree and nobody has anything to tell."""
-        while not self.agree_now(self.present) or any(p.gossiper.statistics().rumours for p in self.present):
+        while not self._all_told():  # noqa: ASYNC110 - as above
             await trio.sleep(1)
+
+    def _all_told(self) -> bool:
+        talking = any(person.gossiper.statistics().rumours for person in self.present)
+        return not talking and self.agree_now(self.present)
 
 
 @asynccontextmanager
