@@ -18,13 +18,14 @@ import trio
 from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
-from swimring.net import Datagrams
 from swimring.swim import Metadata, Profile, Summary
 from swimring.testing import SimulatedNetwork, dice, open_simulated_network
 from swimring.testing.gate import Gate, belonging_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+
+    from swimring.net import Datagrams
 
 PORT = 7979
 RESOLUTION = 0.001
