@@ -37,9 +37,9 @@ def read_array(body: bytes) -> Any:
         start = _after_head(body)
         count, at = _array_head(body, start)
     except (IndexError, ValueError):
-        count = MAX_RUMOURS + 1
-    if count > MAX_RUMOURS:
         return decode(body)  # whatever it is: its reader says what is wrong
+    if count > MAX_RUMOURS:
+        return decode(body)
     rumours = []
     for _ in range(count):
         rumour, at = _read_one(body, at)
