@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,8 +118,8 @@ class Plain:
             name = each.member.name
             untold = name == besides or (name == receiver and each.member.status is Status.ALIVE)
             if untold or size(each) <= budget:
-                it[2] += 1  # type: ignore[operator]
-                if it[2] >= limit:  # type: ignore[operator]
+                it[2] += 1
+                if it[2] >= limit:
                     del self.queued[name]
                 if not untold:
                     chosen.append(each)
