@@ -66,19 +66,24 @@ def decode(data: bytes) -> Any:
     Raises:
         RemoteProtocolError: the bytes are not exactly one well-formed value within the limits.
     """
+    # `loads` takes half as long as a decoder of our own, but ignores trailing bytes. So we put the value in a pair with
+    # one that cannot be in it: if that is not its second item, other bytes are in between.
+    if len(data.translate(None, _UNASSIGNED)) == len(data):
+        try:
+            value, end = cbor2.loads(b"\x82" + data + b"\xf7", max_depth=MAX_DEPTH + 1, **_RULES)
+        except Exception:  # noqa: BLE001 - looking closely finds out what it is
+            return _decode_closely(data)
+        if end is cbor2.undefined:
+            return value
+    return _decode_closely(data)
+
+
+def _decode_closely(data: bytes) -> Any:
+    """What `decode` does, for bytes that may hold values which mean nothing, or are malformed."""
     source = io.BytesIO(data)
     try:
-        value = cbor2.CBORDecoder(
-            source,
-            tag_hook=_refuse,
-            semantic_decoders=_SEMANTIC_DECODERS,
-            max_depth=MAX_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        ).decode()
-        if len(data.translate(None, _UNASSIGNED)) != len(data):
-            _refuse_unassigned(value)
+        value = cbor2.CBORDecoder(source, max_depth=MAX_DEPTH, **_RULES).decode()
+        _refuse_unassigned(value)
     except Exception as error:
         # cbor2 lets errors of its value constructors through (ValueError, OverflowError, RecursionError, ...):
         # whatever it is, these bytes are refused.
@@ -121,6 +126,14 @@ _SEMANTIC_DECODERS: Final[Mapping[int, Any]] = {
     2: _decode_positive,
     3: _decode_negative,
     4: _decode_decimal,
+}
+
+_RULES: Final[Mapping[str, Any]] = {
+    "tag_hook": _refuse,
+    "semantic_decoders": _SEMANTIC_DECODERS,
+    "allow_indefinite": False,
+    "allow_duplicate_keys": False,
+    "strict_hashable_types": True,
 }
 
 

@@ -63,10 +63,10 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
     Raises:
         LocalProtocolError: a field has no place in CBOR, or is one that the header carries.
     """
-    for name in _ROUTING:
-        if name in fields:
-            raise LocalProtocolError(f"{name!r} belongs into the header of a call, not among its fields")
-    return encode(dict(fields))
+    if not fields.keys().isdisjoint(_ROUTING):
+        name = next(name for name in _ROUTING if name in fields)
+        raise LocalProtocolError(f"{name!r} belongs into the header of a call, not among its fields")
+    return encode(fields if type(fields) is dict else dict(fields))
 
 
 def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
