@@ -74,7 +74,7 @@ class _Call:
         self.cancelled = False
         self.failed = False
         self.number = 0
-        self.parts: list[bytes] = []
+        self.parts: list[bytes] | None = None
         self.size = 0
 
 
@@ -101,23 +101,30 @@ class Calls:
         Raises:
             LocalProtocolError: too large, too many open, no credit, or a bad header.
         """
-        message = header.to_bytes() + body
+        line, message = self._line, header.to_bytes() + body
         self._check_size(message)
-        self._line.message_allowance.spend(len(message))
-        call_id = self._line.open_local(len(header.streams))
-        call = _Call(streams=len(header.streams), state=CallState.RUNNING)
+        line.message_allowance.spend(len(message))
+        call_id = line.open_local(len(header.streams))
+        call = self._made_here[call_id] = _Call(streams=len(header.streams), state=CallState.RUNNING)
         call.cast = header.kind is CallKind.CAST
-        frames = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body)
-        call.number = self._line.outbox.push(frames[0])
-        for part in frames[1:]:
-            # Data of a stream must not overtake the request that announces it.
-            if header.streams:
-                call.number = self._line.outbox.push(part)
-            else:
-                self._line.outbox.push_bulk(call_id, part)
-        self._made_here[call_id] = call
-        self._streams.announce(stream_ids(call_id, call.streams))
+        if len(message) <= line.peer.frame_body:
+            call.number = line.outbox.push(frame(Kind.REQUEST, END, call_id, message))
+        else:
+            self._send_parts(call_id, call, message)
+        if header.streams:
+            self._streams.announce(stream_ids(call_id, call.streams))
         return call_id
+
+    def _send_parts(self, call_id: int, call: _Call, message: bytes) -> None:
+        outbox = self._line.outbox
+        first, *rest = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body)
+        call.number = outbox.push(first)
+        for part in rest:
+            # Data of a stream must not overtake the request that announces it.
+            if call.streams:
+                call.number = outbox.push(part)
+            else:
+                outbox.push_bulk(call_id, part)
 
     def was_sent(self, call_id: int) -> bool:
         """Whether bytes of that call may have reached the other side; a call that is over was sent."""
@@ -139,12 +146,16 @@ class Calls:
         Raises:
             LocalProtocolError: the call is over, too large, or without credit.
         """
+        line = self._line
         self._check_size(body)
         self._finish(call_id, len(body))
-        frames = cut(kind, call_id, body, self._line.peer.frame_body)
-        self._line.outbox.push(frames[0])
-        for part in frames[1:]:
-            self._line.outbox.push_bulk(call_id, part)
+        if len(body) <= line.peer.frame_body:
+            line.outbox.push(frame(kind, END, call_id, body))
+            return
+        first, *rest = cut(kind, call_id, body, line.peer.frame_body)
+        line.outbox.push(first)
+        for part in rest:
+            line.outbox.push_bulk(call_id, part)
 
     def done(self, call_id: int) -> None:
         """End a cast, or a cancelled call that has no answer.
@@ -215,7 +226,7 @@ class Calls:
         self._gather(call_id, call, CallStep.BODY_END if flags & END else CallStep.BODY, body)
         if not flags & END:
             return
-        message, call.parts = b"".join(call.parts), []
+        message, call.parts = b"".join(call.parts or ()), None
         if call_id in self._made_there:
             self._ask(call_id, call, message, events)
         else:
@@ -284,6 +295,8 @@ class Calls:
         self._advance(call_id, call, step)
         call.size += len(body)
         self._check_length(call_id, call.size)
+        if call.parts is None:
+            call.parts = []
         call.parts.append(body)
 
     def _check_length(self, call_id: int, size: int) -> None:

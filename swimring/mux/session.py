@@ -138,9 +138,12 @@ class Session:
             return []
         events: list[Event] = []
         try:
-            if self._phase is not Phase.OPEN:
-                data = self._preface(data)
-            self._parse(self._tail + data if self._tail else data, events)
+            if self._tail:
+                data = self._tail + data
+            if self._phase is Phase.OPEN:
+                self._parse(data, events)
+            else:
+                self._parse_hello(self._preface(data), events)
             self._line.check_answers()
         except RemoteProtocolError as error:
             self._close(error)
@@ -301,35 +304,53 @@ class Session:
             data = data[1:]
         return data
 
-    def _parse(self, data: bytes, events: list[Event]) -> None:
-        at, end = 0, len(data)
-        limit = self._limits.frame_body if self._phase is Phase.OPEN else self._limits.hello_bytes - 1 - HEADER_SIZE
-        while end - at >= HEADER_SIZE:
-            word, rest = HEADER.unpack_from(data, at)
-            length = word >> 8
-            if length > limit:
+    def _parse_hello(self, data: bytes, events: list[Event]) -> None:
+        """Frame by frame, because each may change what is allowed next."""
+        while True:
+            length = int.from_bytes(data[:3], "big")
+            limit = self._limits.hello_bytes - 1 - HEADER_SIZE
+            if len(data) >= HEADER_SIZE and length > limit:
                 raise RemoteProtocolError(f"a frame of {length} bytes; at most {limit}")
-            body_at = at + HEADER_SIZE
-            at = body_at + length
-            if at > end:
-                at = body_at - HEADER_SIZE
-                break
-            self._dispatch(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
+            end = HEADER_SIZE + length
+            if len(data) < end:
+                self._tail = data
+                return
+            word, rest = HEADER.unpack_from(data)
+            self._dispatch_hello(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[HEADER_SIZE:end], events)
+            data = data[end:]
             if self._phase is Phase.CLOSED:
                 self._tail = b""
                 return
             if self._phase is Phase.OPEN:
-                limit = self._limits.frame_body
+                self._parse(data, events)
+                return
+
+    def _parse(self, data: bytes, events: list[Event]) -> None:
+        """All complete frames of ``data``: this loop sees every byte of every call."""
+        at, end, limit = 0, len(data), self._limits.frame_body
+        unpack, handlers = HEADER.unpack_from, self._handlers
+        while end - at >= HEADER_SIZE:
+            word, rest = unpack(data, at)
+            length = word >> 8
+            if length > limit:
+                raise RemoteProtocolError(f"a frame of {length} bytes; at most {limit}")
+            body_at = at + HEADER_SIZE
+            next_at = body_at + length
+            if next_at > end:
+                break
+            at = next_at
+            handler = handlers.get(word & 0xFF)
+            if handler is not None:
+                handler(rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
+                if self._phase is Phase.CLOSED:
+                    self._tail = b""
+                    return
+            elif not rest >> 56 & IGNORABLE:
+                raise RemoteProtocolError(f"an unknown frame of kind {word & 0xFF:#04x}")
         self._tail = data[at:] if at else data
 
-    def _dispatch(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
-        if self._phase is Phase.OPEN:
-            handler = self._handlers.get(kind)
-            if handler is not None:
-                handler(flags, stream_id, body, events)
-            elif not flags & IGNORABLE:
-                raise RemoteProtocolError(f"an unknown frame of kind {kind:#04x}")
-        elif kind == Kind.HELLO and self._phase is Phase.HELLO:
+    def _dispatch_hello(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if kind == Kind.HELLO and self._phase is Phase.HELLO:
             self._on_hello(body, events)
         elif kind == Kind.PROOF and self._phase is Phase.PROOF:
             self._on_proof(body, events)
