@@ -65,20 +65,20 @@ class Instruments:
 
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
-        self._observers = list(observers)
+        self._observers = tuple(observers)
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
-        self._observers.append(observer)
+        self._observers = (*self._observers, observer)
 
     def tell(self, hook: Callable[Concatenate[Instrument, _P], None], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call ``hook`` (such as ``Instrument.member_changed``) on every observer."""
-        for observer in tuple(self._observers):
+        for observer in self._observers:
             try:
                 getattr(observer, hook.__name__)(*args, **kwargs)
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
-                self._observers.remove(observer)
+                self._observers = tuple(one for one in self._observers if one is not observer)
                 _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
 
     def refuse_bytes(

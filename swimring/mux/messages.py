@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .header import CallHeader
 
 _ROUTING = ("ns", "cmd", "key")
+_WHAT_A_MESSAGE_IS = "a message is a mapping with text keys"
 
 
 class MessageParts(NamedTuple):
@@ -35,13 +36,16 @@ def split_message(message: Mapping[str, object]) -> MessageParts:
     Raises:
         InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind.
     """
-    if not _is_message(message):
-        raise InvalidRequest("a message is a mapping with text keys")
-    ns, cmd = message.get("ns", ""), message.get("cmd", "")
+    if type(message) is not dict and not isinstance(message, Mapping):
+        raise InvalidRequest(_WHAT_A_MESSAGE_IS)
+    for name in message:
+        if type(name) is not str:
+            raise InvalidRequest(_WHAT_A_MESSAGE_IS)
+    fields: dict[str, Any] = dict(message)
+    ns, cmd, key = fields.pop("ns", ""), fields.pop("cmd", ""), fields.pop("key", None)
     if not isinstance(ns, str) or not isinstance(cmd, str):
         raise InvalidRequest("ns and cmd of a message are text")
-    fields = {name: value for name, value in message.items() if name not in _ROUTING}
-    return MessageParts(ns, cmd, _checked_key(message.get("key")), fields)
+    return MessageParts(ns, cmd, _checked_key(key), fields)
 
 
 def join_message(ns: str, cmd: str, key: Key | None, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,10 +86,6 @@ def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
         if type(name) is not str or name in _ROUTING:
             raise RemoteProtocolError(f"a request has a field {name!r}, which the header carries or nobody can")
     return join_message(header.ns, header.cmd, header.key, fields)
-
-
-def _is_message(message: object) -> bool:
-    return isinstance(message, Mapping) and all(type(name) is str for name in message)
 
 
 def _checked_key(key: object) -> Key | None:

@@ -181,7 +181,7 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------------- calls
 
-    def has_room(self, size: int, *, streams: int = 0) -> bool:
+    def has_room(self, size: int, streams: int = 0) -> bool:
         """Whether a request of about that many bytes can be sent now; `CreditArrived` or the end of a call helps."""
         return (
             self._line.message_allowance.available >= min(size, self._line.peer.message)

@@ -92,6 +92,9 @@ class House:
             instruments=Instruments([self.heard]),
         )
 
+    def at_hand(self, name: str, generation: int) -> Behind | None:
+        return None if name in self.unreachable else Behind(self, name)
+
     async def peer(self, name: str, address: Address, generation: int) -> Behind:
         await trio.lowlevel.checkpoint()
         assert self.beliefs.records[name].address == address
