@@ -217,7 +217,7 @@ class Pool:
         return Peer(self, name, address, generation)
 
     def at_hand(self, name: str, generation: int = 0) -> Calling | None:
-        """Whom to ask for ``name``, if a connection is ready now; a call may raise `Superseded`, as none of a `Peer`."""
+        """Whom to ask for ``name``, if connected now; unlike those of a `Peer`, a call may raise `Superseded`."""
         connection = self.current(name, generation)
         return None if connection is None else connection.calling
 

@@ -157,7 +157,7 @@ async def bulk(node: Node, chunk: int, total: int) -> Found:
     async with node.open(upload.with_streams(file=None), "k") as call:
         for _ in range(total // chunk):
             await call.streams["file"].send(blob)
-        await call.streams["file"].aclose()
+        await call.streams["file"].send_eof()
         assert await call.result() == total // chunk * chunk
     taken = time.perf_counter() - started
     return Found(value=total / MIB / taken, micros=(await spent(node) - before) / total * MIB * 1e6)
@@ -178,7 +178,7 @@ async def latencies(node: Node, *, beside: bool) -> Found:
         async with node.open(upload.with_streams(file=None), "k") as call:
             while time.perf_counter() < until:
                 await call.streams["file"].send(bytes(CHUNK))
-            await call.streams["file"].aclose()
+            await call.streams["file"].send_eof()
             await call.result()
 
     async with trio.open_nursery() as nursery:
