@@ -67,7 +67,7 @@ CALL_LIFE: Final[Mapping[tuple[CallState, CallStep], CallState]] = {
 class _Call:
     __slots__ = ("cancelled", "cast", "failed", "number", "parts", "size", "state", "streams")
 
-    def __init__(self, *, streams: int, state: CallState) -> None:
+    def __init__(self, streams: int, state: CallState) -> None:
         self.state = state
         self.streams = streams
         self.cast = False
@@ -105,7 +105,7 @@ class Calls:
         self._check_size(message)
         line.message_allowance.spend(len(message))
         call_id = line.open_local(len(header.streams))
-        call = self._made_here[call_id] = _Call(streams=len(header.streams), state=CallState.RUNNING)
+        call = self._made_here[call_id] = _Call(len(header.streams), CallState.RUNNING)
         call.cast = header.kind is CallKind.CAST
         if len(message) <= line.peer.frame_body:
             call.number = line.outbox.push(frame(Kind.REQUEST, END, call_id, message))
@@ -190,11 +190,12 @@ class Calls:
         self._line.open_remote(call_id)
         if flags & END:
             # Almost every request is one frame: it need not be gathered.
-            call = self._made_there[call_id] = _Call(streams=0, state=CallState.RUNNING)
-            self._check_length(call_id, len(body))
+            call = self._made_there[call_id] = _Call(0, CallState.RUNNING)
+            if len(body) > self._line.limits.message:
+                self._check_length(call_id, len(body))
             self._ask(call_id, call, body, events)
             return
-        call = self._made_there[call_id] = _Call(streams=0, state=CallState.ASKING)
+        call = self._made_there[call_id] = _Call(0, CallState.ASKING)
         self._gather(call_id, call, CallStep.BODY, body)
 
     def on_answer(self, kind: Kind, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
@@ -208,9 +209,8 @@ class Calls:
         if call.cast:
             raise RemoteProtocolError(f"an answer to cast {call_id}")
         call.failed = kind is Kind.FAILURE
-        if flags & END and call.state is CallState.RUNNING:
+        if flags & END and call.state is CallState.RUNNING and len(body) <= self._line.limits.message:
             # Almost every answer is one frame: it need not be gathered.
-            self._check_length(call_id, len(body))
             self._conclude(call_id, call, body, events)
             return
         self._gather(call_id, call, CallStep.ANSWER_END if flags & END else CallStep.ANSWER, body)

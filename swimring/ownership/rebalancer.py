@@ -234,6 +234,13 @@ class Rebalancer:
         name = snapshot.rings.get(service, self._empty).lookup(key)
         return None if name is None else snapshot.members[name]
 
+    def place(self, service: str, key: Key) -> tuple[Member | None, str]:
+        """What `owner` and `version` say, in one look."""
+        snapshot = self._snapshot
+        ring = snapshot.rings.get(service, self._empty)
+        name = ring.lookup(key)
+        return (None if name is None else snapshot.members[name]), ring.version
+
     def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
         """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.
 

@@ -55,7 +55,7 @@ def _header(out: Outgoing, kind: CallKind) -> CallHeader:
         kind=kind,
         remaining=deadline if deadline == math.inf else deadline - trio.current_time(),
         idempotent=out.idempotent,
-        streams=tuple(out.streams),
+        streams=tuple(out.streams) if out.streams else (),
         traceparent=out.traceparent,
         hops=out.hops,
         attempt=out.attempt,
@@ -158,7 +158,11 @@ class Calling:
             CallError: see the classes; ``maybe_executed`` says whether the handler may have run.
             LocalProtocolError: the message cannot be sent at all.
         """
-        call_id, pending = await self._begin(out, CallKind.REQUEST)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        body = encode_fields(out.fields)
+        if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE):
+            await self._wait_for_room(len(body), 0)
+        call_id, pending = self._send(out, CallKind.REQUEST, body)
         try:
             await pending.arrival()
         except trio.Cancelled:
@@ -256,14 +260,21 @@ class Calling:
 
     async def _begin(self, out: Outgoing, kind: CallKind) -> tuple[int, _Pending]:
         await trio.lowlevel.checkpoint_if_cancelled()
-        body = encode_fields(out.fields)
+        body, streams = encode_fields(out.fields), len(out.streams)
+        if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE, streams):
+            await self._wait_for_room(len(body), streams)
+        return self._send(out, kind, body)
+
+    async def _wait_for_room(self, size: int, streams: int) -> None:
         connection, session = self._connection, self._session
-        size, streams = len(body) + _HEADER_ALLOWANCE, len(out.streams)
-        if self.room or not session.has_room(size, streams):
-            await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
+        size += _HEADER_ALLOWANCE
+        await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
+
+    def _send(self, out: Outgoing, kind: CallKind, body: bytes) -> tuple[int, _Pending]:
+        connection = self._connection
         if not connection.usable:
             raise connection.unusable(out.key)
-        call_id = session.request(_header(out, kind), body)
+        call_id = self._session.request(_header(out, kind), body)
         pending = self._pending[call_id] = _Pending()
         connection.flush(alone=len(self._pending) == 1)
         return call_id, pending

@@ -218,8 +218,10 @@ class Pool:
 
     def at_hand(self, name: str, generation: int = 0) -> Calling | None:
         """Whom to ask for ``name``, if connected now; unlike those of a `Peer`, a call may raise `Superseded`."""
-        connection = self.current(name, generation)
-        return None if connection is None else connection.calling
+        connection = self._current.get(name)
+        if connection is None or connection.peer is None or connection.peer.generation < generation:
+            return None
+        return connection.calling if connection.usable else None
 
     def current(self, name: str, generation: int = 0) -> Connection | None:
         """The connection to use for ``name``, if it is not one to an earlier life of it."""

@@ -69,6 +69,9 @@ class RingView(Protocol):
     def version(self, service: str) -> str:
         """The version of the ring of ``service``."""
 
+    def place(self, service: str, key: Key) -> tuple[Member | None, str]:
+        """What `owner` and `version` say."""
+
     def member(self, name: str) -> Member | None:
         """The member of that name, if it takes part."""
 
@@ -136,14 +139,13 @@ class _Course:
         return not self._spent and safe_to_retry(error, idempotent=self._idempotent)
 
 
-@dataclass(slots=True)
-class _First:
-    """The first attempt of a call whose owner is known and connected."""
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An attempt that was made, at that version of the ring."""
 
     target: _Target
-    door: Door
     version: str
-    error: CallError | None = None
+    error: CallError
 
 
 class _Report:
@@ -210,19 +212,21 @@ class Routing:
             CallError: the outcome, if it is not a result.
             NodeClosed: this node was left before there was an outcome.
         """
-        course = _Course(out)
         with _Report(self._instruments, out):
             first = None
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
-                first = self._at_hand(out, out.key)
-            if first is not None:
-                try:
-                    return await first.door.request(out)
-                except Superseded:
-                    first = None
-                except CallError as error:
-                    first.error = error
+                self._check_open()
+                owner, version = self._view.place(out.ns, out.key)
+                door = None if owner is None else self._at_hand(owner)
+                if owner is not None and door is not None:
+                    try:
+                        return await door.request(out)
+                    except Superseded:
+                        pass
+                    except CallError as error:
+                        first = _Failed(_Target(owner.id, owner.address), version, error)
+            course = _Course(out)
             value, _ = await self._routed(out, course.ask, course.may_repeat, first)
             return value
 
@@ -310,7 +314,7 @@ class Routing:
         out: Outgoing,
         perform: Callable[[Door, Outgoing], Awaitable[_T]],
         may_repeat: Callable[[CallError], bool],
-        first: _First | None = None,
+        first: _Failed | None = None,
     ) -> tuple[_T, _Target]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where.
 
@@ -318,7 +322,7 @@ class Routing:
         """
         attempts = self._policy.attempts(deadline=trio.current_effective_deadline(), rng=self._rng)
         try:
-            if first is not None and first.error is not None:
+            if first is not None:
                 attempts.consider(first.target.id, first.version, now=trio.current_time())
                 self._judge(first.error, out, first.target, attempts, may_repeat)
             while True:
@@ -405,16 +409,9 @@ class Routing:
 
     # -------------------------------------------------------------------------------------------------- targets
 
-    def _at_hand(self, out: Outgoing, key: Key) -> _First | None:
-        """The owner of the key, if it can be asked without another await."""
-        self._check_open()
-        owner = self._view.owner(out.ns, key)
-        if owner is None:
-            return None
-        door = self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
-        if door is None:
-            return None
-        return _First(_Target(owner.id, owner.address), door, self._view.version(out.ns))
+    def _at_hand(self, owner: Member) -> Door | None:
+        """The door to ``owner``, if no connection has to be made first."""
+        return self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.

@@ -4,7 +4,8 @@ A handler ends with its caller: on CANCEL at once, with the deadline on our cloc
 connection. A cast has no caller: it runs until its deadline.
 
 While the answers that wait for credit are more than two message windows, no further call of that connection begins: a
-peer that asks and never reads would fill our memory otherwise.
+peer that asks and never reads would fill our memory otherwise. What runs already when that point is reached may finish,
+but beyond eight message windows its answer is dropped, and the caller told so.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Serving:
         self.credit = Turnstile()
         self._jobs: dict[int, CallJob] = {}
         self._most_bytes = 2 * connection.limits.message_window
+        self._most_answers = 8 * connection.limits.message_window
         self._waiting_bytes = 0
         self._held: list[int] = []  # ids, in the order of arrival
         self._held_bytes = 0
@@ -142,12 +144,18 @@ class Serving:
 
         Calls that arrive together are given to workers before the first of them has an answer that waits.
         """
+        if not (self._waiting_bytes or self._held or self._released):
+            return True
         if self._released is job:
             self._released = None
         if self._waiting_bytes > self._most_bytes and job.can_wait:
             return not self._hold(job)
         self._release()
         return True
+
+    def can_keep(self, size: int) -> bool:
+        """Whether an answer of ``size`` bytes may wait with the others."""
+        return self._waiting_bytes + size <= self._most_answers
 
     async def wait_for_credit(self, size: int, ready: Callable[[], bool]) -> None:
         """Wait until an answer of ``size`` bytes may leave, behind those that waited before."""
@@ -176,6 +184,11 @@ class Serving:
 
 class CallJob:
     """One call being served."""
+
+    __slots__ = (
+        "_answer", "_arrived", "_body", "_cancelled", "_connection", "_failed", "_header", "_in_line", "_lost",
+        "_outcome", "_scope", "_serving", "_streams", "call_id", "deadline",
+    )  # fmt: skip
 
     def __init__(self, serving: Serving, event: CallArrived) -> None:
         """Take over the call that ``event`` tells of; its streams can receive from now on."""
@@ -239,7 +252,8 @@ class CallJob:
     def conclude(self) -> None:
         """Send what came out; nothing came out of a job that has not begun."""
         self._serving.finished(self.call_id)
-        self._conclude_streams()
+        if self._streams:
+            self._conclude_streams()
         connection = self._connection
         if not self._lost and connection.open:
             self._send()
@@ -312,6 +326,10 @@ class CallJob:
             return self._lost or self._connection.session.has_credit(size)
 
         if size and not self._serving.credit.free(ready):
+            if not self._serving.can_keep(size):
+                unread = Overloaded("the answer was dropped: too many on this connection wait to be read")
+                self._keep_failure(unread, executed=True)
+                size = self._answer_size
             await self._serving.wait_for_credit(size, ready)
         self.conclude()
 
@@ -349,9 +367,9 @@ class CallJob:
         self._answer = encode_failure(error, executed=executed)
 
     def _send(self) -> None:
-        session, call_id = self._connection.session, self.call_id
-        if self._answer is None or self._header.kind is CallKind.CAST:
-            if self._cancelled or self._header.kind is CallKind.CAST:
+        session, call_id, is_cast = self._connection.session, self.call_id, self._header.kind is CallKind.CAST
+        if self._answer is None or is_cast:
+            if self._cancelled or is_cast:
                 session.done(call_id)
         elif self._failed:
             session.fail(call_id, self._answer)

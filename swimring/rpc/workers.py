@@ -34,11 +34,17 @@ class Job(Protocol):
 
 
 class _Worker:
-    __slots__ = ("job", "task")
+    __slots__ = ("_idle", "job", "task")
 
-    def __init__(self, task: trio.lowlevel.Task) -> None:
+    def __init__(self, task: trio.lowlevel.Task, idle: list[_Worker]) -> None:
         self.task = task
         self.job: Job | None = None
+        self._idle = idle
+
+    def stop_waiting(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        """It is cancelled while it has no job."""
+        self._idle.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Workers:
@@ -61,7 +67,7 @@ class Workers:
             self._context.copy().run(self._nursery.start_soon, self._work, job)
 
     async def _work(self, job: Job | None) -> None:
-        worker = _Worker(trio.lowlevel.current_task())
+        worker = _Worker(trio.lowlevel.current_task(), self._idle)
         while job is not None:
             job = await self._serve(worker, job)
 
@@ -84,11 +90,6 @@ class Workers:
         if len(self._idle) >= _MAX_IDLE:
             return None
         self._idle.append(worker)
-
-        def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-            self._idle.remove(worker)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(worker.stop_waiting)
         job, worker.job = worker.job, None
         return job

@@ -46,7 +46,9 @@ class Writer:
 
     def flush(self, *, alone: bool) -> None:
         """There is something to write: at once if it is ``alone`` or much, else together with what follows."""
-        if self._send_now is None or self._busy or not (alone or self._session.urgent_frames >= _BATCH):
+        if self._busy:
+            return  # `run` looks again when it has written what it has
+        if self._send_now is None or not (alone or self._session.urgent_frames >= _BATCH):
             self._work.say()
             return
         data = self._unsent or self._session.bytes_to_send()
