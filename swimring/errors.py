@@ -128,7 +128,7 @@ class Unreachable(CallError):
 class Overloaded(CallError):
     """The owner shed the call before its handler ran. Retry after ``retry_after``.
 
-    With ``maybe_executed`` the handler has run, and its answer was dropped because too many waited for this side to read.
+    With ``maybe_executed`` the handler has run, and its answer was dropped: too many waited for this side to read.
     """
 
 
