@@ -14,7 +14,7 @@ from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 from .credit import Allowance, Window
 from .events import CreditArrived, DataArrived, EndArrived, ResetArrived
-from .frames import END, Kind, frame
+from .frames import END, Kind, data_frame, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,8 +128,8 @@ class Streams:
         self._line.allowance.spend(count)
         size = self._line.peer.frame_body
         for start in range(0, count, size):
-            chunk = bytes(data[start : min(count, start + size)])
-            self._line.outbox.push_bulk(stream_id, frame(Kind.DATA, 0, stream_id, chunk))
+            chunk = data[start : min(count, start + size)]
+            self._line.outbox.push_bulk(stream_id, data_frame(stream_id, chunk))
         return count
 
     def finish(self, stream_id: int) -> None:

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from .serving import Serve
     from .workers import Workers
 
-_READ: Final = 65536
+_READ: Final = 64 * 1024
+_LARGE_READ: Final = 256 * 1024
 _LAST_WORDS: Final = 0.5
 
 
@@ -184,7 +185,7 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke)
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self._writer.flush_bulk)
         return stream
 
     def detach(self, stream_id: int) -> None:
@@ -200,14 +201,16 @@ class Connection:
     # ---------------------------------------------------------------------------------------------------- duties
 
     async def _read(self, received: bytes) -> None:
-        data = received
+        data, size = received, _READ
         while not self._finishing:
             if data and not self._take(data):
                 return
-            data = bytes(await self._stream.receive_some(_READ))
+            data = bytes(await self._stream.receive_some(size))
             if not data:
                 self._take_end()
                 return
+            # Large reads make large transfers cheap; for small calls they would be slower.
+            size = _LARGE_READ if len(data) >= _READ else _READ
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from swimring.mux import EndArrived, ResetArrived, Session
 
 _MAX_REASON: Final = 200
+_GATHERED: Final = 64 * 1024
 
 
 class PeerStream:
@@ -97,6 +98,8 @@ class PeerStream:
             if self._broken is not None:
                 raise self._broken(self.received)
             await self._readable.wait()
+        if len(self._chunks) > 1:
+            self._gather(max_bytes)
         chunk = self._chunks.popleft()
         if max_bytes is not None and len(chunk) > max_bytes:
             self._chunks.appendleft(chunk[max_bytes:])
@@ -202,6 +205,18 @@ class PeerStream:
         if self._broken is None:
             self._broken = error
         self._wake()
+
+    def _gather(self, max_bytes: int | None) -> None:
+        """Make one of the small chunks at the front: each that is read by itself costs a checkpoint."""
+        most = _GATHERED if max_bytes is None else min(max_bytes, _GATHERED)
+        count = size = 0
+        for chunk in self._chunks:
+            size += len(chunk)
+            if size > most:
+                break
+            count += 1
+        if count > 1:
+            self._chunks.appendleft(b"".join([self._chunks.popleft() for _ in range(count)]))
 
     def _drop(self) -> None:
         for chunk in self._chunks:
