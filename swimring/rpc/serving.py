@@ -227,6 +227,11 @@ class CallJob:
         self._body = b""
         self._keep_failure(error, executed=False)
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the scope it ran in may be cancelled or may have a deadline."""
+        return self._cancelled or self.deadline != math.inf
+
     def cancel(self) -> None:
         """Stop the handler."""
         self._cancelled = True
@@ -307,9 +312,10 @@ class CallJob:
         """Send what came out, if it has credit; False if it has to wait."""
         if self._in_line:
             return True
-        size = self._answer_size
-        if size and not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
-            return False
+        if self._answer is not None and not self._lost:
+            size = self._answer_size
+            if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+                return False
         self.conclude()
         return True
 

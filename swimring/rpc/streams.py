@@ -89,15 +89,14 @@ class PeerStream:
             StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
             trio.ClosedResourceError: this side has closed the stream.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._chunks:
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._at_end:
-                return b""
-            if self._broken is not None:
-                raise self._broken(self.received)
+        if self._chunks or not self._more_may_come:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()  # waiting is the other half
+        while not self._chunks and self._more_may_come:
             await self._readable.wait()
+        if not self._chunks:
+            return self._end()
         if len(self._chunks) > 1:
             self._gather(max_bytes)
         chunk = self._chunks.popleft()
@@ -205,6 +204,17 @@ class PeerStream:
         if self._broken is None:
             self._broken = error
         self._wake()
+
+    @property
+    def _more_may_come(self) -> bool:
+        return not (self._closed or self._at_end or self._broken is not None)
+
+    def _end(self) -> bytes:
+        if self._closed:
+            raise trio.ClosedResourceError
+        if not self._at_end and self._broken is not None:
+            raise self._broken(self.received)
+        return b""
 
     def _gather(self, max_bytes: int | None) -> None:
         """Make one of the small chunks at the front: each that is read by itself costs a checkpoint."""

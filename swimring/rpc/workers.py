@@ -21,7 +21,9 @@ _MAX_IDLE: Final = 256
 class Job(Protocol):
     """One call to serve."""
 
-    deadline: float
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the scope it ran in may be cancelled or may have a deadline."""
 
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler inside ``scope``, which a cancel or the deadline cancels. Raises only Cancelled."""
@@ -76,9 +78,11 @@ class Workers:
         with trio.CancelScope() as scope:
             while job is not None:
                 await job.run(scope)
-                if scope.deadline != math.inf:
+                if job.is_disturbed:
                     scope.deadline = math.inf
-                if scope.cancel_called or not job.answer_nowait():
+                    if scope.cancel_called:
+                        break
+                if not job.answer_nowait():
                     break
                 job = await self._next(worker)
         if job is not None:
