@@ -31,6 +31,7 @@ from swimring.mux import (
 )
 
 from .calling import Calling, Superseded
+from .reading import reader
 from .serving import Serving
 from .streams import PeerStream
 from .writing import Writer
@@ -201,11 +202,11 @@ class Connection:
     # ---------------------------------------------------------------------------------------------------- duties
 
     async def _read(self, received: bytes) -> None:
-        data, size = received, _READ
+        data, size, read = received, _READ, reader(self._stream)
         while not self._finishing:
             if data and not self._take(data):
                 return
-            data = bytes(await self._stream.receive_some(size))
+            data = bytes(await read(size))
             if not data:
                 self._take_end()
                 return
