@@ -70,28 +70,37 @@ def decode(data: bytes) -> Any:
     # one that cannot be in it: if that is not its second item, other bytes are in between.
     if len(data.translate(None, _UNASSIGNED)) == len(data):
         try:
-            value, end = cbor2.loads(b"\x82" + data + b"\xf7", max_depth=MAX_DEPTH + 1, **_RULES)
+            value, mark = cbor2.loads(b"\x82" + data + b"\xf7", max_depth=MAX_DEPTH + 1, **_RULES)
         except Exception:  # noqa: BLE001 - looking closely finds out what it is
-            return _decode_closely(data)
-        if end is cbor2.undefined:
+            value = mark = None
+        if mark is cbor2.undefined:
             return value
-    return _decode_closely(data)
+    value, end = decode_first(data)
+    if end != len(data):
+        raise RemoteProtocolError(f"{len(data) - end} trailing bytes after a CBOR value")
+    return value
 
 
-def _decode_closely(data: bytes) -> Any:
-    """What `decode` does, for bytes that may hold values which mean nothing, or are malformed."""
+def decode_first(data: bytes, start: int = 0) -> tuple[Any, int]:
+    """The value that begins at ``start``, and where it ends.
+
+    Raises:
+        RemoteProtocolError: there is no well-formed value within the limits.
+    """
     source = io.BytesIO(data)
+    source.seek(start)
     try:
         value = cbor2.CBORDecoder(source, max_depth=MAX_DEPTH, **_RULES).decode()
-        _refuse_unassigned(value)
+        end = source.tell()
+        read = data[start:end]
+        if len(read.translate(None, _UNASSIGNED)) != len(read):
+            _refuse_unassigned(value)
     except Exception as error:
         # cbor2 lets errors of its value constructors through (ValueError, OverflowError, RecursionError, ...):
         # whatever it is, these bytes are refused.
         because = f": {error.__cause__}" if error.__cause__ is not None else ""
         raise RemoteProtocolError(f"malformed CBOR: {error}{because}") from error
-    if source.tell() != len(data):
-        raise RemoteProtocolError(f"{len(data) - source.tell()} trailing bytes after a CBOR value")
-    return value
+    return value, end
 
 
 # ------------------------------------------------------------------------------------------ decoding, item by item

@@ -42,8 +42,9 @@ class Beliefs:
     def hear(self, rumours: Iterable[Rumour], *, source: str) -> set[str]:
         """Take rumours out of a packet of ``source``; the names of those who must hear at once that we live."""
         answer: set[str] = set()
+        now = trio.current_time()
         for rumour in rumours:
-            change = self._follow(self.membership.apply(rumour, now=trio.current_time()))
+            change = self._follow(self.membership.apply(rumour, now=now))
             if change is not None and change.refuted:
                 answer |= {source, rumour.accuser or source}
         return answer
@@ -112,7 +113,8 @@ class Beliefs:
             self.instruments.tell(Instrument.member_changed, member.name, member.status.word)
         for event in change.events:
             if isinstance(event, NameConflicted):
-                _log.warning("%s is claimed by %s and by %s", member.name, member.address, event.other)
+                more = f" ({event.repeated} more times since the last line)" if event.repeated else ""
+                _log.warning("%s is claimed by %s and by %s%s", member.name, member.address, event.other, more)
             else:
                 _log.info(
                     "%s %s (generation %d, incarnation %d)", member.name, member.status.word, *member.precedence[:2]

@@ -96,8 +96,9 @@ class Prober:
         return other and member is not None and member.status.active and not self._membership.leaving
 
     def _follow(self, change: Change) -> None:
-        if any(isinstance(event, MemberJoined) for event in change.events):
-            self._order.add(change.member.name)
+        for event in change.events:
+            if isinstance(event, MemberJoined):
+                self._order.add(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
         if target.name in self._probing:
@@ -152,10 +153,16 @@ class Prober:
 
         Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else.
         """
-        willing = [m for m in self._membership.others if m.status is Status.ALIVE and m.name != target.name]
-        self._rng.shuffle(willing)
-        willing.sort(key=lambda member: member.name in self._rounds.silent)
-        return willing[: self._profile.indirect_probes]
+        silent, count = self._rounds.silent, self._profile.indirect_probes
+
+        def willing(member: Member) -> bool:
+            return member.status is Status.ALIVE and member.name != target.name
+
+        chosen = self._membership.sample(self._rng, count, lambda m: willing(m) and m.name not in silent)
+        more = count - len(chosen)
+        if more:
+            chosen += self._membership.sample(self._rng, more, lambda m: willing(m) and m.name in silent)
+        return chosen
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
         try:

@@ -35,6 +35,8 @@ class Relay:
         self._rounds = rounds
         self._network = network
         self._profile = profile
+        # That of the prober in the worst health; a place is not held for longer on anybody's word.
+        self._longest_budget = profile.relay_budget * (profile.health_limit + 1)
         self._requests, self._pending = trio.open_memory_channel["Delivery"](_RELAY_LIMIT)
 
     def help_soon(self, request: Delivery) -> None:
@@ -67,7 +69,7 @@ class Relay:
             return
         with self._rounds.open(target) as asking:
             await self._mail.send(Ping(checksum=self._membership.checksum), to=member, sequence=asking.sequence)
-            with trio.move_on_after(budget):
+            with trio.move_on_after(min(budget, self._longest_budget)):
                 await asking.acked.wait()
             if not asking.acked.is_set():
                 await self._mail.reply(Nack(), to=request)

@@ -8,10 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from swimring.errors import ConfigError, InvalidRequest
-from swimring.security import NEW_KEY, Opener, SealRefused
+from swimring.security import NEW_KEY, Opener, SealRefused, read_secret_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swimring.net import Host
     from swimring.security import Keyring
 
@@ -20,17 +24,32 @@ _log = logging.getLogger("swimring.node")
 
 
 class Keys:
-    """Shows and changes a keyring, in memory only: a restart reads the secret file again."""
+    """Shows and changes a keyring, in memory only; `reload` and a restart read the secret file again."""
 
-    def __init__(self, keyring: Keyring, *, cluster: str, host: Host) -> None:
-        """Work on ``keyring``."""
+    def __init__(self, keyring: Keyring, *, cluster: str, host: Host, file: Path | None = None) -> None:
+        """Work on ``keyring``, whose keys came from ``file``, if they did."""
         self._keyring = keyring
+        self._file = file
         self._host = host
         self._opener = Opener(keyring, cluster=cluster)
 
     def ids(self) -> list[str]:
         """The ids of all keys in hex, the primary one first."""
         return [each.hex() for each in self._keyring.ids]
+
+    async def reload(self) -> None:
+        """Hold the keys that are in the secret file now. What cannot be used changes nothing.
+
+        Raises:
+            ConfigError: there is no such file, or it holds something else than keys; the keys are what they were.
+        """
+        if self._file is None:
+            raise ConfigError("secret_file", None, "the keys of this node did not come from a file")
+        before = set(self._keyring.ids)
+        self._keyring.replace(await trio.to_thread.run_sync(read_secret_file, self._file))
+        _log.info("the keys are those of %s now: %s", self._file, ", ".join(self.ids()))
+        if before.isdisjoint(self._keyring.ids):
+            _log.warning("none of the keys of before is among them: members without a new one are refused from now on")
 
     def install(self, sealed: bytes) -> None:
         """Open with the key in the box ``sealed``, too.

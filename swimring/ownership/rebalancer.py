@@ -145,7 +145,7 @@ class Rebalancer:
         Raises:
             RemoteProtocolError: one of them is no record; none was taken in.
         """
-        self._view.learn([Member.from_wire(record, since=trio.current_time()) for record in records])
+        self._view.learn([Member.from_wire(record) for record in records])
         self.update(self._view.members)
         self.flush()
 

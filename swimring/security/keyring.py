@@ -101,6 +101,18 @@ class Keyring:
             raise ConfigError("key", identity.hex(), "it is the primary key: use another one first")
         del self._keys[identity]
 
+    def replace(self, keys: Iterable[bytes]) -> None:
+        """Hold exactly ``keys`` from now on, the primary one first; all of them or, if one is wrong, none.
+
+        Raises:
+            ConfigError: they make no keyring, or one of them has the id of another key that is held now.
+        """
+        new = Keyring(keys)
+        for identity, key in new._keys.items():
+            if self._keys.get(identity, key) != key:
+                raise ConfigError("secret", identity.hex(), "another key has the same id: make a new key")
+        self._keys, self._primary = new._keys, new._primary
+
     def _check_installed(self, identity: bytes) -> None:
         if identity not in self._keys:
             known = ", ".join(each.hex() for each in self.ids)

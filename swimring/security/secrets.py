@@ -49,7 +49,7 @@ def secret_keys(secret: bytes | str | Iterable[bytes] | None, *, setting: str = 
 
 
 def read_secret_file(path: str | Path, *, setting: str = "secret_file") -> tuple[bytes, ...]:
-    """The keys in the file at ``path``. Read once, when a program starts: it blocks.
+    """The keys in the file at ``path``. It blocks.
 
     Raises:
         ConfigError: it cannot be read, others than its owner may read or write it, or it holds something else.

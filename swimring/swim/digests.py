@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swimring.codec import encode
@@ -20,10 +20,10 @@ from .member import NUMBER_LIMIT, Status, array, name_from, number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from swimring.identity import Address, Generation, Incarnation
+    from swimring.identity import Generation, Incarnation
 
     from .config import Profile
-    from .member import Member, Metadata
+    from .member import Member
 
 CHECKSUM_LIMIT: Final = 1 << 64
 QUIET_ROUNDS: Final = 2
@@ -46,17 +46,12 @@ class Summary:
     incarnation: Incarnation
     status: Status
     contents: int
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, member: Member) -> Summary:
         """The summary of ``member``."""
-        return cls(
-            name=member.name,
-            generation=member.generation,
-            incarnation=member.incarnation,
-            status=member.status,
-            contents=_contents(member.address, member.metadata),
-        )
+        return _summary(member)
 
     @property
     def precedence(self) -> tuple[Generation, Incarnation, Status]:
@@ -66,7 +61,14 @@ class Summary:
     @property
     def fingerprint(self) -> int:
         """64 bits that differ for any other record."""
-        return _hash(self.to_wire())
+        return _hash(self.encoded)
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
 
     def to_wire(self) -> list[object]:
         """The form in a digest: an array that grows at its end."""
@@ -185,12 +187,19 @@ class Divergence:
 
 
 @functools.lru_cache(maxsize=8192)
-def _contents(address: Address, metadata: Metadata) -> int:
-    return _hash([address.host, address.port, metadata.to_wire()])
+def _summary(member: Member) -> Summary:
+    contents = encode([member.address.host, member.address.port, member.metadata.to_wire()])
+    return Summary(
+        name=member.name,
+        generation=member.generation,
+        incarnation=member.incarnation,
+        status=member.status,
+        contents=_hash(contents),
+    )
 
 
-def _hash(value: object) -> int:
-    return int.from_bytes(hashlib.blake2b(encode(value), digest_size=8).digest(), "big")
+def _hash(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
 def digest_from(wire: object) -> tuple[Summary, ...]:

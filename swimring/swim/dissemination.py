@@ -7,10 +7,9 @@ newest. A rumour is done when it has been sent as often as the limit says; count
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from swimring.codec import encode
 
 from .member import Status
 
@@ -27,11 +26,16 @@ class _Queued:
 
 
 class Dissemination:
-    """The rumours still to be spread; bounded by the number of members, as a newer rumour replaces an older one."""
+    """The rumours still to be spread; bounded by the number of members, as a newer rumour replaces an older one.
+
+    Those sent as often are kept in order: with a thousand members, to sort all of them took longer than all else that
+    a packet needs.
+    """
 
     def __init__(self) -> None:
         """Start with nothing to spread."""
         self._queued: dict[str, _Queued] = {}
+        self._tiers: dict[int, list[tuple[int, int, _Queued]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -47,12 +51,16 @@ class Dissemination:
 
     def put(self, rumour: Rumour) -> None:
         """Queue ``rumour``, in place of any older one about the same member."""
+        self.discard(rumour.member.name)
         self._count += 1
-        self._queued[rumour.member.name] = _Queued(rumour, len(encode(rumour.to_wire())), self._count)
+        self._insert(_Queued(rumour, len(rumour.encoded), self._count))
 
     def discard(self, name: str) -> None:
         """Forget the rumour about ``name``, if any."""
-        self._queued.pop(name, None)
+        queued = self._queued.pop(name, None)
+        if queued is not None:
+            tier = self._tiers[queued.sent]
+            del tier[bisect_left(tier, (-queued.size, -queued.number))]  # type: ignore[misc]  # shorter, so just before
 
     def take(self, *, budget: int, limit: int, receiver: str = "", besides: str = "") -> list[Rumour]:
         """The rumours for one packet of at most ``budget`` bytes, counted as sent.
@@ -63,22 +71,46 @@ class Dissemination:
             receiver: name of the member the packet goes to; it is not told that it is alive.
             besides: name of a member the packet already has a rumour about.
         """
-        chosen: list[Rumour] = []
-        for queued in sorted(self._queued.values(), key=lambda each: self._rank(each, receiver)):
-            member = queued.rumour.member
-            if member.name == besides or (member.name == receiver and member.status is Status.ALIVE):
-                self._count_sent(queued, limit)  # or it would wait for ever in a cluster of two
+        chosen: list[_Queued] = []
+        untold: list[_Queued] = []
+        for name in (receiver, besides):
+            queued = self._queued.get(name)
+            if queued is None:
+                continue
+            if name == besides or queued.rumour.member.status is Status.ALIVE:
+                untold.append(queued)  # counted all the same, or it would wait for ever in a cluster of two
             elif queued.size <= budget:
-                self._count_sent(queued, limit)
-                chosen.append(queued.rumour)
+                chosen.append(queued)
                 budget -= queued.size
-        return chosen
+            else:
+                continue
+            self.discard(name)
+        for sent in sorted(self._tiers):
+            budget -= _take_fitting(self._tiers[sent], budget, chosen)
+        for queued in (*untold, *chosen):
+            self._count_sent(queued, limit)
+        return [queued.rumour for queued in chosen]
 
     def _count_sent(self, queued: _Queued, limit: int) -> None:
         queued.sent += 1
-        if queued.sent >= limit:
-            del self._queued[queued.rumour.member.name]
+        if queued.sent < limit:
+            self._insert(queued)
+        else:
+            self._queued.pop(queued.rumour.member.name, None)
 
-    @staticmethod
-    def _rank(queued: _Queued, receiver: str) -> tuple[bool, int, int, int]:
-        return (queued.rumour.member.name != receiver, queued.sent, -queued.size, -queued.number)
+    def _insert(self, queued: _Queued) -> None:
+        self._queued[queued.rumour.member.name] = queued
+        insort(self._tiers.setdefault(queued.sent, []), (-queued.size, -queued.number, queued))
+
+
+def _take_fitting(tier: list[tuple[int, int, _Queued]], budget: int, chosen: list[_Queued]) -> int:
+    """Move what fits from ``tier`` to ``chosen``, the largest first, then the newest; return how many bytes that is."""
+    place, left = 0, budget
+    while place < len(tier):
+        if -tier[place][0] > left:
+            place = bisect_left(tier, (-left,), place)  # type: ignore[arg-type]  # shorter, so just before
+            continue
+        _, _, queued = tier.pop(place)
+        chosen.append(queued)
+        left -= queued.size
+    return budget - left

@@ -59,10 +59,14 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameConflicted:
-    """Two addresses claim the same name, generation and incarnation; the record kept is ``member``."""
+    """Two addresses claim the same name, generation and incarnation; the record kept is ``member``.
+
+    Told at most once a minute for each name and address; ``repeated`` claims were not told since the last time.
+    """
 
     member: Member
     other: Address
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT: Final = 512
+DETAILS_DIGEST_SIZE: Final = 8
 NUMBER_LIMIT: Final = 1 << 62
 
 
@@ -46,7 +48,9 @@ class Metadata:
         weight: its share of the rings relative to others; 0 owns nothing.
         zone: where it is, for placing replicas.
         version: which software it runs.
-        tags: anything else.
+        tags: anything else that is small.
+        details: the hash of what is larger (`Details.digest`), which is fetched from the member; empty if there is
+            nothing.
 
     Raises:
         ConfigError: a value is of the wrong kind, or all together are too large.
@@ -57,6 +61,7 @@ class Metadata:
     zone: str = ""
     version: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    details: bytes = b""
 
     def __post_init__(self) -> None:
         for service in self.services:
@@ -66,6 +71,8 @@ class Metadata:
         texts: tuple[object, ...] = (self.zone, self.version, *self.tags.keys(), *self.tags.values())
         if not all(isinstance(each, str) for each in texts):
             raise ConfigError("metadata", texts, "zone, version, names and values of tags are text")
+        if type(self.details) is not bytes or len(self.details) not in {0, DETAILS_DIGEST_SIZE}:
+            raise ConfigError("metadata.details", self.details, f"a hash has {DETAILS_DIGEST_SIZE} bytes")
         object.__setattr__(self, "services", tuple(sorted(set(self.services))))
         object.__setattr__(self, "tags", MappingProxyType(dict(sorted(self.tags.items()))))
         try:
@@ -76,11 +83,12 @@ class Metadata:
             raise ConfigError("metadata", f"{size} bytes", f"at most {METADATA_LIMIT} bytes when encoded")
 
     def __hash__(self) -> int:
-        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items())))
+        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details))
 
     def to_wire(self) -> list[object]:
         """The form in records: an array that grows at the end."""
-        return [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        wire = [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        return [*wire, self.details] if self.details else wire
 
     @classmethod
     def from_wire(cls, wire: object) -> Metadata:
@@ -94,8 +102,9 @@ class Metadata:
             raise RemoteProtocolError("metadata: services are texts")
         if not isinstance(tags, dict):
             raise RemoteProtocolError("metadata: tags are a map")
+        details = wire[5] if isinstance(wire, list) and len(wire) > 5 and wire[5] is not None else b""
         try:
-            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags)
+            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags, details=details)
         except ConfigError as error:
             raise RemoteProtocolError(str(error)) from error
 
@@ -111,7 +120,8 @@ class Member:
         incarnation: how often it has spoken up or changed its metadata in this life.
         status: alive, suspect, dead or left.
         metadata: what it told about itself.
-        since: when the local node came to believe this status, on the local clock; not on the wire.
+
+    Nothing in it is about who believes it: members of one process that heard the same share one record.
     """
 
     name: str
@@ -120,7 +130,14 @@ class Member:
     incarnation: Incarnation
     status: Status
     metadata: Metadata = field(default_factory=Metadata)
-    since: float = field(default=0.0, compare=False)
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        if not self._hash:
+            told = (self.name, self.address, *self.precedence, self.metadata)
+            object.__setattr__(self, "_hash", hash(told) or 1)
+        return self._hash
 
     @property
     def id(self) -> NodeId:
@@ -132,6 +149,10 @@ class Member:
         """The order of records of one name: a record is replaced by a greater one only."""
         return (self.generation, self.incarnation, self.status)
 
+    def turned(self, status: Status) -> Member:
+        """The same record with another ``status``; one and the same for equal records."""
+        return _turned(self, status)
+
     def supersedes(self, other: Member) -> bool:
         """Whether this record replaces ``other`` of the same name.
 
@@ -139,10 +160,19 @@ class Member:
         """
         if self.precedence != other.precedence:
             return self.precedence > other.precedence
+        if (self.address, self.metadata) == (other.address, other.metadata):
+            return False  # nearly all that is heard was heard before
         return self._content() < other._content()
 
     def _content(self) -> tuple[bytes, bytes]:
         return (str(self.address).encode(), encode(self.metadata.to_wire()))
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once: a record is sent many times."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
 
     def to_wire(self) -> list[object]:
         """The form in gossip, in ``moved`` answers and for clients: an array that grows at the end."""
@@ -152,7 +182,7 @@ class Member:
         ]  # fmt: skip
 
     @classmethod
-    def from_wire(cls, wire: object, *, since: float = 0.0) -> Member:
+    def from_wire(cls, wire: object) -> Member:
         """Read what `to_wire` made, here or in a later version.
 
         Raises:
@@ -166,7 +196,6 @@ class Member:
             incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
             status=Status(number(status, len(Status), "status")),
             metadata=Metadata.from_wire(metadata),
-            since=since,
         )
 
 
@@ -176,11 +205,21 @@ class Rumour:
 
     member: Member
     accuser: str = ""
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def to_wire(self) -> list[object]:
         """The record with the accuser, if there is one, at its end."""
         wire = self.member.to_wire()
         return [*wire, self.accuser] if self.accuser else wire
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once."""
+        if not self.accuser:
+            return self.member.encoded
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
 
     @classmethod
     def from_wire(cls, wire: object) -> Rumour:
@@ -192,6 +231,11 @@ class Rumour:
         member = Member.from_wire(wire)
         accuser = wire[7] if isinstance(wire, list) and len(wire) > 7 else ""
         return cls(member=member, accuser=name_from(accuser) if accuser != "" else "")
+
+
+@functools.lru_cache(maxsize=8192)
+def _turned(member: Member, status: Status) -> Member:
+    return replace(member, status=status)
 
 
 def array(wire: object, length: int, what: str) -> list[Any]:
@@ -223,7 +267,7 @@ def host_from(wire: object) -> str:
         RemoteProtocolError: it cannot.
     """
     if not isinstance(wire, str) or not is_host(wire):
-        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces")
+        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces and slashes")
     return wire
 
 

@@ -8,11 +8,13 @@ The table is written out in docs/spec/gossip.md.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
+from .conflicts import Conflicts
 from .digests import Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
@@ -23,14 +25,14 @@ from .events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
-    NameConflicted,
 )
 from .member import NUMBER_LIMIT, Member, Rumour, Status
 from .messages import Ack
 from .suspicion import Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import random
+    from collections.abc import Callable, Iterable
 
     from swimring.identity import Address, NodeId
 
@@ -73,7 +75,10 @@ class Membership:
         self._profile = profile
         self._me = me
         self._records: dict[str, Member] = {me.name: me}
+        self._names: list[str] = [me.name]
+        self._gone_since: dict[str, float] = {}
         self._suspicions: dict[str, Suspicion] = {}
+        self._alone: Counter[str] = Counter()
         self._former: OrderedDict[Address, None] = OrderedDict()
         self._snapshot: tuple[Member, ...] | None = None
         self._checksum = Checksum()
@@ -81,6 +86,7 @@ class Membership:
         self._active = 1
         self._answered = -_ANSWER_INTERVAL
         self._joining = True
+        self._conflicts = Conflicts()
         self.rumours = Dissemination()
         self.health = Awareness(profile.health_limit)
 
@@ -127,6 +133,25 @@ class Membership:
         """The record of the member ``name``."""
         return self._records.get(name)
 
+    def gone_since(self, name: str) -> float:
+        """When the local node came to believe that the member ``name`` is dead, or left; infinity if it takes part."""
+        return self._gone_since.get(name, math.inf)
+
+    def sample(self, rng: random.Random, count: int, wanted: Callable[[Member], bool]) -> list[Member]:
+        """Up to ``count`` random records of others that are ``wanted``, all of them equally likely.
+
+        It looks at few records when most are wanted, at all of them when few are.
+        """
+        chosen: dict[str, Member] = {}
+        for _attempt in range(3 * count):
+            if len(chosen) == count:
+                return list(chosen.values())
+            member = self._records[self._names[int(rng.random() * len(self._names))]]
+            if member is not self._me and wanted(member):
+                chosen[member.name] = member
+        rest = [m for m in self._records.values() if m is not self._me and m.name not in chosen and wanted(m)]
+        return [*chosen.values(), *rng.sample(rest, min(len(rest), count - len(chosen)))]
+
     def suspicion(self, name: str) -> Suspicion | None:
         """The running suspicion of the member ``name``."""
         return self._suspicions.get(name)
@@ -139,7 +164,7 @@ class Membership:
     def state(self, *, now: float) -> list[Member]:
         """What a full-state exchange shows: everything but tombstones in the second half of their time."""
         fresh = now - self._profile.tombstone_retention / 2
-        return [member for member in self.members if member.status.active or member.since >= fresh]
+        return [member for member in self.members if self._gone_since.get(member.name, now) >= fresh]
 
     @property
     def checksum(self) -> int:
@@ -162,6 +187,8 @@ class Membership:
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
         """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
+        if self._records.get(rumour.member.name) is rumour.member and not rumour.accuser:
+            return None  # the usual case, at once: everybody hears each rumour from many
         return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
 
     def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
@@ -173,7 +200,7 @@ class Membership:
         if rumour.member.supersedes(known):
             return self._replace(known, rumour, now=now)
         if rumour.member.precedence == known.precedence:
-            return self._corroborate(known, rumour)
+            return self._corroborate(known, rumour, now=now)
         return None
 
     def merge(self, record: Member, *, now: float) -> Change | None:
@@ -185,13 +212,13 @@ class Membership:
         known = self._records.get(record.name)
         accuser = self._me.name
         if record.status is Status.DEAD and known is not None and known.status.active:
-            suspect = replace(record, status=Status.SUSPECT)
+            suspect = record.turned(Status.SUSPECT)
             return self._believe(Rumour(member=suspect, accuser=accuser), now=now)
         return self.apply(Rumour(member=record, accuser=accuser if record.status is Status.SUSPECT else ""), now=now)
 
     def accuse(self, accused: Member, *, now: float) -> Change | None:
         """Suspect the member whose probe failed, as it was when the probe began."""
-        return self._believe(Rumour(member=replace(accused, status=Status.SUSPECT), accuser=self._me.name), now=now)
+        return self._believe(Rumour(member=accused.turned(Status.SUSPECT), accuser=self._me.name), now=now)
 
     def _is_overdone(self, rumour: Rumour) -> bool:
         """Whether its accuser would be alone in suspecting more than half of the members: it is likely the one cut off.
@@ -202,9 +229,8 @@ class Membership:
         accused = rumour.member.status is Status.SUSPECT and known is not None and known.status.active
         if not accused or not rumour.accuser or rumour.member.name == self._me.name:
             return False
-        alone = sum(each.accusers == {rumour.accuser} for each in self._suspicions.values())
         confirms = rumour.member.name in self._suspicions
-        return not confirms and alone + 1 > max(2, self._active // 2)
+        return not confirms and self._alone[rumour.accuser] + 1 > max(2, self._active // 2)
 
     def declare_dead(self, suspicion: Suspicion, *, now: float) -> Change | None:
         """The time to speak up is over: dead, unless something newer is known meanwhile."""
@@ -217,21 +243,23 @@ class Membership:
         known = self._records.get(casualty.name)
         if known is None or known.id != casualty or not known.status.active:
             return None
-        return self.apply(Rumour(member=replace(known, status=Status.DEAD)), now=now)
+        return self.apply(Rumour(member=known.turned(Status.DEAD)), now=now)
 
     def forget(self, *, now: float) -> list[Member]:
         """Drop the tombstones whose time is over, and return them; the addresses of the dead stay seeds."""
         expired = now - self._profile.tombstone_retention
-        gone = [member for member in self.others if not member.status.active and member.since < expired]
+        gone = [member for member in self.others if self._gone_since.get(member.name, now) < expired]
         for member in gone:
-            del self._records[member.name]
+            del self._records[member.name], self._gone_since[member.name]
             self.rumours.discard(member.name)
             if member.status is Status.DEAD:  # who left said so, and is not looked for
                 self._former[member.address] = None
                 self._former.move_to_end(member.address)
         while len(self._former) > _FORMER_ADDRESSES:
             self._former.popitem(last=False)
-        self._snapshot = None
+        if gone:
+            self._names = list(self._records)
+            self._snapshot = None
         return gone
 
     # ------------------------------------------------------------------------------------------------ ourselves
@@ -253,7 +281,7 @@ class Membership:
 
     def leave(self, *, now: float) -> Change:
         """Say farewell: from now on nothing that is said about us is answered."""
-        self._become(replace(self._me, status=Status.LEFT, since=now))
+        self._become(self._me.turned(Status.LEFT), now=now)
         return Change(member=self._me, events=(MemberLeft(member=self._me),))
 
     def _about_me(self, claim: Member, *, now: float) -> Change | None:
@@ -272,9 +300,9 @@ class Membership:
         rival = claim.address != mine.address
         if rival and not self._may_answer(now):
             return None  # or two nodes that share name and generation would outbid each other for ever
-        events = (NameConflicted(member=mine, other=claim.address),) if rival else ()
+        events = self._conflicts.between(mine, claim, now=now)
         if rival and claim.precedence == mine.precedence:
-            return Change(member=mine, events=events)
+            return Change(member=mine, events=events) if events else None
         if claim.incarnation + 1 >= NUMBER_LIMIT:
             return Change(member=mine, outbid=True)
         self.health.adjust(+1)
@@ -301,20 +329,18 @@ class Membership:
         return Change(member=self._me, events=(MemberUpdated(member=self._me),), refuted=True)
 
     def _renew(self, generation: int, incarnation: int, *, metadata: Metadata, now: float) -> None:
-        self._become(
-            replace(self._me, generation=generation, incarnation=incarnation, metadata=metadata, since=now),
-        )
+        self._become(replace(self._me, generation=generation, incarnation=incarnation, metadata=metadata), now=now)
 
-    def _become(self, me: Member) -> None:
+    def _become(self, me: Member, *, now: float) -> None:
         self._me = me
-        self._store(me)
+        self._store(me, now=now)
         self.announce()
 
     # ------------------------------------------------------------------------------------------------ others
 
     def _meet(self, rumour: Rumour, *, now: float) -> Change:
-        member = replace(rumour.member, since=now)
-        self._store(member)
+        member = rumour.member
+        self._store(member, now=now)
         if not member.status.active:
             # A tombstone of somebody we never knew is remembered and not passed on: else the backlog of all nodes
             # would never empty (foca issue 19).
@@ -323,44 +349,66 @@ class Membership:
         return Change(member=member, events=(MemberJoined(member=member),), suspicion=self._suspect(rumour, now=now))
 
     def _replace(self, known: Member, rumour: Rumour, *, now: float) -> Change:
-        same_status = known.status is rumour.member.status and known.generation == rumour.member.generation
-        member = replace(rumour.member, since=known.since if same_status else now)
-        self._store(member)
+        member = rumour.member
+        self._store(member, now=now)
         self.rumours.put(rumour)
         if known.precedence == member.precedence:
             told = _updates(known, member) if member.status.active else ()
-            return Change(member=member, events=_conflict(member, known) or told)
+            return Change(member=member, events=self._conflicts.between(member, known, now=now) or told)
         return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
 
-    def _corroborate(self, known: Member, rumour: Rumour) -> Change | None:
+    def _corroborate(self, known: Member, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member != known:
-            events = _conflict(known, rumour.member)
+            events = self._conflicts.between(known, rumour.member, now=now)
             return Change(member=known, events=events) if events else None
         suspicion = self._suspicions.get(known.name)
-        if suspicion is None or not rumour.accuser or not suspicion.confirm(rumour.accuser):
+        if suspicion is None or not rumour.accuser or not self._confirm(suspicion, rumour.accuser):
             return None
         self.rumours.put(rumour)
         return Change(member=known, suspicion=suspicion)
 
     def _suspect(self, rumour: Rumour, *, now: float) -> Suspicion | None:
         member = rumour.member
-        self._suspicions.pop(member.name, None)
+        over = self._suspicions.pop(member.name, None)
+        if over is not None and over.confirmations == 0:
+            self._count_alone(over.first_accuser, -1)
         if member.status is not Status.SUSPECT:
             return None
+        accuser = rumour.accuser or self._me.name
+        self._count_alone(accuser, +1)
         suspicion = self._suspicions[member.name] = Suspicion(
             suspect=member.id,
             incarnation=member.incarnation,
-            accuser=rumour.accuser or self._me.name,
+            accuser=accuser,
             now=now,
             members=self.active_count,
             profile=self._profile,
         )
         return suspicion
 
-    def _store(self, member: Member) -> None:
+    def _confirm(self, suspicion: Suspicion, accuser: str) -> bool:
+        if not suspicion.confirm(accuser):
+            return False
+        if suspicion.confirmations == 1:
+            self._count_alone(suspicion.first_accuser, -1)
+        return True
+
+    def _count_alone(self, accuser: str, change: int) -> None:
+        """Keep the number of suspicions in which ``accuser`` is alone: counting them anew takes as long as there are."""
+        self._alone[accuser] += change
+        if not self._alone[accuser]:
+            del self._alone[accuser]
+
+    def _store(self, member: Member, *, now: float) -> None:
         before = self._records.get(member.name)
         self._active += member.status.active - (before is not None and before.status.active)
         self._records[member.name] = member
+        if before is None:
+            self._names.append(member.name)
+        if member.status.active:
+            self._gone_since.pop(member.name, None)
+        elif before is None or (before.status, before.generation) != (member.status, member.generation):
+            self._gone_since[member.name] = now
         self._checksum.put(member)
         self._snapshot = None
 
@@ -377,12 +425,6 @@ def _events(before: Member, after: Member) -> tuple[MemberEvent, ...]:
     if after.status is Status.LEFT:
         return (MemberLeft(member=after),)
     return (*_turns(before, after), *_updates(before, after))
-
-
-def _conflict(kept: Member, other: Member) -> tuple[MemberEvent, ...]:
-    if kept.address == other.address:
-        return ()
-    return (NameConflicted(member=kept, other=other.address),)
 
 
 def _turns(before: Member, after: Member) -> tuple[MemberEvent, ...]:

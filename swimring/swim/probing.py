@@ -28,11 +28,13 @@ class ProbeOrder:
         """Start with nobody."""
         self._rng = rng
         self._names: list[str] = []
+        self._known: set[str] = set()
         self._next = 0
 
     def add(self, name: str) -> None:
         """Put a new member in at a random place, so that a new member is not probed by everybody at once."""
-        if name not in self._names:
+        if name not in self._known:
+            self._known.add(name)
             place = self._rng.randint(0, len(self._names))
             self._names.insert(place, name)
             self._next += place < self._next
@@ -42,6 +44,7 @@ class ProbeOrder:
         done, left = self._names[: self._next], self._names[self._next :]
         done = [name for name in done if known(name)]
         self._names = done + [name for name in left if known(name)]
+        self._known = set(self._names)
         self._next = len(done)
 
     def take(self, wanted: Callable[[str], bool]) -> str | None:

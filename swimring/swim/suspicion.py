@@ -44,6 +44,7 @@ class Suspicion:
         self.suspect = suspect
         self.incarnation = incarnation
         self.started = now
+        self.first_accuser = accuser
         self._accusers = {accuser}
         self._hoped = hoped_confirmations(profile, members)
         self._shortest = shortest_suspicion(profile, members)

@@ -1,9 +1,12 @@
 """Whole clusters in one process: a simulated network, virtual time, faults as values, and a seed that repeats all."""
 
-from .cluster import NodeSetup, SimCluster, SimNode, open_sim_cluster
+from .breaking import SimNodes
+from .cluster import SimCluster, open_sim_cluster
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
+from .history import Happening, History
 from .host import SimulatedHost
+from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
 from .simulation import current_seed, dice, run_simulation
 from .streams import SimulatedStream
@@ -13,6 +16,8 @@ __all__ = [
     "LAN",
     "PASS",
     "Fault",
+    "Happening",
+    "History",
     "HostNetwork",
     "HostStatistics",
     "Hosts",
@@ -22,6 +27,7 @@ __all__ = [
     "PacketKind",
     "SimCluster",
     "SimNode",
+    "SimNodes",
     "SimulatedHost",
     "SimulatedNetwork",
     "SimulatedStream",

@@ -22,6 +22,8 @@ RETRANSMIT_AFTER: Final = 0.2
 """Seconds until a lost or held segment or handshake is tried again; doubled for each further loss, as TCP does."""
 
 _MOST_RETRANSMISSIONS: Final = 8
+_LONGEST_DETOUR: Final = 0.05
+_ROUTER_HOLDS: Final = 1.0
 _WITHIN_A_HOST: Final = Latency(low=0.00002, high=0.00005)
 
 
@@ -99,16 +101,22 @@ class Life:
 
 
 class Post:
-    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting."""
+    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting.
 
-    def __init__(self) -> None:
+    Each wake-up costs as much as several deliveries do: with a ``resolution``, times are rounded up to multiples of it.
+    """
+
+    def __init__(self, *, resolution: float) -> None:
         """Nothing is under way."""
+        self._resolution = resolution
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._nap = trio.CancelScope()
 
     def at(self, due: float, deliver: Callable[[], None]) -> None:
         """Call ``deliver`` at ``due`` (Trio's clock)."""
+        if self._resolution:
+            due = math.ceil(due / self._resolution) * self._resolution
         heapq.heappush(self._heap, (due, next(self._numbers), deliver))
         if due < self._nap.deadline:
             self._nap.deadline = due
@@ -134,14 +142,16 @@ class Held(Protocol):
 class Fabric:
     """The laws of one simulated network: verdicts, journeys, and who waits for a fault to be lifted."""
 
-    def __init__(self, *, rng: random.Random, latency: Latency) -> None:
+    def __init__(self, *, rng: random.Random, latency: Latency, resolution: float) -> None:
         """No faults yet."""
         self.rng = rng
         self.trace = Trace()
-        self.post = Post()
+        self.post = Post(resolution=resolution)
         self.lifted = trio.Event()
         self.silent_hosts: set[str] = set()
         self._latency = latency
+        self._connections = 0
+        self._busy_until: dict[tuple[str, str], float] = {}
         self._faults: list[Fault] = []
         self._held: dict[Held, None] = {}
 
@@ -170,29 +180,64 @@ class Fabric:
         """Call ``held.resume()`` when a fault is lifted."""
         self._held[held] = None
 
-    def judge(self, source: str, target: str, kind: PacketKind) -> Verdict:
+    def judge(self, source: str, target: str, kind: PacketKind, *, connection: int = 0) -> Verdict:
         """What all faults together say about a packet."""
         if source == target:
             return PASS
         verdict = Verdict(cut=True) if source in self.silent_hosts or target in self.silent_hosts else PASS
         if self._faults:
-            packet = Packet(source=source, target=target, kind=kind)
+            packet = Packet(source=source, target=target, kind=kind, connection=connection)
             for fault in self._faults:
                 said = fault.judge(packet)
                 if said is not PASS:
                     verdict = verdict.and_also(said)
         return verdict
 
+    @property
+    def connections(self) -> int:
+        """How many connections there have been; the number of the latest."""
+        return self._connections
+
+    def number_connection(self) -> int:
+        """The number of a new connection."""
+        self._connections += 1
+        return self._connections
+
     def journey(self, source: str, target: str, verdict: Verdict) -> float:
         """Seconds that one transmission takes."""
         if source == target:
             return _WITHIN_A_HOST.draw(self.rng)
-        return (verdict.latency or self._latency).draw(self.rng)
+        journey = (verdict.latency or self._latency).draw(self.rng)
+        if verdict.detour and self.rng.random() < verdict.detour:
+            journey += self.rng.uniform(0, _LONGEST_DETOUR)
+        return journey
+
+    def queueing(self, source: str, target: str, verdict: Verdict, size: int) -> float:
+        """Seconds until ``size`` bytes have left, behind all that leaves before them in the same direction."""
+        if verdict.bandwidth == math.inf:
+            return 0.0
+        now = trio.current_time()
+        left = max(now, self._busy_until.get((source, target), now)) + size / verdict.bandwidth
+        self._busy_until[source, target] = left
+        return left - now
+
+    def datagram(self, payload: bytes, source: str, target: str, verdict: Verdict) -> tuple[float, bytes] | None:
+        """When one copy of a datagram arrives, from now, and as what; None if it does not."""
+        if verdict.bandwidth != math.inf:
+            waiting = self._busy_until.get((source, target), 0.0) - trio.current_time()
+            if waiting > _ROUTER_HOLDS:
+                return None
+        if verdict.corruption and payload and self.rng.random() < verdict.corruption:
+            flipped = bytearray(payload)
+            flipped[self.rng.randrange(len(flipped))] ^= 1 << self.rng.randrange(8)
+            payload = bytes(flipped)
+        return self.queueing(source, target, verdict, len(payload)) + self.journey(source, target, verdict), payload
 
     def retransmissions(self, verdict: Verdict) -> float:
         """Seconds that losses cost a segment or a handshake, which is sent again until it arrives."""
         lost = 0
-        while verdict.loss and lost < _MOST_RETRANSMISSIONS and self.rng.random() < verdict.loss:
+        spoilt = 1 - (1 - verdict.loss) * (1 - verdict.corruption)
+        while spoilt and lost < _MOST_RETRANSMISSIONS and self.rng.random() < spoilt:
             lost += 1
         return RETRANSMIT_AFTER * ((1 << lost) - 1)
 

@@ -6,6 +6,7 @@ Packets within one host are never judged: its loopback works whatever happens ou
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -52,6 +53,8 @@ class Packet:
     source: str
     target: str
     kind: PacketKind
+    connection: int = 0
+    """The number of the connection that a segment belongs to; they count up from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,9 @@ class Verdict:
         loss: the chance that a datagram is lost, or that a handshake or segment needs another transmission.
         duplicate: the chance that a datagram arrives twice.
         latency: replaces the usual latency.
+        detour: the chance that a datagram takes up to 50 ms more, so that later ones overtake it.
+        corruption: the chance that a bit of a datagram flips; a segment is sent again, since checksums catch it.
+        bandwidth: bytes per second of each direction; datagrams that would wait for over 1 s are lost.
     """
 
     cut: bool = False
@@ -71,16 +77,26 @@ class Verdict:
     loss: float = 0.0
     duplicate: float = 0.0
     latency: Latency | None = None
+    detour: float = 0.0
+    corruption: float = 0.0
+    bandwidth: float = math.inf
 
     def and_also(self, other: Verdict) -> Verdict:
-        """Both at once: chances are independent, the later latency wins."""
+        """Both at once: chances are independent, the later latency and the smaller bandwidth win."""
         return Verdict(
             cut=self.cut or other.cut,
             refused=self.refused or other.refused,
-            loss=1 - (1 - self.loss) * (1 - other.loss),
-            duplicate=1 - (1 - self.duplicate) * (1 - other.duplicate),
+            loss=_either(self.loss, other.loss),
+            duplicate=_either(self.duplicate, other.duplicate),
             latency=other.latency or self.latency,
+            detour=_either(self.detour, other.detour),
+            corruption=_either(self.corruption, other.corruption),
+            bandwidth=min(self.bandwidth, other.bandwidth),
         )
+
+
+def _either(one: float, other: float) -> float:
+    return 1 - (1 - one) * (1 - other)
 
 
 PASS = Verdict()
@@ -126,6 +142,23 @@ class Refusal:
     def judge(self, packet: Packet) -> Verdict:
         """Refuse handshakes."""
         return Verdict(refused=True) if packet.target in self.hosts else PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Connections between ``one`` and ``other`` up to number ``last`` carry nothing any more; nobody is told."""
+
+    one: frozenset[str]
+    other: frozenset[str]
+    last: int
+
+    def judge(self, packet: Packet) -> Verdict:
+        """Cut the segments of old connections."""
+        if packet.kind is not PacketKind.SEGMENT or packet.connection > self.last:
+            return PASS
+        ends = (packet.source, packet.target)
+        between = any(a in self.one and b in self.other for a, b in (ends, ends[::-1]))
+        return Verdict(cut=True) if between else PASS
 
 
 @dataclass(frozen=True, slots=True)

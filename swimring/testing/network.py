@@ -34,6 +34,7 @@ from .faults import (
     Packet,
     PacketKind,
     Refusal,
+    Stale,
     Verdict,
     chance,
     host_set,
@@ -77,12 +78,14 @@ class GroupMember:
 class SimulatedNetwork:
     """All hosts and everything between them; opened by `open_simulated_network`."""
 
-    def __init__(self, seed: int, *, latency: Latency, stream_buffer: int, fragmentation: float) -> None:
+    def __init__(
+        self, seed: int, *, latency: Latency, stream_buffer: int, fragmentation: float, resolution: float
+    ) -> None:
         """No hosts yet."""
         self.seed = seed
         self.stream_buffer = stream_buffer
         self.fragmentation = chance(fragmentation, "fragmentation")
-        self.fabric = Fabric(rng=dice("network", seed), latency=latency)
+        self.fabric = Fabric(rng=dice("network", seed), latency=latency, resolution=resolution)
         self._lives: dict[str, Life] = {}
         self._counters: dict[str, Counters] = {}
         self._datagrams: dict[Address, SimulatedDatagrams] = {}
@@ -187,6 +190,24 @@ class SimulatedNetwork:
         """``hosts`` refuse new connections; existing ones and datagrams go on."""
         return self.inject(Refusal(host_set(hosts)))
 
+    def reordering(self, probability: float, hosts: Hosts | None = None) -> AbstractContextManager[None]:
+        """Datagrams take up to 50 ms more with this probability, and are overtaken; to and from ``hosts``, or all."""
+        return self._disturb(Verdict(detour=chance(probability, "reordering")), hosts)
+
+    def corruption(self, probability: float, hosts: Hosts | None = None) -> AbstractContextManager[None]:
+        """A bit of a datagram flips with this probability; segments are sent again; to and from ``hosts``, or all."""
+        return self._disturb(Verdict(corruption=chance(probability, "corruption")), hosts)
+
+    def bandwidth(self, bytes_per_second: float, hosts: Hosts | None = None) -> AbstractContextManager[None]:
+        """Each direction between two hosts carries no more than that; to and from ``hosts``, or all."""
+        if not bytes_per_second > 0:
+            raise ConfigError("bandwidth", bytes_per_second, "more than no bytes per second")
+        return self._disturb(Verdict(bandwidth=bytes_per_second), hosts)
+
+    def half_open(self, one: Hosts, other: Hosts) -> AbstractContextManager[None]:
+        """Connections that are open between them carry nothing any more, and nobody is told; new ones work."""
+        return self.inject(Stale(host_set(one), host_set(other), self.fabric.connections))
+
     def _disturb(self, verdict: Verdict, hosts: Hosts | None) -> AbstractContextManager[None]:
         return self.inject(Disturbance(verdict, None if hosts is None else host_set(hosts)))
 
@@ -250,30 +271,34 @@ class SimulatedNetwork:
         """Send to everybody in ``group``, the sender included; what is sent by loopback stays on its host."""
         for member in self._groups.get(group, ()):
             if member.host == sender.host or not (member.loopback or sender.loopback):
-                deliver = functools.partial(self._deliver_to_member, payload, source, member)
-                self._dispatch(deliver, source_host=sender.host, target_host=member.host)
+                deliver = functools.partial(self._deliver_to_member, source, member)
+                self._dispatch(payload, deliver, source_host=sender.host, target_host=member.host)
 
-    def _deliver_to_member(self, payload: bytes, source: Address, member: GroupMember) -> None:
+    def _deliver_to_member(self, source: Address, member: GroupMember, payload: bytes) -> None:
         arrived = member.host not in self.fabric.silent_hosts and member.datagrams.arrived(payload, source)
         what = "datagram" if arrived else "undelivered"
         self.trace.record(trio.current_time(), f"{what} {source}>{member.host} in a group", payload)
 
     def send_datagram(self, payload: bytes, source: Address, *, source_host: str, target: Address) -> None:
         """Send ``payload`` on its way to ``target`` (its host is a simulated one), or lose it."""
-        deliver = functools.partial(self._deliver, payload, source, source_host, target)
-        self._dispatch(deliver, source_host=source_host, target_host=target.host)
+        deliver = functools.partial(self._deliver, source, source_host, target)
+        self._dispatch(payload, deliver, source_host=source_host, target_host=target.host)
 
-    def _dispatch(self, deliver: Callable[[], None], *, source_host: str, target_host: str) -> None:
+    def _dispatch(
+        self, payload: bytes, deliver: Callable[[bytes], None], *, source_host: str, target_host: str
+    ) -> None:
         fabric = self.fabric
         verdict = fabric.judge(source_host, target_host, PacketKind.DATAGRAM)
         if verdict.cut or (verdict.loss and fabric.rng.random() < verdict.loss):
             return
         copies = 2 if verdict.duplicate and fabric.rng.random() < verdict.duplicate else 1
         for _ in range(copies):
-            due = trio.current_time() + fabric.journey(source_host, target_host, verdict)
-            fabric.post.at(due, deliver)
+            arrival = fabric.datagram(payload, source_host, target_host, verdict)
+            if arrival is not None:
+                journey, arriving = arrival
+                fabric.post.at(trio.current_time() + journey, functools.partial(deliver, arriving))
 
-    def _deliver(self, payload: bytes, source: Address, source_host: str, target: Address) -> None:
+    def _deliver(self, source: Address, source_host: str, target: Address, payload: bytes) -> None:
         found = None if self._hidden(target, source_host) else self._datagrams.get(target)
         arrived = found is not None and target.host not in self.fabric.silent_hosts and found.arrived(payload, source)
         what = "datagram" if arrived else "undelivered"
@@ -422,7 +447,12 @@ class _BothWays:
 
 @asynccontextmanager
 async def open_simulated_network(
-    *, seed: int | None = None, latency: Latency = LAN, stream_buffer: int = 131_072, fragmentation: float = 0.05
+    *,
+    seed: int | None = None,
+    latency: Latency = LAN,
+    stream_buffer: int = 131_072,
+    fragmentation: float = 0.05,
+    resolution: float = 0.0,
 ) -> AsyncIterator[SimulatedNetwork]:
     """A network whose dice are seeded by ``seed``, or by the seed of the running simulation.
 
@@ -431,12 +461,14 @@ async def open_simulated_network(
         latency: of every packet, unless a fault says otherwise.
         stream_buffer: bytes that a stream has under way or unread before `send_all` waits, in each direction.
         fragmentation: the chance that sent bytes arrive in two pieces.
+        resolution: seconds of which arrivals are a multiple, which makes large clusters cheaper; 0 for any time.
     """
     network = SimulatedNetwork(
         current_seed() if seed is None else seed,
         latency=latency,
         stream_buffer=stream_buffer,
         fragmentation=fragmentation,
+        resolution=resolution,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(network.fabric.post.run)

@@ -60,9 +60,12 @@ class SimulatedDatagrams(Datagrams):
             raise trio.BusyResourceError("another task is receiving from this socket")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
+            parked = False
             while not self._queue and not self._closed:
                 await self._arrival.park()
+                parked = True
+            if self._closed or not parked:
+                await trio.lowlevel.checkpoint()  # who was cancelled before the socket closed ends by that
         finally:
             self._receiving = False
         if self._closed:

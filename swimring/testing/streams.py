@@ -15,6 +15,8 @@ from .faults import PacketKind
 if TYPE_CHECKING:
     from swimring.identity import Address
 
+    from .faults import Verdict
+
 _LARGEST_READ: Final = 65_536
 
 
@@ -39,8 +41,11 @@ _Segment = _Data | _End | _Reset
 class _Pipe:
     """One direction of a connection: keeps the order, and holds everything while a cut stops the first segment."""
 
-    def __init__(self, fabric: Fabric, source: str, target: str, destination: SimulatedStream) -> None:
+    def __init__(
+        self, fabric: Fabric, source: str, target: str, destination: SimulatedStream, *, connection: int
+    ) -> None:
         self._fabric = fabric
+        self._connection = connection
         self._source = source
         self._target = target
         self._destination = destination
@@ -49,13 +54,16 @@ class _Pipe:
 
     def put(self, segment: _Segment) -> None:
         """Send one segment; it arrives after all earlier ones."""
-        verdict = self._fabric.judge(self._source, self._target, PacketKind.SEGMENT)
-        journey = self._fabric.journey(self._source, self._target, verdict) + self._fabric.retransmissions(verdict)
-        due = trio.current_time() + journey
+        verdict = self._judge()
+        size = len(segment.content) if isinstance(segment, _Data) else 0
+        due = trio.current_time() + (
+            self._fabric.journey(self._source, self._target, verdict)
+            + self._fabric.retransmissions(verdict)
+            + self._fabric.queueing(self._source, self._target, verdict, size)
+        )
         if self._queue:
             due = max(due, self._queue[-1][0])
-        if isinstance(segment, _Data):
-            self.bytes_in_flight += len(segment.content)
+        self.bytes_in_flight += size
         self._queue.append((due, segment))
         if len(self._queue) == 1:
             self._fabric.post.at(due, self._arrive)
@@ -64,8 +72,11 @@ class _Pipe:
         """A fault was lifted: the sender's next retransmission may come through."""
         self._fabric.post.at(trio.current_time() + RETRANSMIT_AFTER, self._arrive)
 
+    def _judge(self) -> Verdict:
+        return self._fabric.judge(self._source, self._target, PacketKind.SEGMENT, connection=self._connection)
+
     def _arrive(self) -> None:
-        if self._fabric.judge(self._source, self._target, PacketKind.SEGMENT).cut:
+        if self._judge().cut:
             self._fabric.hold(self)
             return
         _, segment = self._queue.popleft()
@@ -86,7 +97,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, fabric: Fabric, life: Life, *, local: Address, capacity: int, fragmentation: float) -> None:
         """An end that `connect_streams` is about to join to another."""
-        self._fabric = fabric
+        self.fabric = fabric
         self._life = life
         self.local = local
         self._capacity = capacity
@@ -108,10 +119,10 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         """The simulated host this end lives on."""
         return self._life.host
 
-    def join(self, peer: SimulatedStream) -> None:
-        """Become the other end of ``peer``."""
+    def join(self, peer: SimulatedStream, *, connection: int) -> None:
+        """Become the other end of ``peer`` in the connection of that number."""
         self._peer = peer
-        self._outgoing = _Pipe(self._fabric, self._life.host, peer.local_host, peer)
+        self._outgoing = _Pipe(self.fabric, self._life.host, peer.local_host, peer, connection=connection)
         self._life.opened(self)
 
     # ------------------------------------------------------------------------------------------------ sending
@@ -185,7 +196,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         content = content[: max(0, self._room())]
         if not content:
             return 0
-        rng = self._fabric.rng
+        rng = self.fabric.rng
         split = rng.randrange(len(content)) if rng.random() < self._fragmentation else 0
         if split:
             self._outgoing.put(_Data(content[:split]))
@@ -282,5 +293,6 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
 def connect_streams(one: SimulatedStream, other: SimulatedStream) -> None:
     """Make two ends one connection."""
-    one.join(other)
-    other.join(one)
+    number = one.fabric.number_connection()
+    one.join(other, connection=number)
+    other.join(one, connection=number)

@@ -357,6 +357,21 @@ async def test_two_nodes_that_share_name_and_generation_are_told() -> None:
 
 
 @simulated
+async def test_twins_that_go_on_are_told_now_and_then_and_not_with_every_datagram(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(3, profile=LOCAL)
+        one, other = [await cluster.start("twin", join=["n0"], profile=LOCAL, host=host) for host in ("twin1", "twin2")]
+        caplog.clear()
+        await trio.sleep(300)
+        lines = [record.getMessage() for record in caplog.records if "is claimed by" in record.getMessage()]
+        assert 0 < len(lines) <= 5 * 6  # a line a minute and node
+        assert any("more times since the last line" in line for line in lines)
+        assert all(not node.recorder.failed_duties for node in (*nodes, one, other))
+
+
+@simulated
 async def test_no_datagram_is_larger_than_the_budget() -> None:
     async with open_cluster() as cluster:
         large = Metadata(tags={"a": "x" * 480})

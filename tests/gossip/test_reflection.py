@@ -113,6 +113,20 @@ async def test_a_relay_answers_a_stranger_with_as_little() -> None:
 
 
 @simulated
+async def test_a_relay_tries_no_longer_than_its_own_profile_says_whatever_the_asker_wants() -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(3, profile=LAN)
+        mallory = await cluster.network.at("mallory").bind(Address("mallory", 1))
+        payload = Stranger(nodes[0]).datagram(PingRequest(target=NodeId("n1", 1), budget=59.9), name="mallory")
+        cluster.lose(nodes[1])
+        asked = trio.current_time()
+        await mallory.datagrams.send(payload, nodes[0].address)
+        ((data, _),) = await mallory.datagrams.receive()
+        assert isinstance(decode_datagram(data, key=KEY).message, Nack)
+        assert LAN.relay_budget * 9 <= trio.current_time() - asked < LAN.relay_budget * 9 + 0.1
+
+
+@simulated
 async def test_two_members_that_take_each_other_for_dead_agree_in_a_few_datagrams(seed: int) -> None:
     async with open_cluster() as cluster:
         a, b = nodes = await cluster.start_all(2, profile=LAN)

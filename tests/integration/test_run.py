@@ -217,3 +217,24 @@ async def test_a_ring_with_a_secret_answers_those_who_have_it(cluster: str, tmp_
                 assert out.count("use another one first") == 2
                 assert "Traceback" not in err + first.said
                 assert secret.read_text() not in first.said
+
+
+async def test_a_signal_makes_a_node_read_its_secret_file_again_and_a_bad_file_changes_nothing(
+    cluster: str, tmp_path: Path
+) -> None:
+    old, new = bytes(range(32)), bytes(range(1, 33))
+    own, clients = tmp_path / "ring.secret", tmp_path / "client.secret"
+    for file, key in ((own, old), (clients, new)):
+        file.touch(mode=0o600)
+        file.write_text(key.hex())
+    with trio.fail_after(30):
+        async with running(HELLO, "--cluster", cluster, "--secret-file", str(own), "--join", "127.0.0.1:1") as node:
+            address = await node.wait_address()
+            own.write_text("not a key")
+            node.signal(signal.SIGHUP)
+            assert "stays: secret_file" in await node.wait_said("a file was not taken")
+            own.write_text(f"{new.hex()}\n{old.hex()}")
+            node.signal(signal.SIGHUP)
+            await node.wait_said(f"{key_id(new).hex()}, {key_id(old).hex()}")
+            assert await swimring_json("members", "--join", address, "--secret-file", str(clients))
+            assert not [word for word in ("Traceback", old.hex(), new.hex()) if word in node.said]

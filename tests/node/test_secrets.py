@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from swimring.errors import InvalidRequest, Unreachable
+from swimring.errors import ConfigError, InvalidRequest, Unreachable
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
 from swimring.mux import Limits, Secret
+from swimring.net import SystemHost
+from swimring.node.keys import Keys
 from swimring.rpc import Outgoing, open_pool
 from swimring.security import NEW_KEY, Keyring, Sealer, key_id
 from tests.node.nodes import PORT, Shop, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swimring.node import Node
     from swimring.rpc import Incoming
     from swimring.testing import SimulatedNetwork
@@ -134,3 +138,53 @@ async def test_a_node_without_a_secret_has_no_keys_to_change(network: SimulatedN
     async with node_at(network, "a", Shop().service) as a:
         with pytest.raises(InvalidRequest, match="this node has no secret"):
             await keys_of(a)
+
+
+def keys_from(file: Path) -> Keys:
+    return Keys(Keyring([KEY]), cluster="test", host=SystemHost(), file=file)
+
+
+def write_secret(file: Path, *keys: bytes) -> None:
+    file.touch(mode=0o600)
+    file.write_text("".join(f"{key.hex()}\n" for key in keys))
+
+
+async def test_a_secret_file_that_is_read_again_replaces_the_keys(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ring.secret"
+    keys = keys_from(file)
+    write_secret(file, WRONG, KEY)
+    await keys.reload()
+    assert keys.ids() == [key_id(WRONG).hex(), key_id(KEY).hex()]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    write_secret(file, bytes(32))
+    await keys.reload()
+    assert keys.ids() == [key_id(bytes(32)).hex()]
+    assert "none of the keys of before is among them" in caplog.text
+    assert KEY.hex() not in caplog.text
+
+
+async def test_a_secret_file_that_makes_no_sense_or_is_not_there_leaves_the_keys_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "ring.secret"
+    keys = keys_from(file)
+    for content in (None, "", "no key\n", f"{WRONG.hex()}\n{WRONG.hex()[1:]}\n", "\N{SNOWMAN}"):
+        if content is not None:
+            write_secret(file)
+            file.write_text(content)
+        with pytest.raises(ConfigError, match="secret_file"):
+            await keys.reload()
+        assert keys.ids() == [key_id(KEY).hex()]
+    write_secret(file, WRONG)
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="only its owner may read it"):
+        await keys.reload()
+    assert keys.ids() == [key_id(KEY).hex()]
+
+
+@simulated
+async def test_a_node_without_a_secret_file_has_nothing_to_read_again(network: SimulatedNetwork) -> None:
+    for secret in (None, KEY):
+        async with node_at(network, "a", Shop().service, secret=secret) as a:
+            with pytest.raises(ConfigError, match="neither a secret file nor certificates"):
+                await a.reload()

@@ -44,6 +44,22 @@ def test_installing_a_key_again_changes_nothing() -> None:
     assert ring.keys == (A, B)
 
 
+def test_a_replaced_keyring_holds_the_new_keys_alone_the_first_one_as_primary() -> None:
+    ring = Keyring([A])
+    ring.replace([B, A])
+    assert ring.keys == (B, A)
+    ring.replace([B])
+    assert [ring.get(key_id(key)) for key in (A, B)] == [None, B]
+
+
+@pytest.mark.parametrize("keys", [(), (B, b"short"), tuple(bytes([n]) * 32 for n in range(17))])
+def test_a_replacement_that_is_no_keyring_changes_nothing(keys: tuple[bytes, ...]) -> None:
+    ring = Keyring([A, B])
+    with pytest.raises(ConfigError):
+        ring.replace(keys)
+    assert ring.keys == (A, B)
+
+
 @pytest.mark.parametrize("size", [0, 16, 24, 31, 33])
 def test_a_key_has_32_bytes(size: int) -> None:
     with pytest.raises(ConfigError, match="a key has 32"):

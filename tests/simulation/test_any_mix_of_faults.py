@@ -50,7 +50,7 @@ class Mayhem:
     def leave(self) -> None:
         if victim := self._victim():
             self._note("leave", victim)
-            self.nursery.start_soon(self._alone_with, victim, victim.leave)
+            self.nursery.start_soon(self._alone_with, victim, victim.drain)
 
     def restart(self) -> None:
         down = [node for node in self.cluster.nodes if not node.running and node not in self._busy]
@@ -93,10 +93,10 @@ class Mayhem:
         self.done.append(f"{trio.current_time():.3f} {' '.join(map(str, what))}")
 
 
-async def scenario(seed: int) -> str:
+async def scenario(seed: int, secret: bytes | None = None) -> str:
     rng = dice("mayhem", seed)
     ledger = Ledger()
-    async with open_sim_cluster() as cluster:
+    async with open_sim_cluster(secret=secret) as cluster:
         await cluster.start(NODES, ledger.service)
         await cluster.settled()
         async with trio.open_nursery() as nursery:
@@ -114,3 +114,7 @@ async def scenario(seed: int) -> str:
 
 def test_after_any_mix_of_faults_every_call_kept_its_rules_and_nothing_is_left(seed: int) -> None:
     run_simulation(scenario, seed, seed=seed)
+
+
+def test_after_any_mix_of_faults_a_sealed_cluster_is_in_order_too(seed: int) -> None:
+    run_simulation(scenario, seed, bytes(range(32)), seed=seed)

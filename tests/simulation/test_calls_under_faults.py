@@ -61,7 +61,7 @@ def test_no_call_fails_while_a_node_leaves(seed: int) -> None:
         others = [node for node in nodes if node is not leaver]
         async with under_load(cluster, ledger, askers=others, callers=12, pause=0.05, work=0.3) as load:
             await trio.sleep(1)
-            await leaver.leave()
+            await leaver.drain()
             await trio.sleep(1)
         load.check(no_failures=True)
         return load
@@ -99,7 +99,7 @@ def test_no_call_fails_while_all_nodes_are_replaced_one_after_the_other(seed: in
     async def rule(cluster: SimCluster, ledger: Ledger, nodes: list[SimNode]) -> Load:
         async with under_load(cluster, ledger) as load:
             for node in nodes:
-                await node.leave()
+                await node.drain()
                 await node.restart()
         load.check(no_failures=True)
         return load

@@ -81,7 +81,7 @@ class Chaos:
             case "freeze" if len(up) > 2:
                 self.rng.choice(up).freeze()
             case "leave" if len(up) > 2:
-                await self.rng.choice(up).leave()
+                await self.rng.choice(up).drain()
             case "restart" if down:
                 await self.rng.choice(down).restart()
             case "partition":

@@ -314,7 +314,7 @@ def test_a_call_that_the_farewell_of_its_peer_refused_did_not_run(seed: int) -> 
                     for number in range(50):
                         nursery.start_soon(ask, number)
                     await trio.sleep(0.1)
-                    await two.leave()
+                    await two.drain()
                 assert outcomes == [], turn
                 await two.restart()
                 await cluster.settled()

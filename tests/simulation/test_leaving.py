@@ -37,7 +37,7 @@ def test_a_handler_on_a_leaving_node_may_still_ask_others(seed: int) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask)
                 await trio.sleep(0.1)
-                await leaver.leave()
+                await leaver.drain()
             assert answers == [[leaver.name, other.name]]
             assert ledger.runs == {"c1": 1, "c1 relayed": 1}
             await check_nothing_left(cluster, "ledger")
@@ -57,7 +57,7 @@ def test_no_call_fails_while_a_node_leaves_under_heavy_load_in_both_directions(s
                 cluster, ledger, askers=others, callers=60, pause=0.02, work=0.02, relayed=0.4
             ) as load:
                 await trio.sleep(0.2)
-                await leaver.leave()
+                await leaver.drain()
             load.check(no_failures=True)
             await check_nothing_left(cluster, "ledger")
 
@@ -88,7 +88,7 @@ def test_a_call_that_outlives_its_node_ends_with_it(seed: int) -> None:
                 with cluster.network.refuse(lost.name):
                     nursery.start_soon(ask, key_lost, 3600.0)
                     await trio.sleep(0.5)
-                    await asker.leave()
+                    await asker.drain()
                 with trio.fail_after(0.1):
                     while nursery.child_tasks:
                         await trio.testing.wait_all_tasks_blocked()

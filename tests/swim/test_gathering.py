@@ -30,7 +30,6 @@ def member(name: str, metadata: Metadata, status: Status = Status.ALIVE) -> Memb
         incarnation=1,
         status=status,
         metadata=metadata,
-        since=0.0,
     )
 
 

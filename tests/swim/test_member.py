@@ -27,7 +27,7 @@ def test_a_rumour_survives_the_wire_with_its_accuser() -> None:
 def test_items_of_a_later_version_are_ignored() -> None:
     wire = [*rumour(Status.SUSPECT).to_wire(), "more", 42]
     assert Rumour.from_wire(wire) == rumour(Status.SUSPECT)
-    metadata = [*FULL.to_wire(), "more"]
+    metadata = [*FULL.to_wire(), None, "more"]
     assert Metadata.from_wire(metadata) == FULL
 
 

@@ -50,7 +50,7 @@ async def through_everything(cluster: SimCluster) -> None:
     with cluster.partition(nodes[0], nodes[3:]):
         await trio.sleep(60)
     await cluster.settled()
-    await nodes[4].leave()
+    await nodes[4].drain()
     await cluster.settled()
     for down in (nodes[1], nodes[2], nodes[4]):
         await down.restart()
@@ -156,7 +156,7 @@ def test_a_node_that_is_down_cannot_be_used_or_killed_again() -> None:
             with pytest.raises(ConfigError, match="not running"):
                 use()
         with pytest.raises(ConfigError, match="not running"):
-            await node.leave()
+            await node.drain()
 
     simulate(rule)
 

@@ -1,0 +1,226 @@
+"""One simulated machine and the node that runs on it: killed, stopped, slowed, drained and started again at will."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from swimring.errors import ConfigError
+from swimring.identity import DEFAULT_PORT
+from swimring.node import open_node
+from swimring.swim import MemberEvent, Profile, Resynced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swimring.node import Node
+    from swimring.service import Service
+
+    from .cluster import SimCluster
+
+STARTS_WITHIN: Final = 0.25
+"""Seconds that a restarted process takes before it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSetup:
+    """What one simulated node is started with, in every life.
+
+    Attributes:
+        services: what it answers.
+        profile: the timings of its membership.
+        weight: how much of the ring it takes.
+        zone: a label of where it runs.
+        skew: seconds that its wall clock is ahead.
+        drift: how much faster than true time its boot clock runs.
+    """
+
+    services: tuple[Service, ...] = ()
+    profile: Profile | str = "lan"
+    weight: int = 1
+    zone: str = ""
+    skew: float = 0.0
+    drift: float = 0.0
+
+
+class SimNode:
+    """One simulated machine and the node that runs on it, over all its lives."""
+
+    def __init__(self, cluster: SimCluster, name: str, setup: NodeSetup) -> None:
+        """Made by `SimCluster.start`."""
+        self.name = name
+        self.setup = setup
+        self._cluster = cluster
+        self._node: Node | None = None
+        self._killed = False
+        self._paused = False
+        self._farewell = trio.Event()
+        self._over = trio.Event()
+        self._scope = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<SimNode {self.name}, {'paused' if self.paused else 'running' if self.running else 'down'}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs and takes part."""
+        return self._node is not None and not self._killed
+
+    @property
+    def paused(self) -> bool:
+        """Whether its process runs, but is stopped."""
+        return self._paused and self.running
+
+    @property
+    def node(self) -> Node:
+        """The node of the current life.
+
+        Raises:
+            ConfigError: it is not running.
+        """
+        if self._node is None or self._killed:
+            raise _not_running(self.name)
+        return self._node
+
+    def crash(self) -> None:
+        """Kill the process, as SIGKILL does: no farewell; peers see resets, dialling it is refused."""
+        self._kill("killed")
+        self._cluster.network.crash(self.name)
+
+    def freeze(self) -> None:
+        """Lose the machine: no farewell, and nobody is told anything by anybody."""
+        self._kill("machine lost")
+        self._cluster.network.freeze(self.name)
+
+    def pause(self) -> None:
+        """Stop the process, as SIGSTOP or a long garbage collection does; nothing happens if it is stopped already.
+
+        Its kernel goes on: buffers fill, connections are accepted. Its timers fire when it goes on.
+
+        Raises:
+            ConfigError: it is not running.
+        """
+        if not self.running:
+            raise _not_running(self.name)
+        if not self._paused:
+            self._paused = True
+            self._cluster.gate.stop(self.name)
+            self._cluster.history.note_fault(f"pause {self.name}")
+
+    def resume(self) -> None:
+        """Let a stopped process go on; nothing happens if it is not stopped."""
+        if self._paused:
+            self._paused = False
+            self._cluster.gate.go_on(self.name)
+            self._cluster.history.note_fault(f"resume {self.name}")
+
+    @contextlib.contextmanager
+    def slow(self, seconds: float) -> Iterator[None]:
+        """Within the block its event loop is that late: each of its tasks runs ``seconds`` after it should.
+
+        Raises:
+            ConfigError: it is slow already.
+        """
+        late = self._cluster.gate.late(self.name, seconds)
+        with self._cluster.history.during(f"{self.name} is {seconds:g} s slow"), late:
+            yield
+
+    async def drain(self) -> None:
+        """Stop in good order, as SIGTERM does; return when the process has ended.
+
+        Raises:
+            ConfigError: it is not running.
+        """
+        if not self.running:
+            raise _not_running(self.name)
+        self._cluster.history.note_fault(f"drain {self.name}")
+        self._farewell.set()
+        await self._over.wait()
+        self._cluster.network.crash(self.name)  # nothing is open any more; the next life is a new one
+
+    async def restart(self) -> Node:
+        """Start the next life of a node that is down, under its old name; return when it has joined.
+
+        Raises:
+            ConfigError: it is running.
+        """
+        if self.running:
+            raise ConfigError("node", self.name, "this node is running: crash it first, or let it leave")
+        await self._over.wait()
+        await trio.sleep(STARTS_WITHIN)
+        self._cluster.history.note_fault(f"restart {self.name}")
+        await self._cluster.launch(self)
+        return self.node
+
+    def _kill(self, how: str) -> None:
+        # Cancelled before its sockets close, it ends by cancellation and not by errors of its sockets.
+        self.node.hurry()
+        self._killed = True
+        self._scope.cancel()
+        self._paused = False
+        self._cluster.gate.go_on(self.name)  # nothing else could end it
+        self._cluster.history.note_fault(f"{self.name} {how}")
+
+    async def live(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """One life, from start to end."""
+        self._farewell, self._over = trio.Event(), trio.Event()
+        self._killed = False
+        try:
+            with trio.CancelScope() as self._scope:
+                await self._be_a_node(task_status)
+        except* Exception:
+            if not self._killed:  # what a killed process runs into does not matter to anybody
+                raise
+        finally:
+            self._node = None
+            self._over.set()
+            self._cluster.changed()
+
+    async def _be_a_node(self, task_status: trio.TaskStatus[None]) -> None:
+        setup, cluster = self.setup, self._cluster
+        async with (
+            open_node(
+                *setup.services,
+                cluster=cluster.name,
+                name=self.name,
+                listen=f"0.0.0.0:{DEFAULT_PORT}",
+                advertise=f"{self.name}:{DEFAULT_PORT}",
+                join=cluster.seeds_for(self),
+                profile=setup.profile,
+                weight=setup.weight,
+                zone=setup.zone,
+                insecure=True,
+                secret=cluster.secret,
+                seal=cluster.seal,
+                network=cluster.network.at(self.name),
+                host=cluster.network.host(self.name, skew=setup.skew, drift=setup.drift),
+            ) as node,
+            node.events() as events,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def watch() -> None:
+                async for event in events:
+                    cluster.history.note(self.name, _in_words(event))
+                    cluster.changed()
+
+            nursery.start_soon(watch)
+            self._node = node
+            task_status.started()
+            cluster.changed()
+            await self._farewell.wait()
+            nursery.cancel_scope.cancel()
+
+
+def _in_words(event: MemberEvent) -> str:
+    if isinstance(event, Resynced):
+        return "resynced"
+    what = type(event).__name__.removeprefix("Member").lower()
+    return f"{event.member.name} {what}"
+
+
+def _not_running(name: str) -> ConfigError:
+    return ConfigError("node", name, "this node is not running")
