@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _READ: Final = 64 * 1024
 _LARGE_READ: Final = 256 * 1024
 _LAST_WORDS: Final = 0.5
+_CLOSED: Final = Phase.CLOSED
 
 
 class Connection:
@@ -236,7 +237,7 @@ class Connection:
         self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
-        return self.session.phase is not Phase.CLOSED
+        return self.session.phase is not _CLOSED
 
     def _take_end(self) -> None:
         self.reason = self.reason or "the peer closed the connection"
