@@ -11,7 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
-    codec | instrument, identity, errors              what all of them share
+    codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
 `swimring.client`, never loads Trio.
@@ -45,15 +45,22 @@ if TYPE_CHECKING:
     from .errors import StreamReset as StreamReset
     from .errors import SwimringError as SwimringError
     from .errors import Unreachable as Unreachable
+    from .gossip import Missed as Missed
     from .identity import Address as Address
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
+    from .node import Answer as Answer
     from .node import Node as Node
     from .node import open_node as open_node
+    from .security import TlsSettings as TlsSettings
     from .service import ByteStream as ByteStream
+    from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import Objects as Objects
+    from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
+    from .swim import Broadcast as Broadcast
     from .swim import Member as Member
     from .swim import Status as Status
 
@@ -64,18 +71,23 @@ _HOMES = {
         "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
         "SwimringError", "Unreachable",
     ),
+    ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
-    ".node": ("Node", "open_node"),
-    ".service": ("ByteStream", "Endpoint", "Request", "Service"),
-    ".swim": ("Member", "Status"),
+    ".node": ("Answer", "Node", "open_node"),
+    ".security": ("TlsSettings",),
+    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
+    ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Address",
+    "Answer",
+    "Broadcast",
     "ByteStream",
     "CallError",
+    "Channel",
     "CircuitOpen",
     "ConfigError",
     "ConnectionLost",
@@ -87,6 +99,7 @@ __all__ = [
     "InvalidRequest",
     "LocalProtocolError",
     "Member",
+    "Missed",
     "MissingExtra",
     "NameConflict",
     "NoSuchHandler",
@@ -95,15 +108,18 @@ __all__ = [
     "NodeId",
     "NotJoined",
     "NotOwner",
+    "Objects",
     "Overloaded",
     "ProtocolError",
     "RemoteProtocolError",
+    "Reply",
     "Request",
     "Service",
     "Status",
     "StreamLost",
     "StreamReset",
     "SwimringError",
+    "TlsSettings",
     "Unreachable",
     "open_node",
 ]

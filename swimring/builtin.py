@@ -37,6 +37,9 @@ class Facts(Protocol):
     def members(self) -> Sequence[Member]:
         """Everybody this node knows of, itself included."""
 
+    def own_details(self) -> bytes:
+        """What this node tells about itself that is too large for gossip, as CBOR."""
+
     def counters(self) -> dict[str, int]:
         """What this node has counted since it started."""
 
@@ -91,6 +94,11 @@ def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
     async def info(request: Request) -> dict[str, Any]:
         """Who this node is and what it has counted."""
         return {"name": facts.name, "cluster": facts.cluster, "counters": facts.counters()}
+
+    @service.on("details", idempotent=True)
+    async def details(request: Request) -> bytes:
+        """What this node tells about itself that is too large for gossip, as CBOR."""
+        return facts.own_details()
 
     _answer_about_keys(service, keys)
     return service

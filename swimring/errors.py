@@ -23,11 +23,18 @@ SwimringError
     |- NoSuchHandler           nobody answers this message            never
     |- InvalidRequest          the arguments do not fit the handler   never
     '- HandlerFailed           the handler raised                     never
+
+What a handler raises reaches its caller as itself if its service declares the type, or if it is on the short list of
+built-in types; then the HandlerFailed, with all that the other side told, is its ``__cause__``. A group arrives as an
+ExceptionGroup whose members follow the same rule, so that ``except*`` works.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class SwimringError(Exception):
@@ -204,12 +211,18 @@ class InvalidRequest(CallError):
 class HandlerFailed(CallError):
     """The handler ran and raised. Retrying repeats the failure unless the handler says otherwise.
 
+    It is raised itself if the type of the exception cannot be; else it is the ``__cause__`` of what is raised. Its own
+    ``__cause__`` is ``remote_cause``, and its frames are a note, so that a traceback shows the whole story.
+
     Attributes:
         type_name: qualified name of the remote exception's type.
         message: its text.
         frames: its traceback, rendered on the other side, or an empty string.
         remote_cause: the remote ``__cause__`` (or context), as another HandlerFailed, or None.
         members: for an exception group, one HandlerFailed each.
+        node: the name of the node that raised it; not ``owner`` if it passed through the handler of another node.
+        key: the key of the call whose handler raised it.
+        declared: the name under which its service declares the type, and its arguments as CBOR, or None.
     """
 
     default_maybe_executed = True
@@ -224,6 +237,8 @@ class HandlerFailed(CallError):
         members: tuple[HandlerFailed, ...] = (),
         key: str | bytes | None = None,
         owner: str | None = None,
+        node: str | None = None,
+        declared: tuple[str, bytes] | None = None,
     ) -> None:
         """Carry what the other side told about its exception; nothing of it is ever unpickled."""
         super().__init__(f"{type_name}: {message}" if message else type_name, key=key, owner=owner)
@@ -232,3 +247,24 @@ class HandlerFailed(CallError):
         self.frames = frames
         self.remote_cause = remote_cause
         self.members = members
+        self.declared = declared
+        self._node = node
+        self.__cause__ = remote_cause
+        if frames:
+            self.add_note(f"remote frames:\n{frames}")
+
+    @property
+    def node(self) -> str | None:
+        """The name of the node that raised it."""
+        return self._node or self.owner
+
+    def walk(self) -> Iterator[HandlerFailed]:
+        """This failure, its cause and its members, all the way down."""
+        yield self
+        for below in (self.remote_cause, *self.members):
+            if below is not None:
+                yield from below.walk()
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text[:-1]}, node={self._node})" if self._node not in (None, self.owner) else text

@@ -20,13 +20,19 @@ DEFAULT_PORT: Final = 7979
 MAX_KEY_BYTES: Final = 1024
 MAX_NAME_CHARACTERS: Final = 128
 MAX_HOST_CHARACTERS: Final = 255
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""What the kernel has room for in the address of a Unix socket."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_UNIX: Final = "unix:"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """A host (IP literal or name) and a port, the same for datagrams and streams."""
+    """A host (IP literal or name) and a port, the same for datagrams and streams.
+
+    Or, where a program names one, a Unix socket of this machine; no member is at one, so that none can send us there.
+    """
 
     host: str
     port: int
@@ -54,7 +60,36 @@ class Address:
             raise ConfigError(setting, text, "a port is a number from 0 to 65535")
         return cls(host, port)
 
+    @classmethod
+    def parse_or_unix(cls, text: str, *, setting: str = "address") -> Address:
+        """Read ``unix:/PATH``, or what `parse` reads.
+
+        Raises:
+            ConfigError: the text is none of these.
+        """
+        if text.startswith(_UNIX):
+            return cls.unix(text.removeprefix(_UNIX), setting=setting)
+        return cls.parse(text, setting=setting)
+
+    @classmethod
+    def unix(cls, path: str, *, setting: str = "address") -> Address:
+        """The Unix socket at ``path``, which is absolute.
+
+        Raises:
+            ConfigError: no socket can be there.
+        """
+        if not path.startswith("/") or "\0" in path or len(path.encode(errors="surrogatepass")) > MAX_SOCKET_PATH_BYTES:
+            raise ConfigError(setting, path, f"an absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes")
+        return cls(f"{_UNIX}{path}", 0)
+
+    @property
+    def path(self) -> str | None:
+        """Where the Unix socket is; None for a host and a port."""
+        return self.host.removeprefix(_UNIX) if self.host.startswith(f"{_UNIX}/") else None
+
     def __str__(self) -> str:
+        if self.path is not None:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -70,8 +105,11 @@ class NodeId:
 
 
 def is_host(text: str) -> bool:
-    """Whether ``text`` can be the host of an address: 1 to 255 printable characters, which cannot forge a log line."""
-    return 0 < len(text) <= MAX_HOST_CHARACTERS and text.isprintable() and " " not in text
+    """Whether ``text`` can be the host of an address: 1 to 255 printable characters, which cannot forge a log line.
+
+    A slash would be a path: a member that claims to be at a Unix socket is refused.
+    """
+    return 0 < len(text) <= MAX_HOST_CHARACTERS and text.isprintable() and not {" ", "/"} & set(text)
 
 
 def check_name(name: str, *, setting: str = "name") -> str:

@@ -50,6 +50,9 @@ class Instrument:
     def call_retried(self, ns: str, cmd: str, key: Key | None, reason: str) -> None:
         """A call made here was refused or lost and is tried again."""
 
+    def call_orphaned(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
+        """A call made here was given up, and ``owner`` did not say in time that its handler has ended."""
+
     def handler_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """A handler of this node ended; ``outcome`` as in `call_finished`."""
 

@@ -1,13 +1,18 @@
 """Marks coroutine tests for Trio unless they are marked for anyio, and runs tests that take a ``seed`` under several.
 
 ``--seeds N`` says under how many; `nox -s simulate` uses it for long sweeps. The seed is in the name of the test.
+Hypothesis draws the same examples in every run and never looks at the time: a slow machine is no failure.
 """
 
 from __future__ import annotations
 
 import inspect
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 SEEDS = 3
 

@@ -14,7 +14,7 @@ import anyio
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
-from swimring.security import key_id, secret_keys
+from swimring.security import Certificates, key_id, secret_keys
 
 from .directory import ClusterState, Directory
 from .link import SecretRefused
@@ -26,6 +26,8 @@ from .routing import Routing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from swimring.security import TlsSettings
+
     from .link import Link
 
 SCANNED: Final = tuple(Address("127.0.0.1", DEFAULT_PORT + offset) for offset in range(20))
@@ -36,27 +38,33 @@ SCAN_WITHIN: Final = 1.0
 
 @asynccontextmanager
 async def connect(
-    *addresses: str | Address, cluster: str | None = None, secret: bytes | str | Sequence[bytes] | None = None
+    *addresses: str | Address,
+    cluster: str | None = None,
+    secret: bytes | str | Sequence[bytes] | None = None,
+    tls: TlsSettings | None = None,
 ) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
     Args:
-        addresses: HOST:PORT of some of its nodes, all tried at once; default: the loopback ports 7979 to 7998.
+        addresses: HOST:PORT of some of its nodes, or ``unix:/PATH`` of one on this machine, all tried at once; default:
+            the loopback ports 7979 to 7998.
         cluster: its name; needed only if nodes of several clusters are found on this machine.
         secret: the key of a cluster that has one, or several; or their text, as in a secret file. It proves both sides
             to each other and hides nothing: that needs TLS.
+        tls: this client's certificate, and the authority of the cluster's.
 
     Raises:
-        ConfigError: this is no address, name or key, it is not clear which cluster is meant, or the secret is refused.
+        ConfigError: this is no address, name, key or certificate, the cluster that is meant is not clear, or the
+            secret is refused.
         NotJoined: nobody answers; the text says what to do.
     """
-    seeds = tuple(address if isinstance(address, Address) else Address.parse(address) for address in addresses)
+    seeds = tuple(address if isinstance(address, Address) else Address.parse_or_unix(address) for address in addresses)
     wanted = None if cluster is None else check_name(cluster, setting="cluster")
     me, rng, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), random.Random(), Limits()  # noqa: S311 - jitter only
-    keys = secret_keys(secret)
+    keys, certificates = secret_keys(secret), None if tls is None else Certificates(tls)
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
-        links = Links(tasks, me=me, limits=limits, rng=rng, keys=keys)
+        links = Links(tasks, me=me, limits=limits, rng=rng, keys=keys, certificates=certificates)
         try:
             link, state = await _find(links, seeds, wanted)
             links.settle_on(state.cluster)

@@ -7,12 +7,9 @@ callers queue while it is busy leaves in one piece.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
-from anyio.abc import SocketAttribute
 
 from swimring.codec import decode
 from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
@@ -33,13 +30,16 @@ from swimring.mux import (
     decode_failure,
 )
 
+from .reaching import BROKEN, reach, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anyio.abc import SocketStream
+    from anyio.abc import ByteStream
 
     from swimring.identity import Address, Key, NodeId
     from swimring.mux import Event, Limits, Secret
+    from swimring.security import Certificates
 
     from .message import Message
 
@@ -47,8 +47,6 @@ _log = logging.getLogger("swimring.client")
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _MAX_ATTEMPT: Final = 255
-
-_BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 _Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 
@@ -74,7 +72,7 @@ class _Pending:
 class Link:
     """Calls to one node over one connection. Made by `dial`; it works while `run` does."""
 
-    def __init__(self, *, stream: SocketStream, session: Session, peer: NodeId, limits: Limits) -> None:
+    def __init__(self, *, stream: ByteStream, session: Session, peer: NodeId, limits: Limits) -> None:
         """Take over a connection whose hellos were exchanged."""
         self.peer: Final = peer
         self.reason = ""
@@ -182,8 +180,8 @@ class Link:
                     tasks.start_soon(self._watch)
                     await self._read()
                     tasks.cancel_scope.cancel()
-        except* _BROKEN as errors:
-            self.close(_text_of(errors.exceptions[0]))
+        except* BROKEN as errors:
+            self.close(text_of(errors.exceptions[0]))
         except* RemoteProtocolError as errors:
             self.close(str(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
@@ -276,37 +274,40 @@ class Link:
 
 
 async def dial(
-    address: Address, *, me: NodeId, cluster: str | None, limits: Limits, secret: Secret | None = None
+    address: Address,
+    *,
+    me: NodeId,
+    cluster: str | None,
+    limits: Limits,
+    secret: Secret | None = None,
+    certificates: Certificates | None = None,
 ) -> Link:
     """Connect, and exchange hellos; without ``cluster`` with a node of any. The caller has to `Link.run` the link.
 
-    With a ``secret`` only a node that has it, too, will do.
+    With a ``secret`` only a node that has it, too, will do; with ``certificates`` one whose own they accept.
 
     Raises:
         Unreachable: nobody is there, or no node of that cluster; the text says what was found instead.
     """
     try:
         with anyio.fail_after(limits.dial_within):
-            stream = await anyio.connect_tcp(address.host, address.port)
-    except OSError as error:  # TimeoutError is one
-        raise Unreachable(_text_of(error)) from error
+            stream = await reach(address, certificates)
+    except (OSError, anyio.EndOfStream) as error:  # TimeoutError is an OSError
+        raise Unreachable(text_of(error)) from error
     try:
-        # Small frames must not wait for the answer to the one before (Nagle); only asyncio sees to that by itself.
-        raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - nothing of Django
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with anyio.fail_after(limits.hello_within):
             return await _shake_hands(stream, me=me, cluster=cluster, limits=limits, secret=secret)
     except BaseException as error:
         await anyio.aclose_forcefully(stream)
         if isinstance(error, HelloRefused) and error.code is RefusalCode.SECRET:
             raise SecretRefused(str(error)) from error
-        if isinstance(error, (RemoteProtocolError, anyio.EndOfStream, *_BROKEN)):
-            raise Unreachable(f"no hello of a node: {_text_of(error)}") from error
+        if isinstance(error, (RemoteProtocolError, anyio.EndOfStream, *BROKEN)):
+            raise Unreachable(f"no hello of a node: {text_of(error)}") from error
         raise
 
 
 async def _shake_hands(
-    stream: SocketStream, *, me: NodeId, cluster: str | None, limits: Limits, secret: Secret | None
+    stream: ByteStream, *, me: NodeId, cluster: str | None, limits: Limits, secret: Secret | None
 ) -> Link:
     session = Session(me=me, cluster=cluster, limits=limits, dialled=True, client=True, secret=secret)
     await stream.send(session.bytes_to_send())
@@ -338,15 +339,3 @@ def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHe
         hops=hops,
         attempt=min(attempt, _MAX_ATTEMPT),
     )
-
-
-def _text_of(error: BaseException) -> str:
-    """What happened, for a person: the cause, where anyio only says that all attempts failed."""
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    if isinstance(cause, socket.gaierror):
-        return "no such host"
-    if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno).lower()
-    return str(cause) or type(cause).__name__

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.mux import Limits
+    from swimring.security import Certificates
     from swimring.swim import Member
 
     from .link import Link
@@ -49,14 +50,25 @@ class Links:
     """All connections of a client; at most `Limits.connections`, beyond which a member counts as unreachable."""
 
     def __init__(
-        self, tasks: TaskGroup, *, me: NodeId, limits: Limits, rng: random.Random, keys: tuple[bytes, ...] = ()
+        self,
+        tasks: TaskGroup,
+        *,
+        me: NodeId,
+        limits: Limits,
+        rng: random.Random,
+        keys: tuple[bytes, ...] = (),
+        certificates: Certificates | None = None,
     ) -> None:
-        """No connections yet; those to come run in ``tasks``, and prove one of ``keys`` if there are any."""
+        """No connections yet; those to come run in ``tasks``.
+
+        They prove one of ``keys`` if there are any, and run over TLS if there are ``certificates``.
+        """
         self._tasks = tasks
         self._me = me
         self._limits = limits
         self._rng = rng
         self.keys: Final = keys
+        self._certificates = certificates
         self._cluster: str | None = None
         self._all: set[Link] = set()
         self._current: dict[str, Link] = {}
@@ -149,7 +161,14 @@ class Links:
 
     async def _connect(self, address: Address) -> Link:
         secret = Secret(keys=self.keys, nonce=secrets.token_bytes(NONCE_SIZE)) if self.keys else None
-        link = await dial(address, me=self._me, cluster=self._cluster, limits=self._limits, secret=secret)
+        link = await dial(
+            address,
+            me=self._me,
+            cluster=self._cluster,
+            limits=self._limits,
+            secret=secret,
+            certificates=self._certificates,
+        )
         self._all.add(link)
         self._tasks.start_soon(self._run, link)
         return link

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from swimring.errors import HandlerFailed
+from swimring.service import UNDECLARED, raise_as_declared
+
 from .message import read_message
 
 if TYPE_CHECKING:
@@ -78,12 +81,16 @@ class Mesh:
 
         Raises:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
             NodeClosed: the block of this mesh was left.
         """
         message = endpoint.message(args, kwargs)
         if key is not None:
             message["key"] = key
-        reply = await self._routing.request(read_message(message, idempotent=endpoint.idempotent))
+        try:
+            reply = await self._routing.request(read_message(message, idempotent=endpoint.idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, endpoint.errors)
         return endpoint.load_result(reply)
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
@@ -93,7 +100,10 @@ class Mesh:
             CallError: as for `call`.
             NodeClosed: the block of this mesh was left.
         """
-        return await self._routing.request(read_message(message, idempotent=idempotent))
+        try:
+            return await self._routing.request(read_message(message, idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """Send a message nobody answers; returns when it may be sent, promises nothing about its arrival.

@@ -17,15 +17,15 @@ from .checker import ARRAY, MAP, Checker, Compile, Convert, ShapeError, mismatch
 MAX_SET_MEMBERS: Final = 4096
 """Of a set of anything but str and bytes: hashes of numbers can be made to collide (4096 that do cost about 0.1 s)."""
 
-_LISTS: Final = (list, abc.Sequence, abc.MutableSequence, abc.Collection)
-_SETS: Final[Mapping[object, type[set[Any] | frozenset[Any]]]] = {
+LISTS: Final = (list, abc.Sequence, abc.MutableSequence, abc.Collection)
+SETS: Final[Mapping[object, type[set[Any] | frozenset[Any]]]] = {
     set: set,
     abc.MutableSet: set,
     frozenset: frozenset,
     abc.Set: frozenset,
 }
-_MAPS: Final = (dict, abc.Mapping, abc.MutableMapping)
-_HASHED_WITH_A_SECRET: Final[frozenset[type[object]]] = frozenset({str, bytes})
+MAPS: Final = (dict, abc.Mapping, abc.MutableMapping)
+HASHED_WITH_A_SECRET: Final[frozenset[type[object]]] = frozenset({str, bytes})
 
 
 def container(hint: object, where: str, compile_part: Compile) -> Checker | None:
@@ -36,15 +36,15 @@ def container(hint: object, where: str, compile_part: Compile) -> Checker | None
     """
     origin = get_origin(hint) or hint
     arguments = get_args(hint)
-    if origin in _LISTS:
+    if origin in LISTS:
         (item,) = arguments or (Any,)
         return _list(compile_part(item, where))
     if origin is tuple:
         return _tuple(hint, arguments, where, compile_part)
-    if origin in _SETS:
+    if origin in SETS:
         (item,) = arguments or (Any,)
-        return _set(_SETS[origin], compile_part(item, where))
-    if origin in _MAPS:
+        return _set(SETS[origin], compile_part(item, where))
+    if origin in MAPS:
         key, item = arguments or (str | bytes, Any)
         return _map(compile_part(key, where), compile_part(item, where), hint, where)
     return None
@@ -111,7 +111,7 @@ def positions(
 
 def _set(build: type[set[Any] | frozenset[Any]], item: Checker) -> Checker:
     allowed = f"{build.__name__}[{item.allowed}]"
-    most = None if item.kinds <= _HASHED_WITH_A_SECRET else MAX_SET_MEMBERS
+    most = None if item.kinds <= HASHED_WITH_A_SECRET else MAX_SET_MEMBERS
 
     def load(value: object) -> object:
         if not isinstance(value, (list, tuple, set, frozenset)):
@@ -135,7 +135,7 @@ def _set(build: type[set[Any] | frozenset[Any]], item: Checker) -> Checker:
 
 
 def _map(key: Checker, item: Checker, hint: object, where: str) -> Checker:
-    if not key.kinds <= _HASHED_WITH_A_SECRET:
+    if not key.kinds <= HASHED_WITH_A_SECRET:
         raise ConfigError(where, hint, "the keys of a map are str, bytes, or choices among these")
     allowed = f"dict[{key.allowed}, {item.allowed}]"
     load = _entries(key.load, item.load, allowed)

@@ -23,22 +23,53 @@ class _Part(NamedTuple):
     required: bool
 
 
+class Declared(NamedTuple):
+    """A record as it is declared: what a checker, or a schema, is made from."""
+
+    kind: Any
+    as_map: bool
+    """Whether it travels as a map; else as an array."""
+    parts: list[tuple[str, Any, bool]]
+    """Name, annotation, and whether it must be there, for each part."""
+
+
+def declared(hint: object, where: str) -> Declared | None:
+    """The parts of a dataclass, TypedDict or NamedTuple, also a generic one with its arguments; None for any other.
+
+    Raises:
+        ConfigError: an annotation names nothing, or a part cannot be passed when the record is built.
+    """
+    kind: Any = get_origin(hint) or hint
+    if not isinstance(kind, type):
+        return None
+    if dataclasses.is_dataclass(kind):
+        return Declared(kind, True, _fields(kind, _hints(kind, hint, where)))  # noqa: FBT003 - a row of a table
+    if is_typeddict(kind):
+        return Declared(kind, True, _items(kind, _hints(kind, hint, where)))  # noqa: FBT003 - the same
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        hints = _hints(kind, hint, where)
+        optional = getattr(kind, "_field_defaults", ())
+        names = [(name, hints.get(name, Any), name not in optional) for name in getattr(kind, "_fields", ())]
+        return Declared(kind, False, names)  # noqa: FBT003 - the same
+    return None
+
+
 def record(hint: object, where: str, compile_part: Compile) -> Checker | None:
-    """The checker of a dataclass, TypedDict or NamedTuple, also a generic one with its arguments; None for any other.
+    """The checker of what is `declared`; None for any other annotation.
 
     Raises:
         ConfigError: a part is not supported, or cannot be passed when the record is built.
     """
-    kind = get_origin(hint) or hint
-    if not isinstance(kind, type):
+    found = declared(hint, where)
+    if found is None:
         return None
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, _hints(kind, hint, where), compile_part)
-    if is_typeddict(kind):
-        return _typed_dict(kind, _hints(kind, hint, where), compile_part)
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return _named_tuple(kind, _hints(kind, hint, where), compile_part)
-    return None
+    kind: Any = found.kind
+    parts = [
+        _Part(name, compile_part(part, f"{kind.__name__}.{name}"), required) for name, part, required in found.parts
+    ]
+    if not found.as_map:
+        return _named_tuple(kind, parts)
+    return _dataclass(kind, parts) if dataclasses.is_dataclass(kind) else _typed_dict(kind, parts)
 
 
 def resolve_hints(owner: Any, where: str, *, names: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -78,18 +109,21 @@ def _substitute(hint: Any, given: Mapping[TypeVar, object]) -> Any:
 # ------------------------------------------------------------------------------------------------------------ as maps
 
 
-def _dataclass(kind: type[Any], hints: Mapping[str, Any], compile_part: Compile) -> Checker:
-    parts = [
-        _Part(
+def _fields(kind: Any, hints: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
+    if any(get_origin(part) is dataclasses.InitVar or isinstance(part, dataclasses.InitVar) for part in hints.values()):
+        raise ConfigError(kind.__name__, "InitVar", "a dataclass that is sent keeps all it was built from")
+    return [
+        (
             field.name,
-            compile_part(hints[field.name], f"{kind.__name__}.{field.name}"),
+            hints[field.name],
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(kind)
         if field.init
     ]
-    if any(get_origin(part) is dataclasses.InitVar or isinstance(part, dataclasses.InitVar) for part in hints.values()):
-        raise ConfigError(kind.__name__, "InitVar", "a dataclass that is sent keeps all it was built from")
+
+
+def _dataclass(kind: Any, parts: list[_Part]) -> Checker:
     names = [(part.name, part.checker.dump) for part in parts]
     load_parts = _parts(parts, kind.__name__, [part.checker.load for part in parts])
 
@@ -119,15 +153,19 @@ def _build(kind: Callable[..., object], arguments: dict[str, Any], value: object
         raise mismatch(value, f"what {getattr(kind, '__name__', kind)} accepts: {error}") from error
 
 
-def _typed_dict(kind: type[Any], hints: Mapping[str, Any], compile_part: Compile) -> Checker:
-    parts = []
+def _items(kind: Any, hints: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
+    found = []
     for name, part in hints.items():
         required = name in kind.__required_keys__
         if get_origin(part) in (Required, NotRequired):
             # Of a string annotation the class did not see these, so its __required_keys__ may be wrong.
             required = get_origin(part) is Required
             (part,) = get_args(part)
-        parts.append(_Part(name, compile_part(part, f"{kind.__name__}.{name}"), required))
+        found.append((name, part, required))
+    return found
+
+
+def _typed_dict(kind: type[Any], parts: list[_Part]) -> Checker:
     load = _parts(parts, kind.__name__, [part.checker.load for part in parts])
     dump = _parts(parts, kind.__name__, [part.checker.dump for part in parts])
     return Checker(allowed=kind.__name__, load=load, dump=dump, kinds=MAP)
@@ -164,14 +202,13 @@ def _parts(parts: list[_Part], allowed: str, converts: list[Convert]) -> Callabl
 # ----------------------------------------------------------------------------------------------------------- as arrays
 
 
-def _named_tuple(kind: type[Any], hints: Mapping[str, Any], compile_part: Compile) -> Checker:
+def _named_tuple(kind: type[Any], parts: list[_Part]) -> Checker:
     name = kind.__name__
-    parts = [compile_part(hints.get(field, Any), f"{name}.{field}") for field in kind._fields]
-    required = len(parts) - len(kind._field_defaults)
+    required = sum(part.required for part in parts)
 
     def build(items: list[Any]) -> object:
         return kind(*items)
 
-    load = positions([part.load for part in parts], name, build, required=required)
-    dump = positions([part.dump for part in parts], name)
+    load = positions([part.checker.load for part in parts], name, build, required=required)
+    dump = positions([part.checker.dump for part in parts], name)
     return Checker(allowed=name, load=load, dump=dump, kinds=ARRAY)

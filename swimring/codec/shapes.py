@@ -18,7 +18,7 @@ from .records import record
 from .scalars import enumeration, literal, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -29,17 +29,29 @@ _SUPPORTED: Final = (
 
 _QUALIFIERS: Final = (Annotated, Final, Required, NotRequired, getattr(typing, "ReadOnly", Annotated))
 
-_registered: dict[type[Any], tuple[Convert, Convert]] = {}
+_registered: dict[type[Any], tuple[Convert, Convert, Mapping[str, Any]]] = {}
 
 
-def register(kind: type[T], *, dump: Callable[[T], object], load: Callable[[Any], T]) -> None:
+def register(
+    kind: type[T],
+    *,
+    dump: Callable[[T], object],
+    load: Callable[[Any], T],
+    schema: Mapping[str, Any] | None = None,
+) -> None:
     """Let ``kind`` be used in annotations of handlers registered from now on.
 
     ``dump`` makes a value of scalars, lists and dicts; ``load`` makes a ``kind`` of such a value, which comes from a
-    stranger, and refuses it with ValueError, TypeError or LookupError. Meant for the top of a program; the last
-    registration counts.
+    stranger, and refuses it with ValueError, TypeError or LookupError. ``schema`` is the JSON Schema of what ``dump``
+    makes, for export; without it anything is allowed. Meant for the top of a program; the last registration counts.
     """
-    _registered[kind] = (dump, load)
+    _registered[kind] = (dump, load, schema or {})
+
+
+def registered_schema(hint: object) -> Mapping[str, Any] | None:
+    """The JSON Schema that a type was registered with; None for a type that is not registered."""
+    known = _registered.get(hint) if isinstance(hint, type) else None
+    return None if known is None else known[2]
 
 
 def checker(annotation: object, *, setting: str = "annotation") -> Checker:
@@ -58,7 +70,7 @@ class _Compiler:
         self._known: dict[object, Checker | None] = {}
 
     def compile(self, hint: object, where: str) -> Checker:
-        hint = _unwrap(hint)
+        hint = unwrap(hint)
         try:
             known = self._known.get(hint, self)
         except TypeError:
@@ -121,7 +133,7 @@ class _Compiler:
         return _alternatives(members, hint, where)
 
 
-def _unwrap(hint: object) -> object:
+def unwrap(hint: object) -> object:
     """Remove what does not change the value: qualifiers, NewType, `type` aliases."""
     while True:
         if get_origin(hint) in _QUALIFIERS:
@@ -144,7 +156,7 @@ def _kinds_of_recursive(hint: object) -> frozenset[type[object]]:
 def _custom(hint: object) -> Checker | None:
     if not isinstance(hint, type) or hint not in _registered:
         return None
-    dump_value, load_value = _registered[hint]
+    dump_value, load_value, _schema = _registered[hint]
     name = hint.__name__
 
     def load(value: object) -> object:

@@ -1,7 +1,16 @@
 """Runs the membership over a network: one nursery, one task per duty."""
 
+from .broadcasting import BroadcastEvent, BroadcastSubscription, Missed
 from .gossiper import Gossiper, open_gossiper
 from .statistics import GossipStatistics
 from .subscriptions import Subscription
 
-__all__ = ["GossipStatistics", "Gossiper", "Subscription", "open_gossiper"]
+__all__ = [
+    "BroadcastEvent",
+    "BroadcastSubscription",
+    "GossipStatistics",
+    "Gossiper",
+    "Missed",
+    "Subscription",
+    "open_gossiper",
+]

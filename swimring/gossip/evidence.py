@@ -2,7 +2,8 @@
 
 One refusal proves little (a firewall, a wrong route); when as many other members as the profile asks for are refused,
 too, that generation of the member is dead, without waiting for the suspicion to end. A killed process is thus known
-in the time of a few round trips; a lost host or a partition refuses nothing and costs the time of the profile.
+in the time of a few round trips; a lost host or a partition refuses nothing and costs the time of the profile. A
+profile whose number is None does without this rule.
 """
 
 from __future__ import annotations
@@ -49,23 +50,26 @@ class Evidence:
 
     async def examine(self, member: Member) -> None:
         """Try to connect to ``member``; if that is refused, ask the others."""
-        if await is_refused(self._network, member, patience=self._profile.probe_timeout):
+        if self._profile.refusals_to_confirm is not None and await is_refused(
+            self._network, member, patience=self._profile.probe_timeout
+        ):
             await self.collect(member)
 
     async def collect(self, member: Member) -> None:
         """Our connection to ``member`` was refused: declare it dead if enough others are refused as well."""
-        if member.name in self._open:
+        confirmations = self._profile.refusals_to_confirm
+        if confirmations is None or member.name in self._open:
             return
         self._open.add(member.name)
         try:
-            if await self._confirmed(member):
+            if await self._confirmed(member, confirmations):
                 _log.info("%s refuses connections to us and to others: it is dead", member.name)
                 self._beliefs.bury(member.id)
         finally:
             self._open.discard(member.name)
 
-    async def _confirmed(self, member: Member) -> bool:
-        needed = min(self._profile.refusals_to_confirm, self._membership.active_count - 2)
+    async def _confirmed(self, member: Member, confirmations: int) -> bool:
+        needed = min(confirmations, self._membership.active_count - 2)
         if needed <= 0:
             return True
         with self._rounds.open(member.id) as asking:

@@ -25,12 +25,14 @@ from swimring.swim import (
 )
 
 from .beliefs import Beliefs
+from .broadcasting import Broadcasting
 from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
 from .mail import Delivery, Mail
 from .prober import Prober
 from .push_pull import PushPull
+from .recalling import Recalling
 from .refusals import Refusals
 from .relay import Relay
 from .rounds import Rounds
@@ -41,6 +43,7 @@ from .suspicions import Suspicions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from swimring.security import Keyring
     from swimring.swim import Envelope, Metadata, Profile
 
+    from .broadcasting import BroadcastSubscription
     from .subscriptions import Subscription
 
 _CORRECTION_INTERVAL: Final = 1.0
@@ -82,12 +86,18 @@ class Gossiper:
         rng = host.rng
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
+        self._broadcasting = broadcasting = Broadcasting(membership, profile)
         self._mail = mail = Mail(
-            beliefs=beliefs, datagrams=datagrams, network=network, envelopes=envelopes, profile=profile
+            beliefs=beliefs,
+            broadcasting=broadcasting,
+            datagrams=datagrams,
+            network=network,
+            envelopes=envelopes,
+            profile=profile,
         )
         self._rounds = rounds = Rounds(mail)
         self._suspicions = Suspicions(beliefs, profile)
-        self._spreader = Spreader(beliefs, mail, profile, rng)
+        self._spreader = Spreader(beliefs, broadcasting, mail, profile, rng)
         self._relay = Relay(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile)
         self._streams = streams = PushPull(
             beliefs=beliefs,
@@ -97,6 +107,7 @@ class Gossiper:
             profile=profile,
             rng=rng,
             refusals=refusals,
+            recalling=Recalling(broadcasting, membership),
         )
         evidence = Evidence(beliefs=beliefs, mail=mail, rounds=rounds, network=network, profile=profile, rng=rng)
         self._prober = Prober(
@@ -136,7 +147,7 @@ class Gossiper:
         counts = dict.fromkeys(Status, 0)
         for member in self.members:
             counts[member.status] += 1
-        traffic = self._mail.traffic
+        traffic, heard = self._mail.traffic, self._broadcasting.broadcasts
         return GossipStatistics(
             alive=counts[Status.ALIVE],
             suspect=counts[Status.SUSPECT],
@@ -145,6 +156,8 @@ class Gossiper:
             health=self._membership.health.score,
             incarnation=self.me.incarnation,
             rumours=len(self._membership.rumours),
+            broadcasts=len(heard.queue),
+            broadcasts_ignored=heard.ignored + heard.queue.shed,
             probes=self._prober.probes,
             probes_failed=self._prober.probes_failed,
             exchanges=self._streams.exchanges,
@@ -169,6 +182,13 @@ class Gossiper:
             yield subscription
         finally:
             self._beliefs.listeners.discard(subscription)
+
+    def broadcasts(self) -> AbstractAsyncContextManager[BroadcastSubscription]:
+        """Listen: an asynchronous iterator of the broadcasts from now on, our own included; ends with the gossiper.
+
+        A listener that lets 256 broadcasts wait loses the oldest and gets `Missed` with their number.
+        """
+        return self._broadcasting.listen()
 
     # ------------------------------------------------------------------------------------------------ acting
 
@@ -231,6 +251,15 @@ class Gossiper:
         await trio.lowlevel.checkpoint()
         self._beliefs.update_metadata(metadata)
 
+    async def broadcast(self, name: str, payload: object) -> None:
+        """Say something to everybody, once; waits while max(4096, 2n) broadcasts have still to be passed on.
+
+        Raises:
+            LocalProtocolError: it is too large, or cannot be encoded.
+            NodeClosed: this node has left.
+        """
+        await self._broadcasting.say(name, payload)
+
     def learn(self, members: Iterable[Member]) -> None:
         """Believe records that somebody showed us, as far as they are news; a death only as a suspicion."""
         self._beliefs.merge(members)
@@ -268,6 +297,7 @@ class Gossiper:
     def close(self) -> None:
         """End the listeners' iterations."""
         self._beliefs.listeners.close()
+        self._broadcasting.close()
 
     async def _receive(self) -> None:
         while True:
@@ -288,6 +318,7 @@ class Gossiper:
         if envelope.source == self.me.id:
             return
         to_answer = self._beliefs.hear(envelope.rumours, source=envelope.source.name)
+        self._broadcasting.hear(envelope.broadcasts)
         await self._answer(delivery)
         for name in to_answer:
             accuser = self._membership.get(name)

@@ -1,4 +1,4 @@
-"""Datagrams out: envelopes with as many rumours as fit."""
+"""Datagrams out: envelopes with as many rumours and broadcasts as fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, Envelope, KeyMissing, Rumour, Status, room_for_rumours
+from swimring.swim import (
+    Ack,
+    Envelope,
+    KeyMissing,
+    Rumour,
+    Status,
+    carries_broadcasts,
+    room_for_broadcasts,
+    room_for_rumours,
+)
 
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
+    from .broadcasting import Broadcasting
     from .envelopes import Envelopes
 
 _log = logging.getLogger("swimring.gossip")
@@ -61,10 +71,18 @@ class Mail:
     """Sends messages to members."""
 
     def __init__(
-        self, *, beliefs: Beliefs, datagrams: Datagrams, network: Network, envelopes: Envelopes, profile: Profile
+        self,
+        *,
+        beliefs: Beliefs,
+        broadcasting: Broadcasting,
+        datagrams: Datagrams,
+        network: Network,
+        envelopes: Envelopes,
+        profile: Profile,
     ) -> None:
         """Send through ``datagrams`` what ``envelopes`` write."""
         self._membership = beliefs.membership
+        self._broadcasting = broadcasting
         self._datagrams = datagrams
         self._network = network
         self._envelopes = envelopes
@@ -97,9 +115,10 @@ class Mail:
         return len(payload) <= to.size and await self._post(payload, to.source)
 
     async def gossip(self, message: Message, *, to: Member) -> bool:
-        """Send rumours alone; nothing is sent when there are none for ``to``."""
+        """Send rumours and broadcasts alone; nothing is sent when there are none for ``to``."""
         envelope = self._envelope(message, to=to.id, sequence=0, known=to)
-        return not envelope.rumours or await self._post(self._envelopes.write_datagram(envelope), to.address)
+        nothing = not envelope.rumours and not envelope.broadcasts
+        return nothing or await self._post(self._envelopes.write_datagram(envelope), to.address)
 
     async def show_key(self, at: Address, *, at_most: int) -> None:
         """Let who seals with a key that we lack see which one we use; in ``at_most`` bytes, once a second."""
@@ -126,13 +145,30 @@ class Mail:
         if known is None:
             return envelope
         envelope = replace(envelope, rumours=self._about_receiver(known.name))
+        room = room_for_rumours(envelope, budget=self._budget)
+        share = self._share_of_broadcasts(message, known, room)
         more = self._membership.rumours.take(
-            budget=room_for_rumours(envelope, budget=self._budget),
+            budget=room - share,
             limit=self._membership.retransmit_limit,
             receiver=known.name,
             besides=known.name if envelope.rumours else "",
         )
-        return replace(envelope, rumours=(*envelope.rumours, *more))
+        envelope = replace(envelope, rumours=(*envelope.rumours, *more))
+        return self._with_broadcasts(envelope, receiver=known.name) if share else envelope
+
+    def _share_of_broadcasts(self, message: Message, to: Member, room: int) -> int:
+        # The dead hear rumours, so that they can refute; what applications say they hear when they are back.
+        hears = carries_broadcasts(message) and to.status.active
+        return self._broadcasting.broadcasts.queue.share(room) if hears else 0
+
+    def _with_broadcasts(self, envelope: Envelope, *, receiver: str) -> Envelope:
+        told = self._broadcasting.broadcasts.queue.take(
+            budget=room_for_broadcasts(envelope, budget=self._budget),
+            limit=self._membership.retransmit_limit,
+            receiver=receiver,
+        )
+        self._broadcasting.sent()
+        return replace(envelope, broadcasts=tuple(told))
 
     def _about_receiver(self, name: str) -> tuple[Rumour, ...]:
         # Lifeguard's buddy system: who is accused hears of it from everybody who talks to it, and can speak up.

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swimring.codec import encode
-from swimring.swim import MAX_FRAME, Member, Rumour, State, Summary
+from swimring.swim import MAX_FRAME, Broadcast, Member, Replay, Rumour, State, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from swimring.identity import NodeId
+    from swimring.swim import Recap
 
 PART_SIZE: Final = MAX_FRAME - 1024
 PARTS_LIMIT: Final = 256
@@ -20,7 +21,7 @@ PARTS_LIMIT: Final = 256
 class Heard:
     """What somebody said in all parts of its turn; at most 256 frames of 64 KiB.
 
-    ``records`` are those it showed; ``digest`` and ``wanted`` are None if it said nothing of them.
+    ``records`` are those it showed; ``digest``, ``wanted`` and ``recap`` are None if it said nothing of them.
     """
 
     def __init__(self, source: NodeId) -> None:
@@ -29,6 +30,7 @@ class Heard:
         self.records: list[Member] = []
         self.digest: list[Summary] | None = None
         self.wanted: list[str] | None = None
+        self.recap: Recap | None = None
         self.refuted = False
 
     def take(self, state: State, rumours: Iterable[Rumour]) -> None:
@@ -38,6 +40,7 @@ class Heard:
             self.digest = [*(self.digest or ()), *state.digest]
         if state.wanted is not None:
             self.wanted = [*(self.wanted or ()), *state.wanted]
+        self.recap = self.recap or state.recap
 
 
 @dataclass(slots=True)
@@ -48,7 +51,11 @@ class _Part:
 
 
 def parts(
-    records: Iterable[Member], *, digest: Sequence[Summary] | None = None, wanted: Sequence[str] | None = None
+    records: Iterable[Member],
+    *,
+    digest: Sequence[Summary] | None = None,
+    wanted: Sequence[str] | None = None,
+    recap: Recap | None = None,
 ) -> list[tuple[State, tuple[Rumour, ...]]]:
     """The messages that say all this, each with the rumours of its envelope; at least one, and the last one says so.
 
@@ -61,10 +68,30 @@ def parts(
                 more=number < len(filled),
                 digest=None if digest is None else tuple(part.digest),
                 wanted=None if wanted is None else tuple(part.wanted),
+                recap=recap if number == 1 else None,
             ),
             tuple(part.rumours),
         )
         for number, part in enumerate(filled, start=1)
+    ]
+
+
+def replays(
+    broadcasts: Sequence[Broadcast], *, wanted: tuple[bytes, ...] = ()
+) -> list[tuple[Replay, tuple[Broadcast, ...]]]:
+    """The messages that tell ``broadcasts``, each with those of its envelope; at least one, and the first one asks."""
+    told: list[list[Broadcast]] = [[]]
+    size = sum(map(len, wanted))
+    for broadcast in broadcasts:
+        length = len(encode(broadcast.to_wire()))
+        if size + length > PART_SIZE:
+            told.append([])
+            size = 0
+        told[-1].append(broadcast)
+        size += length
+    return [
+        (Replay(more=number < len(told), wanted=wanted if number == 1 else ()), tuple(part))
+        for number, part in enumerate(told, start=1)
     ]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .beliefs import Beliefs
     from .envelopes import Envelopes
     from .mail import Mail
+    from .recalling import Recalling
     from .refusals import Refusals
 
 _log = logging.getLogger("swimring.gossip")
@@ -49,6 +50,7 @@ class PushPull:
         profile: Profile,
         rng: random.Random,
         refusals: Refusals,
+        recalling: Recalling,
     ) -> None:
         """Dial through ``network``."""
         self._beliefs = beliefs
@@ -59,6 +61,7 @@ class PushPull:
         self._profile = profile
         self._rng = rng
         self._refusals = refusals
+        self._recalling = recalling
         self._serving = trio.CapacityLimiter(_AT_ONCE)
         self._nudges, self._nudged = trio.open_memory_channel[str](1)
         self.joins_under_way = 0
@@ -114,7 +117,7 @@ class PushPull:
 
     async def _exchange(self, address: Address) -> NodeId:
         now = trio.current_time()
-        asked = parts([self._membership.me], digest=self._membership.digest(now=now))
+        asked = parts([self._membership.me], digest=self._membership.digest(now=now), recap=self._recalling.recap)
         known = (member.name for member in self._membership.others if member.address == address)
         stream, frames, answer = await self._ask(address, next(known, ""), self._envelopes_of(None, asked))
         async with stream:
@@ -124,8 +127,11 @@ class PushPull:
             heard = await self._hear(frames, first)
             if heard.wanted:
                 await self._say(frames, first.source, parts(self._named(heard.wanted)))
-        if heard.wanted is None:
-            await self._show_all(address, heard)
+            if heard.wanted is not None:
+                await self._finish(heard)
+                await self._recalling.dial(frames, first.source, heard.recap)
+                return first.source
+        await self._show_all(address, heard)
         await self._finish(heard)
         return first.source
 
@@ -222,12 +228,14 @@ class PushPull:
             await self._say(frames, heard.source, parts(self._membership.state(now=now)))
         else:
             difference = self._membership.compare(heard.digest, now=now)
-            await self._say(frames, heard.source, parts(difference.news, wanted=difference.wanted))
+            recap = self._recalling.recap
+            await self._say(frames, heard.source, parts(difference.news, wanted=difference.wanted, recap=recap))
             if difference.wanted:
                 following = await frames.receive()
                 if following is not None:
                     heard.refuted |= (await self._hear(frames, following)).refuted
         await self._finish(heard)
+        await self._recalling.answer(frames, heard.source, heard.recap)
 
     # ------------------------------------------------------------------------------------------------ states
 
@@ -279,7 +287,9 @@ class PushPull:
 def _checked(first: Envelope | None) -> Envelope:
     """The first envelope of an answer, if it is one."""
     if first is None:
-        raise BytesRefused("truncated", "it hung up without an answer: another cluster, version or protocol")
+        raise BytesRefused(
+            "truncated", "it hung up without an answer: another cluster, version or protocol, or it wants TLS"
+        )
     if isinstance(first.message, Refused):
         raise refused_by_peer(first.message.reason)
     return first

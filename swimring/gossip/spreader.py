@@ -1,4 +1,4 @@
-"""Spreads rumours: while there are any, a few random members hear of them at every interval."""
+"""Spreads rumours and broadcasts: while there are any, a few random members hear of them at every interval."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from swimring.swim import Change, Member, Profile
 
     from .beliefs import Beliefs
+    from .broadcasting import Broadcasting
     from .mail import Mail
 
 
 class Spreader:
     """The duty that empties the queue of rumours; probes and their answers carry some, too."""
 
-    def __init__(self, beliefs: Beliefs, mail: Mail, profile: Profile, rng: random.Random) -> None:
-        """Follow ``beliefs``."""
+    def __init__(
+        self, beliefs: Beliefs, broadcasting: Broadcasting, mail: Mail, profile: Profile, rng: random.Random
+    ) -> None:
+        """Follow ``beliefs`` and ``broadcasting``."""
         self._membership = beliefs.membership
+        self._broadcasting = broadcasting
         self._mail = mail
         self._profile = profile
         self._rng = rng
         self._something = trio.Event()
         beliefs.followers.append(self._follow)
+        broadcasting.followers.append(self.wake)
 
     async def run(self) -> None:
         """Spread, for ever; idle while there is nothing to spread."""
@@ -36,7 +41,8 @@ class Spreader:
             await self._something.wait()
             await self.spread_once()
             await trio.sleep(self._profile.gossip_interval)
-            if not self._membership.rumours or self._membership.active_count == 1:
+            self._broadcasting.sent()
+            if not self._has_something or self._membership.active_count == 1:
                 self._something = trio.Event()
 
     def wake(self) -> None:
@@ -46,8 +52,12 @@ class Spreader:
     async def spread_once(self, *, fanout: int | None = None) -> None:
         """Send to ``fanout`` random members, by default as many as the profile says."""
         for member in self._membership.sample(self._rng, fanout or self._profile.gossip_fanout, self._hears):
-            if self._membership.rumours:
+            if self._has_something:
                 await self._mail.gossip(Gossip(), to=member)
+
+    @property
+    def _has_something(self) -> bool:
+        return bool(self._membership.rumours or self._broadcasting.broadcasts.queue)
 
     def _hears(self, member: Member) -> bool:
         if member.status is not Status.DEAD:

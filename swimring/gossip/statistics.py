@@ -21,6 +21,8 @@ class GossipStatistics:
         health: the local health score; 0 is good.
         incarnation: how often this node has spoken up or changed its metadata, from 1.
         rumours: rumours still being spread.
+        broadcasts: broadcasts still being passed on.
+        broadcasts_ignored: those that were too old, or nonsense, and those that found the queue full.
         probes: probe rounds so far.
         probes_failed: those in which nobody reached the member.
         exchanges: exchanges of states so far, dialled or answered.
@@ -40,6 +42,8 @@ class GossipStatistics:
     health: int
     incarnation: int
     rumours: int
+    broadcasts: int
+    broadcasts_ignored: int
     probes: int
     probes_failed: int
     exchanges: int

@@ -16,11 +16,13 @@ from .events import (
     RefusalArrived,
     ReplyArrived,
     ResetArrived,
+    StreamsOffered,
 )
-from .failures import decode_failure, encode_failure
+from .failures import GROUP, Declare, decode_failure, encode_failure
 from .frames import MAGIC
 from .header import CallHeader, CallKind
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
+from .items import ITEMS, RESERVED_STREAM, ItemReader, pack_item
 from .limits import Limits
 from .line import stream_ids
 from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
@@ -32,9 +34,12 @@ __all__ = [
     "ANY_CLUSTER",
     "CALL_LIFE",
     "CLIENT",
+    "GROUP",
+    "ITEMS",
     "LIFE",
     "MAGIC",
     "NONCE_SIZE",
+    "RESERVED_STREAM",
     "CallArrived",
     "CallEnded",
     "CallHeader",
@@ -44,6 +49,7 @@ __all__ = [
     "CancelArrived",
     "CreditArrived",
     "DataArrived",
+    "Declare",
     "EndArrived",
     "Event",
     "FailureArrived",
@@ -51,6 +57,7 @@ __all__ = [
     "GoAwayCode",
     "Hello",
     "HelloRefused",
+    "ItemReader",
     "Limits",
     "MessageParts",
     "PeerReady",
@@ -65,12 +72,14 @@ __all__ = [
     "Session",
     "Step",
     "StreamState",
+    "StreamsOffered",
     "cluster_digest",
     "decode_failure",
     "decode_fields",
     "encode_failure",
     "encode_fields",
     "join_message",
+    "pack_item",
     "split_message",
     "stream_ids",
 ]

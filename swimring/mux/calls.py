@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 from swimring.codec import decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
-from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived
+from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived, StreamsOffered
 from .frames import END, Kind, cut, frame
 from .header import CallKind, split_request
-from .line import stream_ids
+from .line import offered_ids, stream_ids
+from .offers import check_names, decode_offer, encode_offer
+from .stream import ResetCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .events import Event
     from .header import CallHeader
@@ -35,6 +37,7 @@ class CallState(enum.Enum):
 
     ASKING = "the request is under way"
     RUNNING = "the request is complete"
+    OFFERED = "streams were handed over"
     ANSWERING = "the answer is under way"
     OVER = "over"
 
@@ -45,6 +48,7 @@ class CallStep(enum.Enum):
     BODY = "more of a message"
     BODY_END = "the rest of a message"
     CANCEL = "a cancel"
+    OFFER = "streams"
     ANSWER = "the begin of an answer"
     ANSWER_END = "an answer"
     DONE = "done"
@@ -55,9 +59,14 @@ CALL_LIFE: Final[Mapping[tuple[CallState, CallStep], CallState]] = {
     (CallState.ASKING, CallStep.BODY_END): CallState.RUNNING,
     (CallState.ASKING, CallStep.CANCEL): CallState.OVER,
     (CallState.RUNNING, CallStep.CANCEL): CallState.RUNNING,
+    (CallState.RUNNING, CallStep.OFFER): CallState.OFFERED,
     (CallState.RUNNING, CallStep.ANSWER): CallState.ANSWERING,
     (CallState.RUNNING, CallStep.ANSWER_END): CallState.OVER,
     (CallState.RUNNING, CallStep.DONE): CallState.OVER,
+    (CallState.OFFERED, CallStep.CANCEL): CallState.OFFERED,
+    (CallState.OFFERED, CallStep.ANSWER): CallState.ANSWERING,
+    (CallState.OFFERED, CallStep.ANSWER_END): CallState.OVER,
+    (CallState.OFFERED, CallStep.DONE): CallState.OVER,
     (CallState.ANSWERING, CallStep.BODY): CallState.ANSWERING,
     (CallState.ANSWERING, CallStep.BODY_END): CallState.OVER,
 }
@@ -146,6 +155,24 @@ class Calls:
         for part in frames[1:]:
             self._line.outbox.push_bulk(call_id, part)
 
+    def offer(self, call_id: int, names: Sequence[str]) -> range:
+        """Hand streams over before the answer; return their ids.
+
+        Raises:
+            LocalProtocolError: nobody waits for an answer, or there was an offer already; names or room are lacking.
+        """
+        call = self._made_there.get(call_id)
+        if call is None or call.cast or call.cancelled or call.state is not CallState.RUNNING:
+            raise LocalProtocolError(f"call {call_id} takes no streams (any more)")
+        check_names(names)
+        first = self._line.open_local_offer(len(names))
+        call.state = CallState.OFFERED
+        # Urgent, as requests are: ids go out in order, and data of the streams comes behind.
+        self._line.outbox.push(frame(Kind.OFFER, 0, call_id, encode_offer(first, names)))
+        ids = offered_ids(first, len(names))
+        self._streams.announce(ids)
+        return ids
+
     def done(self, call_id: int) -> None:
         """End a cast, or a cancelled call that has no answer.
 
@@ -197,12 +224,28 @@ class Calls:
         if call.cast:
             raise RemoteProtocolError(f"an answer to cast {call_id}")
         call.failed = kind is Kind.FAILURE
-        if flags & END and call.state is CallState.RUNNING:
+        if flags & END and call.state is not CallState.ANSWERING:
             # Almost every answer is one frame: it need not be gathered.
             self._check_length(call_id, len(body))
             self._conclude(call_id, call, body, events)
             return
         self._gather(call_id, call, CallStep.ANSWER_END if flags & END else CallStep.ANSWER, body)
+
+    def on_offer(self, _flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """OFFER: streams that come with the answer of a call made here."""
+        call = self._made_here.get(call_id)
+        if call is None or call.cast:
+            raise RemoteProtocolError(f"streams for call {call_id}, which nobody waits for")
+        self._advance(call_id, call, CallStep.OFFER)
+        first, names = decode_offer(body)
+        self._line.open_remote_offer(first, len(names))
+        ids = offered_ids(first, len(names))
+        self._streams.announce(ids)
+        if call.cancelled:
+            for stream_id in ids:
+                self._streams.reset(stream_id, ResetCode.CANCELLED, "the call was cancelled")
+            return
+        events.append(StreamsOffered(call_id=call_id, streams=dict(zip(names, ids, strict=True))))
 
     def on_body(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """BODY: more of a request or of an answer."""
@@ -298,7 +341,7 @@ class Calls:
 
     def _finish(self, call_id: int, cost: int) -> None:
         call = self._made_there.get(call_id)
-        if call is None or call.state is not CallState.RUNNING:
+        if call is None or call.state is CallState.ASKING:
             raise LocalProtocolError(f"call {call_id} is over or not complete")
         self._line.message_allowance.spend(cost)
         del self._made_there[call_id]

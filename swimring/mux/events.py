@@ -56,6 +56,15 @@ class FailureArrived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamsOffered:
+    """The callee hands over streams with the answer that will follow."""
+
+    call_id: int
+    streams: Mapping[str, int]
+    """Their ids by name; they are open from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
     """A cast was handled, or a cancelled call has ended without an answer."""
 
@@ -125,6 +134,7 @@ Event: TypeAlias = (
     | CallArrived
     | ReplyArrived
     | FailureArrived
+    | StreamsOffered
     | CallEnded
     | CancelArrived
     | DataArrived

@@ -1,13 +1,15 @@
 """Errors of a handler as a record of bounded size, and back. Nothing is ever unpickled.
 
 A record is a CBOR array: code, reason, maybe executed, retry after in milliseconds, detail. `CallError`s travel as
-themselves; any other exception as a `HandlerFailed` whose detail is a tree: type name, message, frames, cause, members.
+themselves; any other exception as a `HandlerFailed` whose detail is a tree: type name, message, frames, cause, members,
+and for each error that can be raised as itself how to make it, and where it came from if that is another node.
 """
 
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from swimring.codec import decode, encode
 from swimring.errors import (
@@ -30,7 +32,7 @@ from swimring.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from swimring.identity import Key
 
@@ -38,6 +40,13 @@ MAX_DEPTH: Final = 8
 MAX_NODES: Final = 64
 MAX_TEXT: Final = 16 * 1024
 MAX_RECORDS: Final = 64
+MAX_NAME: Final = 128
+GROUP: Final = "ExceptionGroup"
+"""The declared name of every exception group; it needs no arguments, because its members are in the tree."""
+
+Declare: TypeAlias = "Callable[[BaseException], tuple[str, bytes] | None]"
+"""The name under which the type of an error is declared and its arguments as CBOR; None if it is not."""
+
 _MAX_FRAMES: Final = 16
 _MAX_REASON: Final = 4 * 1024
 
@@ -63,16 +72,19 @@ _PLAIN: Final = {
 }
 
 
-def encode_failure(error: BaseException, *, executed: bool) -> bytes:
-    """The record of ``error``; ``executed`` says that the handler had begun, whatever the error believes."""
+def encode_failure(error: Exception, *, executed: bool, declare: Declare | None = None) -> bytes:
+    """The record of ``error``; ``executed`` says that the handler had begun, whatever the error believes.
+
+    ``declare`` says which errors can be raised as themselves by the caller; without it none can, but for groups.
+    """
     if not isinstance(error, CallError):
-        return encode([CODES[HandlerFailed], "", True, None, _tree(error, _Budget(), 0)])
+        return encode([CODES[HandlerFailed], "", True, None, _Teller(declare).tree(error, 0)])
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     hint = None if error.retry_after is None else max(0, int(error.retry_after * 1000))
     reason = _printable(error.reason)[:_MAX_REASON]
     record = [code, reason, executed or error.maybe_executed, hint]
     try:
-        return encode([*record, _detail(error)])
+        return encode([*record, _detail(error, declare)])
     except LocalProtocolError:
         # Member records come from the application's side of the interface; one that cannot be encoded is left out.
         return encode([*record, None])
@@ -111,7 +123,7 @@ def _build(code: int, reason: str, detail: Any, key: Key | None, owner: str | No
     return HandlerFailed(type_name=f"failure {code}", message=reason, key=key, owner=owner)
 
 
-def _detail(error: CallError) -> object:
+def _detail(error: CallError, declare: Declare | None) -> object:
     match error:
         case Moved():
             return list(error.records[:MAX_RECORDS])
@@ -120,7 +132,7 @@ def _detail(error: CallError) -> object:
         case StreamReset():
             return error.code
         case HandlerFailed():
-            return _tree(error, _Budget(), 0)
+            return _Teller(declare).tree(error, 0)
         case _:
             return None
 
@@ -141,43 +153,100 @@ class _Budget:
 
     def clip(self, text: str) -> str:
         """As much of ``text`` as there is room for; takes it."""
-        clipped = _printable(text[: self.text])
+        clipped = _printable(text[: self.text])[: self.text]
         self.text -= len(clipped)
         return clipped
 
+    def take(self, size: int) -> bool:
+        """Whether there is room for ``size`` bytes that cannot be cut short; takes it."""
+        if size > self.text:
+            return False
+        self.text -= size
+        return True
 
-def _tree(error: BaseException, budget: _Budget, depth: int) -> list[object] | None:
-    if not budget.node(depth):
-        return None
-    if isinstance(error, HandlerFailed):
-        # It failed elsewhere and passes through here: its own story is worth more than ours.
-        type_name, message, frames = error.type_name, error.message, error.frames
-        cause: BaseException | None = error.remote_cause
-        members: tuple[BaseException, ...] = error.members
-    else:
-        type_name, message, frames = _type_name(error), _text(error), _frames(error)
+
+class _Teller:
+    """Makes the tree of one failure."""
+
+    def __init__(self, declare: Declare | None) -> None:
+        self._declare = declare
+        self._budget = _Budget()
+
+    def tree(self, error: BaseException | None, depth: int) -> list[object] | None:
+        """The tree below ``error``; None where there is no room, and for what is no error: a cancellation, an exit."""
+        if not isinstance(error, Exception) or not self._budget.node(depth):
+            return None
+        if isinstance(error, HandlerFailed):
+            return self._passed_on(error, depth)
+        declared = self._declared(error)
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    node: list[object] = [budget.clip(type_name), budget.clip(message), budget.clip(frames)]
-    node.append(None if cause is None else _tree(cause, budget, depth + 1))
-    node.append([packed for packed in (_tree(member, budget, depth + 1) for member in members) if packed is not None])
-    return node
+        clip = self._budget.clip
+        return [
+            clip(_type_name(error)),
+            clip(_text(error)),
+            clip(_frames(error)),
+            self.tree(cause, depth + 1),
+            self._trees(members, depth + 1),
+            *([] if declared is None else [declared]),
+        ]
+
+    def _passed_on(self, error: HandlerFailed, depth: int) -> list[object]:
+        # It failed elsewhere and passes through here: its own story is worth more than ours. What it was declared as
+        # there says nothing to whoever called us.
+        clip = self._budget.clip
+        return [
+            clip(error.type_name),
+            clip(error.message),
+            clip(error.frames),
+            self.tree(error.remote_cause, depth + 1),
+            self._trees(error.members, depth + 1),
+            None,
+            None if error.node is None else clip(error.node),
+            error.key if error.key is not None and self._budget.take(len(error.key)) else None,
+        ]
+
+    def _trees(self, errors: Iterable[BaseException], depth: int) -> list[list[object]]:
+        return [packed for packed in (self.tree(error, depth) for error in errors) if packed is not None]
+
+    def _declared(self, error: Exception) -> list[object] | None:
+        found: tuple[str, bytes] | None = None
+        if isinstance(error, ExceptionGroup):
+            found = (GROUP, b"")
+        elif self._declare is not None:
+            found = self._declare(error)
+        return list(found) if found is not None and self._budget.take(len(found[0]) + len(found[1])) else None
 
 
 def _failed(node: Any, budget: _Budget, depth: int, key: Key | None, owner: str | None) -> HandlerFailed:
     match node:
-        case [str(type_name), str(message), str(frames), cause, [*members], *_] if budget.node(depth):
+        case [str(type_name), str(message), str(frames), cause, [*members], *more] if budget.node(depth):
+            declared, raised_on, raised_for = _more(more)
             return HandlerFailed(
                 type_name=type_name,
                 message=message,
                 frames=frames,
                 remote_cause=None if cause is None else _failed(cause, budget, depth + 1, key, owner),
                 members=tuple(_failed(member, budget, depth + 1, key, owner) for member in members),
-                key=key,
+                key=key if raised_on is None else raised_for,
                 owner=owner,
+                node=raised_on,
+                declared=declared,
             )
         case _:
             raise RemoteProtocolError("malformed or oversized tree of a failure record")
+
+
+def _more(items: list[Any]) -> tuple[tuple[str, bytes] | None, str | None, Key | None]:
+    """The items that a tree has grown: how to raise it, and for one that passed on its node and key."""
+    declared, node, key = [*items, None, None, None][:3]
+    if isinstance(node, (str, NoneType)) and isinstance(key, (str, bytes, NoneType)):
+        match declared:
+            case None:
+                return None, node, key
+            case [str(name), bytes(arguments), *_]:
+                return (name, arguments) if len(name) <= MAX_NAME else None, node, key
+    raise RemoteProtocolError("malformed tree of a failure record")
 
 
 def _type_name(error: BaseException) -> str:

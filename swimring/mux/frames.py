@@ -40,6 +40,7 @@ class Kind(enum.IntEnum):
     BODY = 0x13
     CANCEL = 0x14
     DONE = 0x15
+    OFFER = 0x16
     DATA = 0x18
     RESET = 0x19
 

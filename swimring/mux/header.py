@@ -182,6 +182,11 @@ def _problem(streams: Any, traceparent: str | None, fence: int) -> str | None:
         return f"a traceparent is text of at most {_MAX_TRACEPARENT} characters"
     if isinstance(fence, bool) or not 0 <= fence < 2**63:
         return "a fence is a number below 2^63"
+    return problem_with_streams(streams)
+
+
+def problem_with_streams(streams: Any) -> str | None:
+    """What is wrong with the names of streams, wherever they come from."""
     if len(streams) > MAX_STREAMS_PER_CALL:
         return f"a call has at most {MAX_STREAMS_PER_CALL} streams"
     if not all(_is_text(name, MAX_STREAM_NAME) and name for name in streams):

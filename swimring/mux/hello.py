@@ -24,6 +24,8 @@ _NONCE_SIZE: Final = 32
 
 CLIENT: Final = "client"
 """The feature by which a hello says: I am no member, nobody can dial me, and my cluster may be "any"."""
+OFFERS: Final = "offers"
+"""The feature by which a hello says: I take streams that come with an answer."""
 ANY_CLUSTER: Final = b""
 """In place of a digest: a client that does not know the cluster's name yet."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 from .credit import Allowance, Window
-from .frames import MESSAGES, Kind, frame
+from .frames import MAX_STREAM_ID, MESSAGES, Kind, frame
 from .limits import MAX_UNREAD_ANSWERS, MAX_UNSENT
 from .outbox import Outbox
 
@@ -112,6 +112,18 @@ class Line:
         self.last_there = call_id + _PARITY * count
         self._count_there(count)
 
+    def open_remote_offer(self, first_id: int, count: int) -> None:
+        """Note that the other side opened streams with an answer.
+
+        Raises:
+            RemoteProtocolError: the ids are not new ones of theirs, or they have too many open.
+        """
+        last = first_id + _PARITY * (count - 1)
+        if first_id % _PARITY == self.next_here % _PARITY or not self.last_there < first_id <= last <= MAX_STREAM_ID:
+            raise RemoteProtocolError(f"an offer of the id {first_id} after {self.last_there}")
+        self.last_there = last
+        self._count_there(count)
+
     def _count_there(self, count: int) -> None:
         self.open_there += count
         if self.open_there > self.limits.streams:
@@ -129,6 +141,14 @@ class Line:
         self.next_here += _PARITY * (1 + streams)
         self.open_here += 1 + streams
         return call_id
+
+    def open_local_offer(self, streams: int) -> int:
+        """Draw the ids of streams that go with an answer; return the first.
+
+        Raises:
+            LocalProtocolError: the other side takes no more streams (`Session.can_offer` tells).
+        """
+        return self.open_local(streams - 1)
 
     def closed(self, stream_id: int) -> None:
         """Note that one call or stream is over."""
@@ -152,4 +172,9 @@ class Line:
 
 def stream_ids(call_id: int, count: int) -> range:
     """The ids of the streams of a call."""
-    return range(call_id + _PARITY, call_id + _PARITY * (count + 1), _PARITY)
+    return offered_ids(call_id + _PARITY, count)
+
+
+def offered_ids(first_id: int, count: int) -> range:
+    """The ids of the streams of an offer."""
+    return range(first_id, first_id + _PARITY * count, _PARITY)

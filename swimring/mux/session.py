@@ -18,13 +18,13 @@ from swimring.errors import LocalProtocolError, RemoteProtocolError
 from .calls import Calls
 from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, RefusalArrived
 from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
-from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
+from .hello import ANY_CLUSTER, CLIENT, OFFERS, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
 from .line import Line
 from .proof import check_proof, key_id, prove
 from .stream import ResetCode, Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from swimring.identity import NodeId
 
@@ -82,7 +82,7 @@ class Session:
         if cluster is None and not client:
             raise LocalProtocolError("only a client may leave the cluster open")
         digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
-        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else ())
+        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else (OFFERS,))
         if secret is not None:
             self.hello = replace(self.hello, nonce=secret.nonce, key_ids=secret.ids)
         self.peer: Hello | None = None
@@ -207,6 +207,25 @@ class Session:
         """Answer a call with a failure record of `encode_failure`."""
         self._calls.answer(Kind.FAILURE, call_id, record)
 
+    @property
+    def peer_takes_offers(self) -> bool:
+        """Whether the other side understands `offer`."""
+        return self.peer is not None and OFFERS in self.peer.features
+
+    def can_offer(self, streams: int) -> bool:
+        """Whether there is room for that many more streams now; the end of a call or stream of ours helps."""
+        return self._line.open_here + streams <= self._line.peer.streams
+
+    def offer(self, call_id: int, names: Sequence[str]) -> range:
+        """Hand streams over to the caller, once and before the answer; they live on their own. Returns their ids.
+
+        Raises:
+            LocalProtocolError: the peer does not take that, nobody waits for the answer, or there is no room.
+        """
+        if not self.peer_takes_offers:
+            raise LocalProtocolError("the caller does not take streams with an answer")
+        return self._calls.offer(call_id, names)
+
     def done(self, call_id: int) -> None:
         """End a cast, or a call that was cancelled, without an answer."""
         self._calls.done(call_id)
@@ -277,6 +296,7 @@ class Session:
             Kind.REQUEST: calls.on_request,
             Kind.REPLY: partial(calls.on_answer, Kind.REPLY),
             Kind.FAILURE: partial(calls.on_answer, Kind.FAILURE),
+            Kind.OFFER: calls.on_offer,
             Kind.BODY: calls.on_body,
             Kind.CANCEL: calls.on_cancel,
             Kind.DONE: calls.on_done,

@@ -2,6 +2,18 @@
 
 from .host import Host, SystemHost
 from .sockets import SocketNetwork
+from .tls import TlsNetwork, TlsStream, accept_tls
 from .transport import Binding, Datagrams, Network, StreamListener
 
-__all__ = ["Binding", "Datagrams", "Host", "Network", "SocketNetwork", "StreamListener", "SystemHost"]
+__all__ = [
+    "Binding",
+    "Datagrams",
+    "Host",
+    "Network",
+    "SocketNetwork",
+    "StreamListener",
+    "SystemHost",
+    "TlsNetwork",
+    "TlsStream",
+    "accept_tls",
+]

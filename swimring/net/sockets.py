@@ -16,7 +16,9 @@ import trio
 
 from swimring.identity import Address
 
-from .transport import Binding, Datagrams, Network, StreamListener
+from .accepting import SocketStreamListener
+from .transport import Binding, Datagrams, Network
+from .unix import UnixListener, bind_unix, dial_unix
 
 logger = logging.getLogger(__name__)
 
@@ -27,27 +29,6 @@ _LARGEST_DATAGRAM: Final = 65_535
 _BACKLOG: Final = 1024
 _RECEIVE_BUFFER: Final = 1 << 20
 _TRIES_FOR_A_COMMON_PORT: Final = 32
-_FIRST_ACCEPT_PAUSE: Final = 0.01
-_LONGEST_ACCEPT_PAUSE: Final = 1.0
-
-# No descriptor or no memory just now. The connection stays in the backlog, so that trying again at once would spin.
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-
-# accept(2): errors already pending on the new connection; "treat them like EAGAIN by retrying".
-_THAT_CONNECTION_ONLY: Final = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.ECONNRESET,
-        errno.EPROTO,
-        errno.ENOPROTOOPT,
-        errno.EOPNOTSUPP,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EPERM,  # a firewall said no
-    }
-)
 
 # ICMP's answers to earlier datagrams; some platforms report them on receive. They concern one peer, not the socket.
 _AN_EARLIER_DATAGRAM_FAILED: Final = frozenset(
@@ -135,43 +116,6 @@ class SocketDatagrams(Datagrams):
             self._socket.close()
 
 
-class SocketStreamListener(StreamListener):
-    """A TCP listener with a backlog of 1024 connections; beyond it the kernel makes callers try again."""
-
-    def __init__(self, listening: trio.socket.SocketType) -> None:
-        """Own ``listening``."""
-        self._socket = listening
-        self._closing = trio.Event()
-
-    def __repr__(self) -> str:
-        return f"<SocketStreamListener {'closed' if self._closing.is_set() else _address(self._socket.getsockname())}>"
-
-    async def accept(self) -> tuple[trio.SocketStream, Address]:
-        """Wait for a connection, however long the machine is out of descriptors."""
-        pause = _FIRST_ACCEPT_PAUSE
-        while True:
-            if self._closing.is_set():
-                raise trio.ClosedResourceError("this listener was closed")
-            try:
-                accepted, where = await self._socket.accept()
-            except OSError as error:
-                if error.errno in _THAT_CONNECTION_ONLY:
-                    continue
-                if error.errno not in _EXHAUSTED:
-                    raise
-                logger.warning("cannot accept a connection, next try in %.2f s: %s", pause, error)
-                with trio.move_on_after(pause):
-                    await self._closing.wait()
-                pause = min(pause * 2, _LONGEST_ACCEPT_PAUSE)
-            else:
-                return trio.SocketStream(accepted), _address(where)  # SocketStream sets no-delay
-
-    def close(self) -> None:
-        """Stop listening; connections that were not accepted are reset."""
-        self._closing.set()
-        self._socket.close()
-
-
 class SocketNetwork(Network):
     """UDP and TCP of this machine."""
 
@@ -189,6 +133,8 @@ class SocketNetwork(Network):
 
     async def connect(self, address: Address) -> trio.SocketStream:
         """Dial; of a name, one address after the other until one answers."""
+        if address.path is not None:
+            return await dial_unix(address.path)
         *others, last = await self.resolve(address)
         for one in others:
             try:
@@ -196,6 +142,10 @@ class SocketNetwork(Network):
             except OSError as error:
                 logger.debug("%s is not at %s: %s", address, one, error)
         return await self._dial(last)
+
+    async def bind_unix(self, path: str) -> UnixListener:
+        """Listen at ``path``, where a socket that nobody listens at any more is replaced."""
+        return await bind_unix(path)
 
     async def join_group(self, group: Address, *, interface: str) -> SocketDatagrams:
         """Join an IPv4 group; datagrams to it do not pass a router."""
@@ -257,7 +207,7 @@ async def _bind_both(address: Address) -> Binding:
     except BaseException:
         listening.close()
         raise
-    return Binding(address=bound, datagrams=datagrams, listener=SocketStreamListener(listening))
+    return Binding(address=bound, datagrams=datagrams, listener=SocketStreamListener(listening, remote=_address))
 
 
 def _bind_datagrams(address: Address) -> SocketDatagrams:

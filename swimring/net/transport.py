@@ -82,10 +82,20 @@ class Network(ABC):
     async def connect(self, address: Address) -> trio.abc.Stream:
         """Dial; the stream has no-delay set. A host name is looked up each time, and its addresses tried in order.
 
+        An address that is a Unix socket (`Address.path`) is dialled as one, where the network has them.
+
         Raises:
             ConnectionRefusedError: something answered and said no.
             OSError: any other failure.
         """
+
+    async def bind_unix(self, path: str) -> StreamListener:
+        """Listen at the Unix socket ``path``, for this user only. A network that has none need not implement it.
+
+        Raises:
+            OSError: somebody listens there already, something else is there, or this cannot be done here.
+        """
+        raise OSError(errno.EOPNOTSUPP, f"no Unix sockets on this network: {path}")
 
     async def join_group(self, group: Address, *, interface: str) -> Datagrams:
         """Datagrams of the multicast group ``group``: what is sent to it by anybody on the network, ourselves included.

@@ -1,8 +1,9 @@
 """The composition root: the only package that knows all the others."""
 
-from .calls import NodePeer, TypedCall
+from .calls import NodePeer
 from .node import Node
 from .opening import open_node
+from .querying import Answer, Answers
 from .settings import Settings
 
-__all__ = ["Node", "NodePeer", "Settings", "TypedCall", "open_node"]
+__all__ = ["Answer", "Answers", "Node", "NodePeer", "Settings", "open_node"]

@@ -1,4 +1,4 @@
-"""One TCP listener for everything: the first byte of a connection picks its protocol.
+"""One listener for everything: the first byte of a connection picks its protocol, behind TLS or without it.
 
 An unidentified peer gets 5 s and one read; identified ones are bounded by the protocol they picked. Each kind has a
 bound of its own, so that a flood of one leaves the others their room. Beyond it one is closed at once (refusing
@@ -8,6 +8,7 @@ is cheaper for both sides than a queue): the oldest of those that have said noth
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,12 +16,14 @@ import trio
 
 from swimring import mux, swim
 from swimring.instrument import Instrument, Instruments
+from swimring.net import TlsStream, accept_tls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from swimring.identity import Address
     from swimring.net import StreamListener
+    from swimring.security import Certificates
 
     Serve = Callable[[trio.abc.Stream, Address, bytes], Awaitable[None]]
 
@@ -29,30 +32,46 @@ MAX_GOSSIP: Final = 256
 MAX_MUX: Final = 2048
 """Those that wait until the node has joined, above all: a pool has closer bounds (`Limits`)."""
 IDENTIFY_WITHIN: Final = 5.0
+TLS_REQUIRED: Final = "TLS is required on this node"
 _FIRST_READ: Final = 65_536
-_TLS_HANDSHAKE: Final = 0x16
+_LAST_WORDS: Final = 0.5
+_TLS_HANDSHAKE: Final = b"\x16"
 
 _log = logging.getLogger("swimring.node")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What serves the connections that begin with a certain byte, given what has been read; and how many at once."""
+    """What serves the connections that begin with a certain byte, given what has been read; and how many at once.
+
+    ``without_tls`` says in the protocol that TLS is required.
+    """
 
     serve: Serve
     most: int
+    without_tls: bytes = b""
+
+
+class _HandshakeFailed(Exception):
+    """A connection that began with a TLS hello came to nothing; the text says why."""
 
 
 class Reception:
     """Accepts connections and hands each to the protocol that its first byte names."""
 
     def __init__(
-        self, listener: StreamListener, protocols: Mapping[int, Protocol], *, instruments: Instruments
+        self,
+        listener: StreamListener,
+        protocols: Mapping[int, Protocol],
+        *,
+        instruments: Instruments,
+        certificates: Certificates | None = None,
     ) -> None:
-        """``protocols`` maps a first byte to what serves the connection."""
+        """``protocols`` maps a first byte to what serves the connection; with ``certificates`` TLS may come before."""
         self._listener = listener
         self._protocols = protocols
         self._instruments = instruments
+        self._certificates = certificates
         self._unidentified: dict[trio.CancelScope, None] = {}  # in order of arrival
         self._served = dict.fromkeys(protocols, 0)
 
@@ -87,18 +106,37 @@ class Reception:
             await trio.aclose_forcefully(stream)
 
     async def _identify(self, stream: trio.abc.Stream, remote: Address, patience: trio.CancelScope) -> None:
-        received = b""
+        received, fault = b"", ""
         try:
             with patience:
-                received = bytes(await stream.receive_some(_FIRST_READ))
+                stream, received = await self._open(stream)
+        except _HandshakeFailed as failure:
+            fault = str(failure)
         finally:
             evicted = patience not in self._unidentified
             self._unidentified.pop(patience, None)
         protocol = self._protocols.get(received[0]) if received else None
-        if protocol is not None:
+        if fault:
+            self._refuse(fault, remote)
+        elif protocol is not None:
             await self._serve(protocol, stream, remote, received)
         elif received or not evicted:
             self._refuse(_what_is_wrong(received), remote)
+
+    async def _open(self, stream: trio.abc.Stream) -> tuple[trio.abc.Stream, bytes]:
+        """The stream to talk over, and what was said first; behind TLS if that is how it begins."""
+        received = bytes(await stream.receive_some(_FIRST_READ))
+        if self._certificates is None or received[:1] != _TLS_HANDSHAKE:
+            return stream, received
+        try:
+            secured = await accept_tls(stream, self._certificates, received)
+            return secured, await secured.receive_some(_FIRST_READ)
+        except trio.BrokenResourceError as error:
+            raise _HandshakeFailed(f"TLS: {error}") from error
+
+    def _is_too_plain(self, stream: trio.abc.Stream) -> bool:
+        required = self._certificates is not None and self._certificates.required
+        return required and not isinstance(stream, TlsStream)
 
     async def _serve(self, protocol: Protocol, stream: trio.abc.Stream, remote: Address, received: bytes) -> None:
         magic = received[0]
@@ -107,7 +145,11 @@ class Reception:
             return
         self._served[magic] += 1
         try:
-            await protocol.serve(stream, remote, received)
+            if self._is_too_plain(stream):
+                self._refuse(TLS_REQUIRED, remote)
+                await _say(protocol.without_tls, stream)
+            else:
+                await protocol.serve(stream, remote, received)
         finally:
             self._served[magic] -= 1
 
@@ -115,10 +157,20 @@ class Reception:
         self._instruments.refuse_bytes("stream", reason, source=remote, now=trio.current_time())
 
 
+async def _say(words: bytes, stream: trio.abc.Stream) -> None:
+    """Say something, and wait a moment for the other side to read it: closing with unread bytes would take it back."""
+    if not words:
+        return
+    with trio.move_on_after(_LAST_WORDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await stream.send_all(words)
+        while await stream.receive_some(_FIRST_READ):
+            pass
+
+
 def _what_is_wrong(received: bytes) -> str:
     if not received:
         return "nothing was sent"
-    if received[0] == _TLS_HANDSHAKE:
+    if received[:1] == _TLS_HANDSHAKE:
         return "TLS is not enabled on this node"
     if received[0] & 0xF0 in {swim.MAGIC & 0xF0, mux.MAGIC & 0xF0}:
         return f"protocol version {received[0] & 0x0F} is not spoken here"

@@ -6,36 +6,45 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 import trio
 
-from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import Service
+from swimring.service import UNDECLARED, Service, raise_as_declared
+from swimring.swim import Details
+from swimring.tracing import use_trace
 
-from .calls import NodePeer, read_call, typed
-from .settings import read_addresses
+from .calls import NodePeer, read_call, read_open, returned, typed
+from .details import DetailsOfMembers
+from .querying import open_query, queried, query_message
+from .settings import changed_metadata, read_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from swimring.gossip import Gossiper, Subscription
+    from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address, Key
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import Endpoint, WithStreams
+    from swimring.service import ChannelCall, ItemsCall, TypedCall
     from swimring.swim import Member
+    from swimring.tracing import Trace
 
-    from .calls import TypedCall
+    from .calls import Streaming, Talking, Unary
     from .counting import Counters
     from .keys import Keys
+    from .querying import Answers
     from .settings import Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
@@ -58,6 +67,7 @@ class Node:
         self._rebalancer = rebalancer
         self._counters = counters
         self._keys = keys
+        self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
@@ -100,6 +110,66 @@ class Node:
         """
         return self._gossiper.events()
 
+    async def update(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        details: Mapping[str, object] | None = None,
+        weight: int | None = None,
+        zone: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Change what this node tells about itself; the others hear of it by gossip, as `MemberUpdated`.
+
+        What is not given stays as it is; ``tags`` and ``details`` are replaced as a whole. Another weight moves keys.
+
+        Raises:
+            ConfigError: one of them is wrong or too large, as in `open_node`; nothing was changed.
+            NodeClosed: this node has left.
+        """
+        mine = self._details.mine if details is None else Details.of(details)
+        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+        await self._gossiper.update_metadata(changed)
+        self._details.mine = mine
+
+    async def details(self, name: str) -> dict[str, Any]:
+        """The larger metadata of the member ``name``: fetched from it, or as it was fetched if it did not change since.
+
+        Raises:
+            CallError: it is not here (`Unreachable`), or could not be asked.
+            NodeClosed: this node has left.
+        """
+        peer = self.peer(name)
+        if peer.name == self.name:
+            await trio.lowlevel.checkpoint()
+            return self._details.mine.contents
+        member = self._gossiper.member(name)
+        assert member is not None
+        return (await self._details.fetch(member, self._routes())).contents
+
+    def own_details(self) -> bytes:
+        """This node's larger metadata as CBOR, for the built-in service."""
+        return self._details.mine.encoded
+
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        """Tell every member something small, once, by gossip; whoever listens (`broadcasts`) hears it, this node, too.
+
+        It returns when it is queued, and waits while very many are. It reaches everybody who is here now or was cut off
+        for a while; in no certain order, but ``time`` of what followed from something is greater.
+
+        Raises:
+            LocalProtocolError: name and payload have more than 512 bytes encoded, or cannot be encoded.
+            NodeClosed: this node has left.
+        """
+        await self._gossiper.broadcast(name, payload)
+
+    def broadcasts(self) -> AbstractAsyncContextManager[BroadcastSubscription]:
+        """Listen: ``async with node.broadcasts() as broadcasts: async for broadcast in broadcasts``.
+
+        A listener that lets 256 broadcasts wait loses the oldest and gets a `Missed` with their number.
+        """
+        return self._gossiper.broadcasts()
+
     async def join(self, addresses: Iterable[str | Address]) -> int:
         """Join whoever is at ``addresses`` (HOST:PORT); return how many answered.
 
@@ -114,8 +184,7 @@ class Node:
             raise NotJoined(
                 f"no member of cluster {self.cluster} answered at {', '.join(map(str, read)) or 'no address'}"
             )
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
+        self._show_members()
         return found
 
     async def leave(self) -> None:
@@ -133,15 +202,23 @@ class Node:
         """
         self._farewell.cancel()
 
-    async def reload_secret(self) -> None:
-        """Read the secret file again, and hold its keys from now on; nothing changes if they cannot be used.
+    async def reload(self) -> None:
+        """Read the secret file and the certificates again, and use what they hold from now on.
+
+        A file that cannot be used changes nothing. Certificates that changed need no such word: the next handshake
+        notices by itself.
 
         Raises:
-            ConfigError: the node has no secret file, or it cannot be read, or holds something else than keys.
+            ConfigError: the node has neither, or a file cannot be read, or holds something else than it should.
         """
-        if self._keys is None:
-            raise ConfigError("secret_file", None, "this node has no secret: start it with one")
-        await self._keys.reload()
+        certificates = self._settings.certificates
+        keys = None if self._settings.secret_file is None else self._keys
+        if keys is None and certificates is None:
+            raise ConfigError("secret_file", None, "this node has neither a secret file nor certificates to read")
+        if keys is not None:
+            await keys.reload()
+        if certificates is not None:
+            certificates.reload()
 
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
@@ -202,7 +279,7 @@ class Node:
 
     async def call(
         self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
+        endpoint: Unary[_P, _R],
         key: Key | None = None,
         /,
         *args: _P.args,
@@ -214,9 +291,10 @@ class Node:
 
         Raises:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         target, out = read_call(endpoint, key, args, kwargs)
-        return target.load_result(await self._routes().request(out))
+        return await returned(target, self._routes().request(out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
         """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
@@ -224,7 +302,10 @@ class Node:
         Raises:
             CallError: as for `call`.
         """
-        return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        try:
+            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
 
     async def cast(self, message: Mapping[str, Any], /) -> None:
         """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.
@@ -234,21 +315,73 @@ class Node:
         """
         await self._routes().cast(outgoing(self._complete(message)))
 
+    @overload
     def open(
-        self,
-        endpoint: Endpoint[_P, _R] | WithStreams[_P, _R],
-        key: Key | None = None,
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> AbstractAsyncContextManager[TypedCall[_R]]:
-        """Make a call and hold it open with its byte streams; leaving the block before its result cancels it.
+        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
+
+    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
+
+        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
+        streams of any.
 
         Raises:
             CallError: as for `call`, from the block or from the call's ``result``.
         """
-        target, out = read_call(endpoint, key, args, kwargs)
+        target, out = read_open(endpoint, key, args, kwargs)
         return typed(target, self._routes().open(out))
+
+    def query(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        /,
+        *,
+        service: Service | str | None = None,
+        to: Iterable[str] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> AbstractAsyncContextManager[Answers]:
+        """Ask every member that offers a service, this one included, and get the answers as they come.
+
+        ``async with node.query("disk", {"path": "/"}) as answers: async for answer in answers``. What answers is the
+        service's handler of the command ``name``; ``payload`` are its arguments. The surrounding scope is the deadline
+        and travels; afterwards ``answers.unanswered`` names those that were too slow. A member that fails or cannot be
+        reached answers with its error. Nobody is asked twice.
+
+        Args:
+            name: the command.
+            payload: the arguments of the handler.
+            service: whose handler; default: this node's only one. ``"swimring"`` is what every node answers.
+            to: names of those to ask, whatever they offer; default: all that offer the service.
+            tags: ask only members with these tags: for each a text, a compiled regular expression, or ``...`` for any.
+
+        Raises:
+            InvalidRequest: this cannot be a message; nobody was asked.
+            ConfigError: it is not clear which service is meant, or ``to`` or ``tags`` makes no sense.
+            NodeClosed: this node has left.
+        """
+        ns = self._service(service)
+        out, names = query_message(ns, name, payload), queried(self.members, ns=ns, to=to, tags=tags)
+        self._show_members()
+        return open_query(self._routes(), out, names)
+
+    def trace(self) -> AbstractContextManager[Trace | None]:
+        """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
+
+        The W3C trace context travels with them; `swimring.tracing.current_trace` tells it on each node.
+        """
+        return use_trace(self._routes().begin_trace())
 
     def peer(self, name: str) -> NodePeer:
         """One certain member to talk to, whatever the ring says.
@@ -260,8 +393,7 @@ class Node:
         if member is None or not member.status.active:
             raise Unreachable(f"no member named {name!r} is here", owner=name)
         if self._rebalancer.member(name) != member:  # learnt a moment ago, and not published yet
-            self._rebalancer.update(self.members)
-            self._rebalancer.flush()
+            self._show_members()
         return NodePeer(self._routes, name)
 
     # -------------------------------------------------------------------------------------------------- inside
@@ -291,6 +423,11 @@ class Node:
     def use(self, routing: Routing) -> None:
         """Calls can be made from now on; `open_node` says so when the node has joined."""
         self._routing = routing
+
+    def _show_members(self) -> None:
+        """Let calls be routed by what is known now, without waiting for quiet."""
+        self._rebalancer.update(self.members)
+        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):

@@ -19,17 +19,18 @@ from swimring.discovery import loopback_seeds, open_finder, take_loopback_port
 from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
-from swimring.net import Host, Network, SocketNetwork, SystemHost
+from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
 from swimring.ownership import Rebalancer
 from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
+from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import gather
 from .groups import lone_error_raised_bare
 from .keys import Keys
-from .listening import MAX_GOSSIP, MAX_MUX, Protocol, Reception
+from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
 
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from swimring.discovery import Finder, Seeds
     from swimring.gossip import Gossiper
     from swimring.identity import Address
-    from swimring.net import Binding
-    from swimring.rpc import Here, Incoming, Pool
+    from swimring.net import Binding, StreamListener
+    from swimring.rpc import Here, Incoming, PeerStream, Pool
+    from swimring.security import TlsSettings
     from swimring.swim import Profile
 
 _log = logging.getLogger("swimring.node")
@@ -62,12 +64,15 @@ async def open_node(
     zone: str = "",
     version: str = "",
     tags: Mapping[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
+    tls: TlsSettings | None = None,
+    unix_socket: str | Path | None = None,
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
@@ -87,12 +92,15 @@ async def open_node(
         zone: a label of where this node runs.
         version: of the application; other nodes see it.
         tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
+        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
+        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
@@ -104,8 +112,9 @@ async def open_node(
     """
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
-        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, points=points, insecure=insecure,
-        drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
+        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
+        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
+        tls=tls, unix_socket=unix_socket,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
@@ -118,7 +127,7 @@ class _Opening:
         self._settings = settings
         self._counters = Counters()
         self._instruments = Instruments([self._counters, *observers])
-        self._network = network
+        self._network = network if settings.certificates is None else TlsNetwork(network, settings.certificates)
         self._host = host
         self._keyring = Keyring(settings.keys) if settings.keys else None
         self._keys = self._keys_of(self._keyring)
@@ -136,55 +145,75 @@ class _Opening:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[Node]:
         """The node, running; in the order the module's first lines give."""
-        binding = await self._bind()
-        if self._settings.leaves_the_machine:
-            _log.warning(
-                "%s is not on loopback: calls are %s and never encrypted; let nobody listen in between, or use TLS",
-                binding.address,
-                "not authenticated" if self._keyring is None else "authenticated when they connect",
+        async with (
+            self._bound() as (binding, local),
+            self._finding(binding) as finder,
+            self._gossiping(binding, finder) as gossiper,
+            trio.open_nursery() as nursery,
+        ):
+            rebalancer = self._rebalancer(gossiper)
+            node = Node(
+                settings=self._settings,
+                gossiper=gossiper,
+                rebalancer=rebalancer,
+                counters=self._counters,
+                keys=self._keys,
             )
-        try:
-            async with (
-                self._finding(binding) as finder,
-                self._gossiping(binding, finder) as gossiper,
-                trio.open_nursery() as nursery,
-            ):
-                rebalancer = self._rebalancer(gossiper)
-                node = Node(
-                    settings=self._settings,
-                    gossiper=gossiper,
-                    rebalancer=rebalancer,
-                    counters=self._counters,
-                    keys=self._keys,
-                )
-                gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
-                protocols = {
-                    swim.MAGIC: gossip,
-                    SEALED_MAGIC: gossip,
-                    mux.MAGIC: Protocol(serve=self._serve_mux, most=MAX_MUX),
-                }
-                reception = Reception(binding.listener, protocols, instruments=self._instruments)
+            for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
-                nursery.start_soon(rebalancer.run, name="swimring rebalancer")
-                nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
-                await self._join(node, gossiper, finder)
-                rebalancer.update(gossiper.members)
-                rebalancer.flush()
-                async with self._answering(node, gossiper, rebalancer) as doors:
-                    try:
-                        yield node
-                    finally:
-                        await node.say_farewell(*doors)
-                nursery.cancel_scope.cancel()
-        finally:
-            binding.close()
+            nursery.start_soon(rebalancer.run, name="swimring rebalancer")
+            nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            await self._join(node, gossiper, finder)
+            rebalancer.update(gossiper.members)
+            rebalancer.flush()
+            async with self._answering(node, gossiper, rebalancer) as doors:
+                try:
+                    yield node
+                finally:
+                    await node.say_farewell(*doors)
+            nursery.cancel_scope.cancel()
 
     # ------------------------------------------------------------------------------------------------- starting
 
-    async def _bind(self) -> Binding:
-        if self._settings.listen is None:
-            return await take_loopback_port(self._network)
-        return await self._network.bind(self._settings.listen)
+    @asynccontextmanager
+    async def _bound(self) -> AsyncIterator[tuple[Binding, StreamListener | None]]:
+        """The port, and the Unix socket beside it if there is to be one."""
+        listen, local = self._settings.listen, None
+        binding = await (take_loopback_port(self._network) if listen is None else self._network.bind(listen))
+        try:
+            self._warn_if_readable(binding.address)
+            if (door := self._settings.unix_socket) is not None:
+                local = await self._network.bind_unix(str(door.path))
+            yield binding, local
+        finally:
+            binding.close()
+            if local is not None:
+                local.close()
+
+    def _warn_if_readable(self, bound: Address) -> None:
+        certificates = self._settings.certificates
+        if not self._settings.leaves_the_machine or (certificates is not None and certificates.required):
+            return
+        _log.warning(
+            "%s is not on loopback: calls are %s and %s encrypted; let nobody listen in between, or %s",
+            bound,
+            "not authenticated" if self._keyring is None else "authenticated when they connect",
+            "never" if certificates is None else "not always",
+            "use TLS" if certificates is None else "require TLS as soon as every node has it",
+        )
+
+    def _receptions(
+        self, gossiper: Gossiper, listener: StreamListener, local: StreamListener | None
+    ) -> Iterable[Reception]:
+        without = mux.Session(me=gossiper.me.id, cluster=self._settings.cluster, limits=mux.Limits(), dialled=False)
+        without.refuse(mux.RefusalCode.PROTOCOL, TLS_REQUIRED)
+        gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
+        calls = Protocol(serve=self._serve_mux, most=MAX_MUX, without_tls=without.bytes_to_send())
+        # The next version is not spoken, and its refusal has to come from who speaks ours: it will try that next.
+        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, SEALED_MAGIC: gossip, mux.MAGIC: calls}
+        yield Reception(listener, everything, instruments=self._instruments, certificates=self._settings.certificates)
+        if local is not None:  # of gossip's no: a member is where its datagrams are
+            yield Reception(local, {mux.MAGIC: calls}, instruments=self._instruments)
 
     def _finding(self, binding: Binding) -> AbstractAsyncContextManager[Finder]:
         return open_finder(
@@ -248,17 +277,21 @@ class _Opening:
         async def serve(incoming: Incoming) -> object:
             refuse_unless_owner(rebalancer, node.name, incoming.header)
             bound = dispatcher.match(incoming.message)
+            bound.check_streams(incoming.streams)
+            items = incoming.streams.get(mux.ITEMS)
             request = Request(
                 node=node,
                 key=incoming.header.key,
                 message=incoming.message,
                 peer=incoming.peer,
                 deadline=incoming.deadline,
-                streams=incoming.streams,
+                streams=incoming.streams if items is None else _without_items(incoming.streams),
             )
             node.let_handler_call()
-            incoming.begin()
-            return await bound.invoke(request)
+            if incoming.header.traceparent is not None:
+                enter_trace(Trace.read(incoming.header.traceparent))
+            incoming.begin(declare=bound.endpoint.errors.describe)
+            return await bound.invoke(request, items)
 
         def is_suspect(name: str) -> bool:
             member = gossiper.member(name)
@@ -324,6 +357,10 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
+
+
+def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
+    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,14 +13,15 @@ from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
-from swimring.swim import PROFILES, Metadata, Profile, while_gathering
+from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from swimring.discovery import Seeds, Source
+    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -42,11 +43,14 @@ class Settings:
         expect: how many members make a cluster: before so many see each other, none of them owns anything.
         profile: the timings of membership.
         metadata: what this node tells the others about itself: services, weight, zone, version, tags.
+        details: what it tells besides, too large for gossip.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         keys: the keys of a cluster with a secret, the primary one first.
         secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
+        certificates: what is shown to, and asked of, whoever connects; None for no TLS.
+        unix_socket: where calls of this machine are taken as well; None for nowhere.
     """
 
     services: tuple[Service, ...] = ()
@@ -58,11 +62,14 @@ class Settings:
     expect: int = 1
     profile: Profile
     metadata: Metadata
+    details: Details = field(default_factory=Details)
     points: int = 128
     drain_within: float = 2.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
+    certificates: Certificates | None = None
+    unix_socket: Address | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -95,12 +102,15 @@ def check_settings(
     zone: str,
     version: str,
     tags: Mapping[str, str],
+    details: Mapping[str, object] | None = None,
     points: int,
     insecure: bool,
     drain_within: float,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
+    tls: TlsSettings | None = None,
+    unix_socket: str | Path | None = None,
 ) -> Settings:
     """Read what the user wrote.
 
@@ -119,6 +129,7 @@ def check_settings(
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
     _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
+    told_on_demand = Details.of(details or {})
     settings = Settings(
         services=services,
         cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
@@ -128,15 +139,48 @@ def check_settings(
         join=read_sources(join, setting="join"),
         expect=expect,
         profile=_profile(profile),
-        metadata=Metadata(services=tuple(names), weight=weight, zone=zone, version=version, tags=tags),
+        metadata=Metadata(
+            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags, details=told_on_demand.digest
+        ),
+        details=told_on_demand,
         points=points,
         drain_within=drain_within,
         keys=keys,
         secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,
+        certificates=None if tls is None else Certificates(tls),
+        unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
     return settings
+
+
+def changed_metadata(
+    metadata: Metadata,
+    *,
+    tags: Mapping[str, str] | None,
+    weight: int | None,
+    zone: str | None,
+    version: str | None,
+    details: Details,
+) -> Metadata:
+    """What a node with ``metadata`` says after a change; None leaves as it is.
+
+    Raises:
+        ConfigError: one of them is wrong, or all together are too large.
+    """
+    if weight is not None:
+        _check_number("weight", weight, least=0, most=MAX_WEIGHT)
+    if tags is not None and GATHERING_TAG in tags:
+        raise ConfigError("tags", GATHERING_TAG, "this tag is swimring's own")
+    return replace(
+        metadata,
+        tags=metadata.tags if tags is None else tags,
+        weight=metadata.weight if weight is None else weight,
+        zone=metadata.zone if zone is None else zone,
+        version=metadata.version if version is None else version,
+        details=details.digest,
+    )
 
 
 def read_addresses(addresses: Iterable[str | Address], *, setting: str) -> tuple[Address, ...]:

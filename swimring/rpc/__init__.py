@@ -1,5 +1,6 @@
 """Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
 
+from .alone import OnlyPeer, open_connection
 from .calling import Call
 from .here import Here, open_here
 from .outgoing import Outgoing, outgoing, whole_message
@@ -15,6 +16,7 @@ __all__ = [
     "Doors",
     "Here",
     "Incoming",
+    "OnlyPeer",
     "Outgoing",
     "Peer",
     "PeerStream",
@@ -22,6 +24,7 @@ __all__ = [
     "RingView",
     "Routing",
     "Serve",
+    "open_connection",
     "open_here",
     "open_pool",
     "outgoing",

@@ -10,12 +10,14 @@ import trio
 
 from swimring.codec import decode
 from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument
 from swimring.mux import (
     CallEnded,
     CallHeader,
     CallKind,
     FailureArrived,
     ReplyArrived,
+    ResetCode,
     decode_failure,
     encode_fields,
     stream_ids,
@@ -23,12 +25,13 @@ from swimring.mux import (
 
 from .feeding import checked_sources, feed
 from .parking import Signal, Turnstile
+from .streams import reset_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from swimring.identity import Key
-    from swimring.mux import GoAwayArrived
+    from swimring.mux import GoAwayArrived, StreamsOffered
 
     from .connection import Connection
     from .feeding import Source
@@ -68,11 +71,13 @@ Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 class _Pending:
     """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
 
-    __slots__ = ("answer", "arrived")
+    __slots__ = ("answer", "arrived", "offered")
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
         self.arrived = Signal()
+        self.offered: dict[str, PeerStream] | None = None
+        """The streams that came with the answer; None if nobody is there to read any."""
 
     def settle(self, answer: Answer) -> None:
         """The answer is there."""
@@ -104,10 +109,20 @@ class Call:
     def __init__(self, calling: Calling, pending: _Pending, key: Key | None, streams: Mapping[str, PeerStream]) -> None:
         """Made by `Peer.open`."""
         self.streams: Mapping[str, PeerStream] = streams
+        self.offered: dict[str, PeerStream] = {}
         self.source_failure: Exception | None = None
+        self.orphaned = False
         self._calling = calling
         self._pending = pending
         self._key = key
+
+    @property
+    def outcome(self) -> str:
+        """What became of it: see `swimring.service.OpenCall.outcome`."""
+        answer = self._pending.answer
+        if answer is None:
+            return "orphaned" if self.orphaned else "open"
+        return self._calling.outcome(answer)
 
     async def result(self) -> object:
         """Wait for the handler's value; one task at a time, as often as you like.
@@ -121,6 +136,11 @@ class Call:
         if isinstance(answer, CallEnded) and self.source_failure is not None:
             raise self.source_failure
         return self._calling.value(answer, self._key)
+
+
+def _give_up(streams: Mapping[str, PeerStream], error: BaseException) -> None:
+    for stream in streams.values():
+        stream.reset(reset_code(error), f"the caller left: {type(error).__name__}")
 
 
 class Calling:
@@ -149,7 +169,7 @@ class Calling:
         try:
             answer = await pending.wait()
         except trio.Cancelled:
-            await self._withdraw(call_id, pending, range(0), "the caller was cancelled")
+            await self._withdraw(out, call_id, pending, range(0), "the caller was cancelled")
             raise
         return self.value(answer, out.key)
 
@@ -168,17 +188,22 @@ class Calling:
         ids = stream_ids(call_id, len(out.streams))
         streams = {name: self._connection.attach(ident, name) for name, ident in zip(out.streams, ids, strict=True)}
         call = Call(self, pending, out.key, streams)
+        pending.offered = call.offered
         feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
         try:
             for feeder in feeders:
                 self._connection.spawn(self._feed, feeder, call, call_id, ids)
             yield call
+        except BaseException as error:
+            _give_up(call.offered, error)
+            raise
         finally:
             for feeder in feeders:
                 feeder.scope.cancel()
             if pending.answer is None:
-                await self._withdraw(call_id, pending, ids, "the caller left the block of its call")
-            for stream in streams.values():
+                await self._withdraw(out, call_id, pending, ids, "the caller left the block of its call")
+                call.orphaned = pending.answer is None
+            for stream in (*streams.values(), *call.offered.values()):
                 stream.conclude()
                 self._connection.detach(stream.stream_id)
             with trio.CancelScope(shield=True):
@@ -208,6 +233,21 @@ class Calling:
             case CallEnded():
                 raise ConnectionLost("the call was cancelled", key=key, owner=owner)
 
+    def outcome(self, answer: Answer) -> str:
+        """An answer in a word: ok, cancelled, or the class of the error."""
+        match answer:
+            case ReplyArrived():
+                return "ok"
+            case CallEnded():
+                return "cancelled"
+            case FailureArrived(body=body):
+                try:
+                    return type(decode_failure(body)).__name__
+                except RemoteProtocolError as error:
+                    return type(error).__name__
+            case CallError():
+                return type(answer).__name__
+
     # ------------------------------------------------------------------------------------------ for the connection
 
     def on_answer(self, event: ReplyArrived | FailureArrived | CallEnded) -> None:
@@ -215,6 +255,16 @@ class Calling:
         pending = self._pending.pop(event.call_id, None)
         if pending is not None:
             pending.settle(event)
+
+    def on_offer(self, event: StreamsOffered) -> None:
+        """Streams come with an answer; they are given up if nobody holds the call open."""
+        pending = self._pending.get(event.call_id)
+        if pending is None or pending.offered is None:
+            for stream_id in event.streams.values():
+                self._session.reset(stream_id, ResetCode.UNWANTED, "nobody reads the streams of this answer")
+            return
+        for name, stream_id in event.streams.items():
+            pending.offered[name] = self._connection.attach(stream_id, name)
 
     def on_go_away(self, event: GoAwayArrived) -> None:
         """The peer takes no more calls; those it had not accepted are certain not to have run."""
@@ -253,7 +303,7 @@ class Calling:
         self._connection.flush(alone=len(self._pending) == 1)
         return call_id, pending
 
-    async def _withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def _withdraw(self, out: Outgoing, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = trio.current_effective_deadline() <= trio.current_time()
         self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
@@ -261,6 +311,9 @@ class Calling:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + self._connection.cancel_grace):
             await pending.wait()
         self._pending.pop(call_id, None)
+        if pending.answer is None:
+            owner = self._connection.peer_name
+            self._connection.instruments.tell(Instrument.call_orphaned, out.ns, out.cmd, out.key, owner)
 
     async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
         try:
@@ -270,7 +323,7 @@ class Calling:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()
         except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
-            call.source_failure = error
+            call.source_failure = call.source_failure or error  # the others end because of the first
             self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
             self._connection.poke()
         finally:

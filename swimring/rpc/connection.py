@@ -28,6 +28,7 @@ from swimring.mux import (
     RefusalArrived,
     ReplyArrived,
     ResetArrived,
+    StreamsOffered,
 )
 
 from .calling import Calling, Superseded
@@ -65,11 +66,13 @@ class Connection:
         on_end: Callable[[Connection], None] = lambda _connection: None,
         is_suspect: Callable[[str], bool],
         dialled: bool,
+        called: str = "",
     ) -> None:
         """Ready to `run`.
 
         ``adopt`` is told when the peer's hello is accepted, and may refuse it (HelloRefused); ``on_end`` is told that
         the connection is over before its calls are. ``contested`` is the pool's note that the peer dialled another one.
+        ``called`` names the peer instead of its hello.
         """
         self.session = session
         self.limits = limits
@@ -90,6 +93,7 @@ class Connection:
         self._adopt = adopt
         self._on_end = on_end
         self._is_suspect = is_suspect
+        self._called = called
         self._streams: dict[int, PeerStream] = {}
         self._writer = Writer(session, stream)
         self.poke = self._writer.poke
@@ -108,7 +112,7 @@ class Connection:
     @property
     def peer_name(self) -> str:
         """The name of the node on the other side, as its hello gave it."""
-        return "a stranger" if self.peer is None else self.peer.name
+        return self._called or ("a stranger" if self.peer is None else self.peer.name)
 
     @property
     def usable(self) -> bool:
@@ -184,13 +188,15 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke)
+        limits = self.limits.message, self.peer_message_limit
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke, item_limits=limits)
         return stream
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -223,6 +229,7 @@ class Connection:
         except RemoteProtocolError as error:
             self.refuse_bytes(error)
         self.calling.room.nudge()
+        self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not Phase.CLOSED
@@ -308,6 +315,7 @@ class Connection:
             ReplyArrived: self.calling.on_answer,
             FailureArrived: self.calling.on_answer,
             CallEnded: self.calling.on_answer,
+            StreamsOffered: self.calling.on_offer,
             GoAwayArrived: self._on_go_away,
             DataArrived: self._on_data,
             EndArrived: self._on_stream_event,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from os import PathLike
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from swimring.errors import LocalProtocolError
+from swimring.service import Objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .streams import PeerStream
 
-Source: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray]
+Source: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray] | Objects[Any]
 
 _FILE_CHUNK: Final = 256 * 1024
 
@@ -30,7 +31,7 @@ def checked_sources(streams: Mapping[str, object]) -> dict[str, Source]:
     for name, source in streams.items():
         if source is None:
             continue
-        if not isinstance(source, (bytes, bytearray, memoryview, PathLike, AsyncIterable)):
+        if not isinstance(source, (bytes, bytearray, memoryview, PathLike, AsyncIterable, Objects)):
             raise LocalProtocolError(f"stream {name!r}: cannot read from {type(source).__name__}")
         sources[name] = source
     return sources
@@ -44,12 +45,33 @@ async def feed(stream: PeerStream, source: Source) -> None:
         async with await trio.open_file(source, "rb") as file:
             while piece := await file.read(_FILE_CHUNK):
                 await stream.send(piece)
+    elif isinstance(source, Objects):
+        await _feed_objects(stream, source)
     else:
-        try:
-            async for chunk in source:
-                await stream.send(chunk)
-        finally:
-            aclose = getattr(source, "aclose", None)
-            if aclose is not None:
-                await aclose()
+        await _send_each(source, stream.send)
     await stream.send_eof()
+
+
+async def _feed_objects(stream: PeerStream, objects: Objects[Any]) -> None:
+    send = stream.objects(objects.kind).send
+    if isinstance(objects.source, AsyncIterable):
+        await _send_each(objects.source, send)
+    else:
+        for item in objects.source:
+            await send(item)
+
+
+async def _send_each(source: AsyncIterable[Any], send: Callable[[Any], Awaitable[None]]) -> None:
+    try:
+        async for piece in source:
+            await send(piece)
+    finally:
+        await close_source(source)
+
+
+async def close_source(source: object) -> None:
+    """Close what can be closed of a source that was read, or will not be."""
+    inner = source.source if isinstance(source, Objects) else source
+    aclose = getattr(inner, "aclose", None)
+    if aclose is not None:
+        await aclose()

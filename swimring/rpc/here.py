@@ -7,12 +7,12 @@ cancellation travel. The connection is made by the first call, and again if a ca
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.errors import CallError, Draining
+from swimring.errors import Draining
 from swimring.identity import NodeId
 from swimring.mux import GoAwayCode, Limits, Session
 
@@ -20,7 +20,7 @@ from .connection import Connection
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from swimring.instrument import Instruments
 
@@ -123,22 +123,19 @@ class Here:
     async def request(self, out: Outgoing) -> object:
         """As `Peer.request`."""
         connection = await self._connection()
-        with self._named():
-            return await connection.calling.request(out)
+        return await connection.calling.request(out)
 
     async def cast(self, out: Outgoing) -> None:
         """As `Peer.cast`."""
         connection = await self._connection()
-        with self._named():
-            await connection.calling.cast(out)
+        await connection.calling.cast(out)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Call]:
         """As `Peer.open`."""
         connection = await self._connection()
-        with self._named():
-            async with connection.calling.open(out) as call:
-                yield call
+        async with connection.calling.open(out) as call:
+            yield call
 
     async def drain(self) -> None:
         """Take no more calls, and wait until those under way are over."""
@@ -176,13 +173,5 @@ class Here:
             adopt=lambda _connection: None,
             is_suspect=lambda _name: False,
             dialled=dialled,
+            called=self._me.name,
         )
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except CallError as error:
-            if error.owner == self._alias.name:
-                error.owner = self._me.name
-            raise

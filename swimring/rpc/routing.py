@@ -26,6 +26,7 @@ from swimring.errors import (
 )
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
+from swimring.tracing import Trace, current_trace
 
 from .outgoing import Outgoing, whole_message
 
@@ -167,6 +168,15 @@ class Routing:
         """Begin no more attempts: the doors are about to close."""
         self._closed = True
 
+    def begin_trace(self) -> Trace:
+        """The first span of a new trace; nothing is in it before somebody uses it."""
+        return Trace.begin(self._rng)
+
+    def _traced(self, out: Outgoing) -> Outgoing:
+        """The call as a span of its own, if it is made in a trace."""
+        trace = current_trace()
+        return out if trace is None else replace(out, traceparent=str(trace.child(self._rng)))
+
     async def request(self, out: Outgoing) -> Any:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
 
@@ -178,7 +188,7 @@ class Routing:
             CallError: the outcome, if it is not a result.
             NodeClosed: this node was left before there was an outcome.
         """
-        course = _Course(out)
+        out, course = self._traced(out), _Course(out)
         with self._reporting(out):
             value, _ = await self._routed(out, course.ask, course.may_repeat)
             return value
@@ -190,7 +200,7 @@ class Routing:
             CallError: it was not sent.
         """
         with self._reporting(out):
-            await self._routed(out, lambda door, final: door.cast(final), _unless_sent)
+            await self._routed(self._traced(out), lambda door, final: door.cast(final), _unless_sent)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Any]:
@@ -208,7 +218,7 @@ class Routing:
                 async def enter(door: Door, final: Outgoing) -> Any:
                     return await stack.enter_async_context(door.open(final))
 
-                call, target = await self._routed(out, enter, _unless_sent)
+                call, target = await self._routed(self._traced(out), enter, _unless_sent)
                 try:
                     yield call
                 except Moved as error:
@@ -225,7 +235,7 @@ class Routing:
             CallError: the outcome, if it is not a result.
         """
         with self._reporting(out):
-            return await _Course(out).ask(await self._door(name, out), _direct(out))
+            return await _Course(out).ask(await self._door(name, out), self._direct(out))
 
     async def cast_at(self, name: str, out: Outgoing) -> None:
         """Send a message to the member ``name``, whatever the ring says, once.
@@ -234,7 +244,7 @@ class Routing:
             CallError: it was not sent.
         """
         with self._reporting(out):
-            await (await self._door(name, out)).cast(_direct(out))
+            await (await self._door(name, out)).cast(self._direct(out))
 
     @asynccontextmanager
     async def open_at(self, name: str, out: Outgoing) -> AsyncIterator[Any]:
@@ -244,8 +254,11 @@ class Routing:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
         with self._reporting(out):
-            async with (await self._door(name, out)).open(_direct(out)) as call:
+            async with (await self._door(name, out)).open(self._direct(out)) as call:
                 yield call
+
+    def _direct(self, out: Outgoing) -> Outgoing:
+        return replace(self._traced(out), hops=DIRECT)
 
     async def _door(self, name: str, out: Outgoing) -> Door:
         self._check_open()
@@ -415,10 +428,6 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     mine = view.member(me)
     records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
     raise Moved(told, records=records, key=header.key, owner=me)
-
-
-def _direct(out: Outgoing) -> Outgoing:
-    return replace(out, hops=DIRECT)
 
 
 def _unless_sent(error: CallError) -> bool:

@@ -21,12 +21,14 @@ import trio
 from swimring.codec import encode
 from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, Overloaded, RemoteProtocolError
 from swimring.instrument import Instrument
-from swimring.mux import CallKind, ResetCode, decode_fields, encode_failure
+from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
+from swimring.service import Reply
 
+from .offering import Offer
 from .parking import Turnstile
 
 if TYPE_CHECKING:
-    from swimring.mux import CallArrived, CallHeader, CancelArrived
+    from swimring.mux import CallArrived, CallHeader, CancelArrived, Declare
 
     from .connection import Connection
     from .streams import PeerStream
@@ -39,7 +41,7 @@ _NO_STREAMS: Final[Mapping[str, PeerStream]] = MappingProxyType({})
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("begun", "deadline", "header", "message", "peer", "streams")
+    __slots__ = ("begun", "deadline", "declare", "header", "message", "peer", "streams")
 
     def __init__(
         self,
@@ -60,14 +62,16 @@ class Incoming:
         self.deadline = deadline
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
+        self.declare: Declare | None = None
 
-    def begin(self) -> None:
+    def begin(self, *, declare: Declare | None = None) -> None:
         """Say that the handler starts now: whatever is raised from here on may have been executed in part.
 
-        Before that, a `CallError` raised by `Serve` goes back as a refusal with its own ``maybe_executed``, and the
-        caller may try elsewhere.
+        ``declare`` says which of its errors the caller can raise as themselves. Before that, a `CallError` raised by
+        `Serve` goes back as a refusal with its own ``maybe_executed``, and the caller may try elsewhere.
         """
         self.begun = True
+        self.declare = declare
 
 
 Serve: TypeAlias = Callable[[Incoming], Awaitable[object]]
@@ -187,6 +191,7 @@ class CallJob:
         self._arrived = serving.connection.heard
         self.deadline = self._arrived + event.header.remaining
         self._streams: Mapping[str, PeerStream] = _NO_STREAMS
+        self.alone = bool(event.streams)
         if event.streams:
             self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
@@ -195,7 +200,9 @@ class CallJob:
         self._failed = False
         self._in_line = False
         self._answer: bytes | None = None
+        self._offer: Offer | None = None
         self._outcome = "cancelled"
+        self._declare: Declare | None = None
 
     # ---------------------------------------------------------------------------------------- for the connection
 
@@ -270,7 +277,7 @@ class CallJob:
             try:
                 value = await self._serving.serve(incoming)
             finally:
-                begun = incoming.begun
+                begun, self._declare = incoming.begun, incoming.declare
                 self._scope = None
             self._keep(value)
         except RemoteProtocolError as error:
@@ -293,6 +300,8 @@ class CallJob:
         """Send what came out, if it has credit; False if it has to wait."""
         if self._in_line:
             return True
+        if self._offer is not None:
+            return False
         size = self._answer_size
         if size and not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
             return False
@@ -308,12 +317,17 @@ class CallJob:
             self._keep_failure(late, executed=True)
         size = self._answer_size
 
+        offer = self._offer
+
         def ready() -> bool:
-            return self._lost or self._connection.session.has_credit(size)
+            session = self._connection.session
+            return self._lost or (session.has_credit(size) and (offer is None or session.can_offer(len(offer))))
 
         if size and not self._serving.credit.free(ready):
             await self._serving.wait_for_credit(size, ready)
         self.conclude()
+        if offer is not None:
+            await offer.drop()
 
     # ---------------------------------------------------------------------------------------------------- inside
 
@@ -334,19 +348,29 @@ class CallJob:
         )
 
     def _keep(self, value: object) -> None:
+        if isinstance(value, Reply):
+            value = self._take_streams(value)
         if self._header.kind is CallKind.REQUEST:
             self._answer = encode(value)
             most = self._connection.peer_message_limit
             if len(self._answer) > most:
-                raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}")
+                way_out = "yield it in parts, or hand over a stream with a Reply"
+                raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}: {way_out}")
         self._outcome = "ok"
+
+    def _take_streams(self, reply: Reply[object]) -> object:
+        if reply.sources:
+            self._offer = Offer(reply.sources)
+            if self._header.kind is CallKind.REQUEST:
+                self._offer.check(self._connection)
+        return reply.value
 
     def _keep_failure(self, error: Exception, *, executed: bool) -> None:
         self._failed = True
         self._outcome = type(error).__name__
         if not isinstance(error, CallError):
             _log.debug("handler of %s:%s failed", self._header.ns, self._header.cmd, exc_info=error)
-        self._answer = encode_failure(error, executed=executed)
+        self._answer = encode_failure(error, executed=executed, declare=self._declare)
 
     def _send(self) -> None:
         session, call_id = self._connection.session, self.call_id
@@ -356,12 +380,14 @@ class CallJob:
         elif self._failed:
             session.fail(call_id, self._answer)
         else:
+            if self._offer is not None and not self._cancelled:
+                self._offer.open(self._connection, call_id)
             session.reply(call_id, self._answer)
         self._connection.flush(alone=not self._serving)
 
     def _conclude_streams(self) -> None:
-        for stream in self._streams.values():
-            if self._outcome == "ok":
+        for name, stream in self._streams.items():
+            if self._outcome == "ok" or name == ITEMS:  # what was yielded before a failure can still be read
                 stream.conclude()
             else:
                 code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import trio
 
 from swimring.errors import StreamLost, StreamReset
 from swimring.mux import ResetCode, StreamState
+from swimring.service import ItemStream, kinds_of
 
 from .parking import Signal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MAX_REASON: Final = 200
 
+_T = TypeVar("_T")
+
 
 class PeerStream:
     """Bytes in both directions between the two ends of one call.
@@ -29,8 +32,13 @@ class PeerStream:
     what was sent and not read over there as well, so a slow reader stops its writer and nobody else.
     """
 
-    def __init__(self, stream_id: int, name: str, session: Session, poke: Callable[[], None]) -> None:
-        """Belong to a connection; made for each name that a call announces."""
+    def __init__(
+        self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
+    ) -> None:
+        """Belong to a connection; made for each name that a call announces.
+
+        ``item_limits`` are the sizes of the largest objects that this side and the other side take.
+        """
         self.stream_id = stream_id
         self.name = name
         self._session = session
@@ -44,6 +52,9 @@ class PeerStream:
         self._sending = False
         self.received = 0
         self.sent = 0
+        self.item_limit, self.peer_item_limit = item_limits
+        self.when_broken: Callable[[], object] = lambda: None
+        """Called when the other side has given up, or the connection is gone."""
 
     def __repr__(self) -> str:
         state = self._session.stream_state(self.stream_id).value
@@ -107,6 +118,20 @@ class PeerStream:
             self._poke()
         return chunk
 
+    @overload
+    def objects(self, /) -> ItemStream[Any, Any]: ...
+
+    @overload
+    def objects(self, kind: type[_T], /) -> ItemStream[_T, _T]: ...
+
+    def objects(self, kind: Any = Any, /) -> ItemStream[Any, Any]:
+        """The stream as one of objects of ``kind`` in both directions; the bytes are not to be used beside it.
+
+        Raises:
+            ConfigError: a part of the annotation is not supported.
+        """
+        return ItemStream(self, kinds_of(kind))
+
     async def aclose(self) -> None:
         """End our direction behind what was sent, and refuse what is not read. Does nothing on a closed stream."""
         self.conclude()
@@ -130,8 +155,7 @@ class PeerStream:
         if error is None:
             await self.aclose()
         else:
-            code = ResetCode.CANCELLED if isinstance(error, trio.Cancelled) else ResetCode.FAILED
-            self.reset(code, type(error).__name__)
+            self.reset(reset_code(error), type(error).__name__)
 
     # -------------------------------------------------------------------------------------------- the connection
 
@@ -201,6 +225,7 @@ class PeerStream:
     def _break(self, error: Callable[[int], CallError]) -> None:
         if self._broken is None:
             self._broken = error
+            self.when_broken()
         self._wake()
 
     def _drop(self) -> None:
@@ -211,3 +236,8 @@ class PeerStream:
     def _wake(self) -> None:
         self._readable.say()
         self._writable.say()
+
+
+def reset_code(error: BaseException) -> ResetCode:
+    """Why a stream is given up that was left by ``error``."""
+    return ResetCode.CANCELLED if isinstance(error, trio.Cancelled) else ResetCode.FAILED

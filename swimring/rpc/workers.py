@@ -1,7 +1,8 @@
 """Tasks that serve calls, kept for the next call: a new task and scope for each would cost half the throughput.
 
 A worker keeps its cancel scope until it is cancelled and sets its deadline for each call. Each call gets a fresh
-context, so nothing of one request is seen by the next.
+context, so nothing of one request is seen by the next. A call with streams gets a task and a scope of its own: it is
+long enough not to notice what they cost.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Job(Protocol):
     """One call to serve."""
 
     deadline: float
+    alone: bool
+    """Whether it gets a task of its own, which ends with it."""
 
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler inside ``scope``, which a cancel or the deadline cancels. Raises only Cancelled."""
@@ -52,7 +55,9 @@ class Workers:
 
     def assign(self, job: Job) -> None:
         """Start ``job`` in an idle task, or in a new one."""
-        if self._idle:
+        if job.alone:
+            self._context.copy().run(self._nursery.start_soon, self._serve_alone, job)
+        elif self._idle:
             worker = self._idle.pop()
             worker.job = job
             worker.task.context = self._context.copy()
@@ -79,6 +84,11 @@ class Workers:
             await job.answer()
             job = await self._next(worker)
         return job
+
+    async def _serve_alone(self, job: Job) -> None:
+        with trio.CancelScope() as scope:
+            await job.run(scope)
+        await job.answer()
 
     async def _next(self, worker: _Worker) -> Job | None:
         if len(self._idle) >= _MAX_IDLE:

@@ -1,5 +1,6 @@
-"""Keys: what is sealed with them, what opens, and what is refused. Bytes in, bytes out; no clock and no dice."""
+"""Keys and certificates: what they seal, open and refuse. Bytes in, bytes out; no clock and no dice."""
 
+from .certificates import Certificates, TlsMode, TlsSettings, is_end, tls_failure
 from .keyring import KEY_ID_SIZE, KEY_SIZE, Keyring, key_id
 from .sealing import (
     BOX_OVERHEAD,
@@ -23,17 +24,22 @@ __all__ = [
     "NEW_KEY",
     "SALT_SIZE",
     "SEALED_MAGIC",
+    "Certificates",
     "Keyring",
     "Opened",
     "Opener",
     "SealRefused",
     "Sealer",
     "Sealing",
+    "TlsMode",
+    "TlsSettings",
     "Window",
     "Windows",
+    "is_end",
     "key_id",
     "parse_secret",
     "read_secret_file",
     "require_seal",
     "secret_keys",
+    "tls_failure",
 ]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swimring.errors import ConfigError, NoSuchHandler
-from swimring.patterns import Router
+from swimring.patterns import Match, Router
+
+from .streaming import check_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .endpoint import Endpoint
-    from .request import Request
+    from .endpoint import Registered
+    from .request import ByteStream, Request
     from .service import Service
 
 
@@ -20,19 +22,28 @@ if TYPE_CHECKING:
 class BoundCall:
     """A handler and the validated arguments for one run of it."""
 
-    endpoint: Endpoint[..., Any]
+    endpoint: Registered[...]
     """What runs."""
     arguments: Mapping[str, Any]
     """Its keyword arguments, loaded from the message."""
 
-    async def invoke(self, request: Request) -> Any:
-        """Run the handler and return its result as a wire value.
+    def check_streams(self, streams: Mapping[str, ByteStream]) -> None:
+        """See that the call came with the streams that this handler is called with.
 
         Raises:
-            LocalProtocolError: the result does not fit its annotation.
+            InvalidRequest: the stream of items is missing, or there is one that nobody would read.
+        """
+        if streams or self.endpoint.has_items:
+            check_streams(self.endpoint, streams)
+
+    async def invoke(self, request: Request, items: ByteStream | None = None) -> Any:
+        """Run the handler and return its result as a wire value; ``items`` is the stream of its items, if it has one.
+
+        Raises:
+            LocalProtocolError: the result or an item does not fit its annotation.
             Exception: whatever the handler raises.
         """
-        return self.endpoint.dump_result(await self.endpoint.function(request, **self.arguments))
+        return await self.endpoint.run(request, self.arguments, items)
 
 
 class Dispatcher:
@@ -44,15 +55,16 @@ class Dispatcher:
         Raises:
             ConfigError: two services have one name.
         """
-        self._router: Router[Endpoint[..., Any]] = Router()
-        names: list[str] = []
+        self._routers: dict[str, Router[Registered[...]]] = {}
+        self._all: Router[None] = Router()
         for service in services:
-            if service.name in names:
+            if service.name in self._routers:
                 raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
-            names.append(service.name)
+            router = self._routers[service.name] = Router(service.order)
             for endpoint in service.endpoints:
-                self._router.add(endpoint.pattern, endpoint)
-        self.services = tuple(names)
+                router.add(endpoint.pattern, endpoint)
+                self._all.add(endpoint.pattern, None)
+        self.services = tuple(self._routers)
         """The names of the services."""
 
     def match(self, message: Mapping[str, Any]) -> BoundCall:
@@ -62,18 +74,23 @@ class Dispatcher:
             NoSuchHandler: no pattern matches; the text names the nearest one and what differs.
             InvalidRequest: a field does not fit the handler; the text names the field, what was found, what is allowed.
         """
-        found = self._router.lookup(message)
+        found = self._lookup(message)
         if found is None:
             raise NoSuchHandler(self._explain(message), key=message.get("key"))
         return BoundCall(endpoint=found.handler, arguments=found.handler.load_arguments(message))
 
     def handles(self, message: Mapping[str, Any]) -> bool:
         """Whether a handler here answers ``message``, well or not."""
-        return self._router.lookup(message) is not None
+        return self._lookup(message) is not None
+
+    def _lookup(self, message: Mapping[str, Any]) -> Match[Registered[...]] | None:
+        ns = message.get("ns")
+        router = self._routers.get(ns) if isinstance(ns, str) else None
+        return None if router is None else router.lookup(message)
 
     def _explain(self, message: Mapping[str, Any]) -> str:
         asked = ", ".join(f"{name} {str(message[name])[:64]!r}" for name in ("ns", "cmd") if name in message)
-        nearest = self._router.nearest(message)
+        nearest = self._all.nearest(message)
         if nearest is None:
             return f"no handler for {asked or 'this message'}: this node offers no service"
         return (

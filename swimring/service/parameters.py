@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from inspect import Parameter
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from swimring.codec import Checker, ShapeError, checker, resolve_hints
+from swimring.codec import Checker, JsonSchema, Schemas, ShapeError, checker, mapping, resolve_hints
 from swimring.errors import ConfigError
 
 RESERVED: Final = frozenset({"ns", "cmd", "key"})
@@ -49,12 +49,26 @@ class Parameters:
         self._unusable = RESERVED | ({first.name} if first.kind is not Parameter.POSITIONAL_ONLY else set())
         self._known = self._by_name.keys() | consumed | RESERVED
         self._lenient = lenient
-        self.result: Final = checker(hints.get("return", Any), setting=f"{setting} -> result")
+        self._hints = hints
+        self.setting: Final = setting
+        self.returns: Final[Any] = hints.get("return", Any)
+        """The annotation of the result."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters, in the order of the signature, without the request and ``**kwargs``."""
         return tuple(self._by_name)
+
+    def schema(self, schemas: Schemas) -> JsonSchema:
+        """The JSON Schema of the fields that `load` takes, without those that route the message."""
+        further: JsonSchema | bool = self._lenient
+        if self._rest is not None:
+            further = schemas.of(self._hints.get(self._rest.name, Any))
+        return mapping(
+            {one.name: schemas.of(self._hints.get(one.name, Any)) for one in self._fields},
+            required=[one.name for one in self._fields if one.required],
+            further=further,
+        )
 
     def load(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments that ``message`` holds.
@@ -111,6 +125,7 @@ class Parameters:
 
 
 _VAR_KEYWORD: Final = Parameter.VAR_KEYWORD
+_USUAL: Final = {kind.__name__: kind for kind in (AsyncGenerator, AsyncIterable, AsyncIterator)}
 
 
 def _under(name: str, convert: Callable[[Any], Any], value: object) -> Any:
@@ -122,9 +137,7 @@ def _under(name: str, convert: Callable[[Any], Any], value: object) -> Any:
 
 
 def _check_kind(function: _Function, setting: str) -> None:
-    if inspect.isasyncgenfunction(function):
-        raise ConfigError(setting, "an async generator", "streaming results are not supported yet: return a value")
-    if not inspect.iscoroutinefunction(function):
+    if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         raise ConfigError(setting, function, "a handler is an `async def` function")
 
 
@@ -145,11 +158,21 @@ def _signature(function: _Function, setting: str) -> list[Parameter]:
     return parameters
 
 
-def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
-    """The resolved annotations, but for that of the request, which only a type checker needs to find."""
+def _inner(function: _Function) -> _Function:
     while isinstance(function, functools.partial):
         function = function.func
-    inner = inspect.unwrap(function)
+    unwrapped: _Function = inspect.unwrap(function)
+    return unwrapped
+
+
+def _names(function: _Function) -> dict[str, Any]:
+    """What the annotations of ``function`` can name; what only says of which kind a handler is need not be imported."""
+    return {**_USUAL, **getattr(function, "__globals__", {})}
+
+
+def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
+    """The resolved annotations, but for that of the request, which only a type checker needs to find."""
+    inner = _inner(function)
 
     def holder() -> None: ...
 
@@ -157,7 +180,26 @@ def _hints(function: _Function, *, skip: str, setting: str) -> dict[str, Any]:
         holder.__annotations__ = {name: hint for name, hint in inner.__annotations__.items() if name != skip}
     except NameError as error:  # from Python 3.14 on, looking at annotations evaluates them
         raise ConfigError(setting, str(error), "import what annotations name outside `if TYPE_CHECKING`") from error
-    return resolve_hints(holder, setting, names=getattr(inner, "__globals__", {}))
+    return resolve_hints(holder, setting, names=_names(inner))
+
+
+def first_annotation(function: _Function, *, naming: str, setting: str) -> Any:
+    """The annotation of the first parameter, resolved, if it says ``naming``; else None, and it is not resolved.
+
+    Raises:
+        ConfigError: it names something that does not exist when the program runs.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        return None
+    annotation = parameters[0].annotation
+    if naming not in (annotation if isinstance(annotation, str) else repr(annotation)):
+        return None
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"first": annotation}
+    return resolve_hints(holder, setting, names=_names(_inner(function)))["first"]
 
 
 def _field(parameter: Parameter, hints: Mapping[str, Any], setting: str) -> _Field:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar, overload
+
+from swimring.errors import InvalidRequest
+
+from .items import In, ItemKinds, ItemStream, Objects, Out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
@@ -38,6 +43,7 @@ class Caller(Protocol):
 
         Raises:
             CallError: it did not return; the class says why and ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
         ...
 
@@ -126,9 +132,47 @@ class ByteStream(Protocol):
         """Send no more; receiving goes on."""
         ...
 
+    def reset(self, code: int, reason: str, /) -> None:
+        """Give up both directions; the other side is told why."""
+        ...
 
-StreamSource: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray] | None
-"""What feeds a named stream of a call: bytes, a file, chunks; None leaves it to the caller to send and receive."""
+    @overload
+    def objects(self, /) -> ItemStream[Any, Any]: ...
+
+    @overload
+    def objects(self, kind: type[T], /) -> ItemStream[T, T]: ...
+
+    def objects(self, kind: Any = Any, /) -> ItemStream[Any, Any]:
+        """The stream as one of objects of ``kind`` in both directions; the bytes are not to be used beside it.
+
+        Raises:
+            ConfigError: a part of the annotation is not supported.
+        """
+        ...
+
+    @property
+    def sent(self) -> int:
+        """Bytes that were handed over."""
+        ...
+
+    @property
+    def item_limit(self) -> int:
+        """Bytes of the largest object that this side takes."""
+        ...
+
+    @property
+    def peer_item_limit(self) -> int:
+        """Bytes of the largest object that the other side takes."""
+        ...
+
+
+StreamSource: TypeAlias = (
+    bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray] | Objects[Any] | None
+)
+"""What feeds a named stream of a call: bytes, a file, chunks, or objects.
+
+None leaves it to the caller to send and receive.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,3 +191,18 @@ class Request:
     """When the caller stops waiting, on the clock of the event loop; the handler is cancelled then."""
     streams: Mapping[str, ByteStream] = field(default_factory=lambda: _NOTHING)
     """The named streams that came with the call."""
+
+
+class Channel(ItemStream[In, Out]):
+    """What a handler with a channel gets instead of the request: items from the caller, items to the caller.
+
+    Iterating ends when the caller has sent all. What the handler returns is the result of the call; its direction ends
+    with it. Items that do not fit the annotation raise `InvalidRequest`, which is the answer if the handler lets it
+    through.
+    """
+
+    def __init__(self, stream: ByteStream, kinds: ItemKinds, request: Request) -> None:
+        """Made for each call; a unit test makes one of any `ByteStream`."""
+        super().__init__(stream, replace(kinds, misfit_in=InvalidRequest))
+        self.request: Final = request
+        """What surrounds the items: node, key, deadline, other streams."""

@@ -2,64 +2,129 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from swimring.errors import ConfigError
 from swimring.identity import check_name
-from swimring.patterns import Pattern
+from swimring.patterns import Order, Pattern
 
-from .endpoint import Endpoint, Handler
+from .endpoint import Registered
+from .raising import ErrorTypes
+from .schema import document
+from .streaming import endpoint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from swimring.codec import JsonSchema
+
+    from .endpoint import Endpoint, Handler
+    from .items import In, Out
+    from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
+
+E = TypeVar("E", bound=Exception)
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Registration:
+    """The decorator that `Service.on` returns; what it makes of a function depends on what kind of handler that is."""
+
+    def __init__(self, register: Callable[[Callable[..., Any]], Any]) -> None:
+        """Made by `Service`."""
+        self._register = register
+
+    @overload
+    def __call__(self, function: ChannelHandler[In, Out, P, R], /) -> ChannelEndpoint[P, In, Out, R]: ...
+
+    @overload
+    def __call__(self, function: StreamingHandler[P, T], /) -> StreamingEndpoint[P, T]: ...
+
+    @overload
+    def __call__(self, function: Handler[P, R], /) -> Endpoint[P, R]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        """Register ``function``.
+
+        Raises:
+            ConfigError: it cannot be a handler, or its pattern is registered already.
+        """
+        return self._register(function)
 
 
 class Service:
     """Handlers for the messages of one namespace; whoever runs it offers the service to the cluster."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, errors: Iterable[type[Exception]] = (), order: Order | str = Order.DEPTH) -> None:
         """Name the service; the name is the ``ns`` of its messages, and its keys have a ring of their own.
 
+        ``errors`` are types that its handlers raise and its callers see as themselves, as those given to `error`.
+        ``order`` says which of several patterns that match wins: the most specific one (``"depth"``), or the one
+        registered first (``"insertion"``); the default handler is the last in either.
+
         Raises:
-            ConfigError: this cannot be a name.
+            ConfigError: this cannot be a name or an order, or one of the errors cannot be declared.
         """
         check_name(name, setting="service")
         self.name: Final = name
-        self._endpoints: list[Endpoint[..., Any]] = []
-        self._default: Endpoint[..., Any] | None = None
+        if order not in list(Order):
+            raise ConfigError(f"service {name}: order", order, f"one of {', '.join(repr(one.value) for one in Order)}")
+        self.order: Final = Order(order)
+        self.errors: Final = ErrorTypes(setting=f"service {name}")
+        for kind in errors:
+            self.errors.declare(kind)
+        self._endpoints: list[Registered[...]] = []
+        self._default: Registered[...] | None = None
 
     @property
-    def endpoints(self) -> tuple[Endpoint[..., Any], ...]:
+    def endpoints(self) -> tuple[Registered[...], ...]:
         """The registered handlers, in the order of registration, the default one last."""
         return (*self._endpoints, *([self._default] if self._default is not None else []))
 
     def on(
-        self, pattern: str | Mapping[str, object] | Pattern, *, idempotent: bool = False
-    ) -> Callable[[Handler[P, R]], Endpoint[P, R]]:
+        self,
+        pattern: str | Mapping[str, object] | Pattern,
+        *,
+        idempotent: bool = False,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Registration:
         """Register the decorated function for messages that match ``pattern``.
 
+        What it is says how it is called: one with a `Request` that returns answers once (`Endpoint`), one that yields
+        streams its items (`StreamingEndpoint`), one with a `Channel` exchanges items (`ChannelEndpoint`).
+
         ``"greet"`` is short for ``{"cmd": "greet"}``; ``ns`` is the name of the service. ``idempotent`` allows a call
-        to be repeated when its connection broke before the answer.
+        to be repeated when its connection broke before the answer. A message that arrives has to satisfy the JSON
+        Schema ``schema``, besides the annotations: all of it, with ns, cmd and key, as `swimring.codec.json_form` shows
+        it.
 
         Raises:
             ConfigError: the pattern is not one, or is registered already; or, when decorating, the function cannot be
-                a handler.
+                a handler, or the schema is none.
+            MissingExtra: there is a schema, and the extra ``schema`` is not installed.
         """
         read = self._pattern(pattern)
 
-        def register(function: Handler[P, R]) -> Endpoint[P, R]:
+        def register(function: Callable[..., Any]) -> Registered[...]:
             if any(endpoint.pattern == read for endpoint in self._endpoints):
                 raise ConfigError(f"service {self.name}", str(read), "a pattern is registered once")
-            endpoint = self._endpoint(function, read, idempotent=idempotent)
+            endpoint = self._endpoint(function, read, idempotent=idempotent, schema=schema)
             self._endpoints.append(endpoint)
             return endpoint
 
-        return register
+        return Registration(register)
 
-    def default(self, function: Handler[P, R]) -> Endpoint[P, R]:
+    @overload
+    def default(self, function: ChannelHandler[In, Out, P, R], /) -> ChannelEndpoint[P, In, Out, R]: ...
+
+    @overload
+    def default(self, function: StreamingHandler[P, T], /) -> StreamingEndpoint[P, T]: ...
+
+    @overload
+    def default(self, function: Handler[P, R], /) -> Endpoint[P, R]: ...
+
+    def default(self, function: Callable[..., Any], /) -> Any:
         """Register the decorated function for messages of this service that match no pattern.
 
         Fields that are not among its parameters are not an error: it finds them in ``request.message``.
@@ -73,6 +138,26 @@ class Service:
         self._default = endpoint
         return endpoint
 
+    def error(self, kind: type[E]) -> type[E]:
+        """Declare the decorated exception: raised by a handler, it is raised as itself at callers of its endpoints.
+
+        What it is made of travels as wire values: the fields of a dataclass, the parameters of an `__init__` of its own
+        (read from the attributes of the same names), else its ``args``. Where that fails, and for a call by a plain
+        message, a `HandlerFailed` is raised.
+
+        Raises:
+            ConfigError: its name is taken, or the class does not say how to make one.
+        """
+        return self.errors.declare(kind)
+
+    def schema(self) -> JsonSchema:
+        """What its handlers take and return, and the errors it declares, as a document of JSON Schemas (2020-12).
+
+        They describe wire values in the form of `swimring.codec.json_form`, and are made from the annotations; what the
+        handlers share is in its ``$defs``.
+        """
+        return document(self)
+
     def _pattern(self, source: str | Mapping[str, object] | Pattern) -> Pattern:
         read = Pattern(source)
         conditions = dict(read.fields)
@@ -84,11 +169,25 @@ class Service:
         return read
 
     def _endpoint(
-        self, function: Handler[P, R], pattern: Pattern, *, idempotent: bool = False, lenient: bool = False
-    ) -> Endpoint[P, R]:
-        if isinstance(function, Endpoint):  # one function under several patterns
+        self,
+        function: Callable[..., Any],
+        pattern: Pattern,
+        *,
+        idempotent: bool = False,
+        lenient: bool = False,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Registered[...]:
+        if isinstance(function, Registered):  # one function under several patterns
             function = function.function
-        return Endpoint(function, service=self.name, pattern=pattern, idempotent=idempotent, lenient=lenient)
+        return endpoint_of(
+            function,
+            service=self.name,
+            pattern=pattern,
+            idempotent=idempotent,
+            lenient=lenient,
+            errors=self.errors,
+            schema=schema,
+        )
 
     def __repr__(self) -> str:
         return f"<Service {self.name}: {len(self.endpoints)} handlers>"

@@ -1,7 +1,10 @@
 """What we believe about whom: membership and failure detection (SWIM with Lifeguard), pure."""
 
 from .awareness import Awareness
+from .broadcast import Broadcast
+from .broadcasts import REMEMBERED, BroadcastQueue, Broadcasts
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
+from .details import DETAILS_LIMIT, Details
 from .digests import Checksum, Difference, Divergence, Summary, compare
 from .dissemination import Dissemination
 from .events import (
@@ -15,7 +18,8 @@ from .events import (
     NameConflicted,
     Resynced,
 )
-from .gathering import all_have_formed, count_gathered, gathers, is_formed, while_gathering
+from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
+from .lamport import LamportClock
 from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
 from .members import Change, Membership
 from .messages import (
@@ -27,9 +31,12 @@ from .messages import (
     Nack,
     Ping,
     PingRequest,
+    Recall,
+    Recap,
     RefusalAnswer,
     RefusalQuery,
     Refused,
+    Replay,
     State,
     Unknown,
 )
@@ -43,37 +50,47 @@ from .wire import (
     TAG_SIZE,
     VERSION,
     BytesRefused,
+    carries_broadcasts,
     check_magic,
     decode_datagram,
     decode_frame,
     encode_datagram,
     encode_frame,
     frame_length,
+    room_for_broadcasts,
     room_for_rumours,
     tag_key,
 )
 
 __all__ = [
     "DATAGRAM_BUDGET",
+    "DETAILS_LIMIT",
     "FRAME_HEADER_SIZE",
+    "GATHERING_TAG",
     "MAGIC",
     "MAX_DATAGRAM",
     "MAX_FRAME",
     "METADATA_LIMIT",
     "PROFILES",
+    "REMEMBERED",
     "TAG_SIZE",
     "VERSION",
     "Ack",
     "Awareness",
+    "Broadcast",
+    "BroadcastQueue",
+    "Broadcasts",
     "BytesRefused",
     "Change",
     "Checksum",
+    "Details",
     "Difference",
     "Dissemination",
     "Divergence",
     "Envelope",
     "Gossip",
     "KeyMissing",
+    "LamportClock",
     "Member",
     "MemberEvent",
     "MemberFailed",
@@ -91,9 +108,12 @@ __all__ = [
     "PingRequest",
     "ProbeOrder",
     "Profile",
+    "Recall",
+    "Recap",
     "RefusalAnswer",
     "RefusalQuery",
     "Refused",
+    "Replay",
     "Resynced",
     "RoundTrips",
     "Rumour",
@@ -104,6 +124,7 @@ __all__ = [
     "Unknown",
     "Verdict",
     "all_have_formed",
+    "carries_broadcasts",
     "check_magic",
     "compare",
     "count_gathered",
@@ -116,6 +137,7 @@ __all__ = [
     "hoped_confirmations",
     "is_formed",
     "judge",
+    "room_for_broadcasts",
     "room_for_rumours",
     "shortest_suspicion",
     "suspicion_after",

@@ -13,6 +13,7 @@ from typing import Final
 from swimring.errors import ConfigError
 
 DATAGRAM_BUDGET: Final = 1400  # fits an Ethernet frame with room for IPv6, UDP and a tunnel
+_ENVELOPE_OF_A_BROADCAST: Final = 530  # with three names of 128 characters, all numbers at their largest, and a seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,11 @@ class Profile:
             those that left meanwhile back to life, until they are found dead.
         refusals_to_confirm: how many other members must be refused, too, before a refused connection is a death. Too
             high: more datagrams, and no death is known at once while one of them is slow. Too low: with 0 a firewall
-            that refuses one member's connections kills the member behind it.
+            that refuses one member's connections kills the member behind it. None: a refusal proves nothing, every
+            death costs a suspicion; for networks whose proxies refuse for members that live.
+        broadcast_limit: the most bytes of one broadcast of an application, name and payload encoded; more than 870 do
+            not fit a datagram and are refused in any case. Too high: one of them takes most of a datagram, and rumours
+            wait. Too low: applications have to say where to find what they mean.
         datagram_budget: the most bytes in one datagram. Too high: not allowed, what is fragmented is lost more often.
             Too low: news takes more packets.
     """
@@ -91,7 +96,8 @@ class Profile:
     stream_patience: float
     leave_propagate: float
     tombstone_retention: float = 24 * 3600
-    refusals_to_confirm: int = 2
+    refusals_to_confirm: int | None = 2
+    broadcast_limit: int = 512
     datagram_budget: int = DATAGRAM_BUDGET
 
     def __post_init__(self) -> None:
@@ -104,12 +110,17 @@ class Profile:
             value = getattr(self, field.name)
             if field.type == "float" and not (0 < value < math.inf):
                 raise ConfigError(f"profile.{field.name}", value, "a duration or factor is positive and finite")
-            if field.type == "int" and value < 0:
+            if field.type in ("int", "int | None") and value is not None and value < 0:
                 raise ConfigError(f"profile.{field.name}", value, "a count is not negative")
         if self.probe_timeout >= self.probe_interval:
             raise ConfigError("profile.probe_timeout", self.probe_timeout, "it is shorter than probe_interval")
         if not 512 <= self.datagram_budget <= DATAGRAM_BUDGET:
             raise ConfigError("profile.datagram_budget", self.datagram_budget, f"use 512 to {DATAGRAM_BUDGET} bytes")
+
+    @property
+    def largest_broadcast(self) -> int:
+        """The most bytes of a broadcast, name and payload, that are sure to fit into a datagram, sealed or not."""
+        return min(self.broadcast_limit, self.datagram_budget - _ENVELOPE_OF_A_BROADCAST)
 
     @property
     def relay_budget(self) -> float:

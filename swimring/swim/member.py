@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from swimring.codec import encode
+from swimring.codec import decode, encode
 from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import MAX_NAME_CHARACTERS, Address, Generation, Incarnation, NodeId, check_name, is_host
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT: Final = 512
+DETAILS_DIGEST_SIZE: Final = 8
 NUMBER_LIMIT: Final = 1 << 62
 
 
@@ -47,7 +48,10 @@ class Metadata:
         weight: its share of the rings relative to others; 0 owns nothing.
         zone: where it is, for placing replicas.
         version: which software it runs.
-        tags: anything else.
+        tags: anything else that is small.
+        details: the hash of what is larger (`Details.digest`), which is fetched from the member; empty if there is
+            nothing.
+        further: CBOR of an array: what a later version has to say, passed on as it came; empty if there is nothing.
 
     Raises:
         ConfigError: a value is of the wrong kind, or all together are too large.
@@ -58,6 +62,8 @@ class Metadata:
     zone: str = ""
     version: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    details: bytes = b""
+    further: bytes = b""
 
     def __post_init__(self) -> None:
         for service in self.services:
@@ -67,6 +73,8 @@ class Metadata:
         texts: tuple[object, ...] = (self.zone, self.version, *self.tags.keys(), *self.tags.values())
         if not all(isinstance(each, str) for each in texts):
             raise ConfigError("metadata", texts, "zone, version, names and values of tags are text")
+        if type(self.details) is not bytes or len(self.details) not in {0, DETAILS_DIGEST_SIZE}:
+            raise ConfigError("metadata.details", self.details, f"a hash has {DETAILS_DIGEST_SIZE} bytes")
         object.__setattr__(self, "services", tuple(sorted(set(self.services))))
         object.__setattr__(self, "tags", MappingProxyType(dict(sorted(self.tags.items()))))
         try:
@@ -77,11 +85,16 @@ class Metadata:
             raise ConfigError("metadata", f"{size} bytes", f"at most {METADATA_LIMIT} bytes when encoded")
 
     def __hash__(self) -> int:
-        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items())))
+        return hash(
+            (self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details, self.further)
+        )
 
     def to_wire(self) -> list[object]:
         """The form in records: an array that grows at the end."""
-        return [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        wire = [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        if self.further:
+            return [*wire, self.details or None, *decode(self.further)]
+        return [*wire, self.details] if self.details else wire
 
     @classmethod
     def from_wire(cls, wire: object) -> Metadata:
@@ -91,13 +104,23 @@ class Metadata:
             RemoteProtocolError: it is not that.
         """
         services, weight, zone, version, tags = array(wire, 5, "metadata")
+        assert isinstance(wire, list)
         if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
             raise RemoteProtocolError("metadata: services are texts")
         if not isinstance(tags, dict):
             raise RemoteProtocolError("metadata: tags are a map")
+        details, *further = wire[5:] or [None]
         try:
-            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags)
-        except ConfigError as error:
+            return cls(
+                services=tuple(services),
+                weight=weight,
+                zone=zone,
+                version=version,
+                tags=tags,
+                details=b"" if details is None else details,
+                further=encode(further) if further else b"",
+            )
+        except (ConfigError, LocalProtocolError) as error:
             raise RemoteProtocolError(str(error)) from error
 
 
@@ -259,7 +282,7 @@ def host_from(wire: object) -> str:
         RemoteProtocolError: it cannot.
     """
     if not isinstance(wire, str) or not is_host(wire):
-        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces")
+        raise RemoteProtocolError("host: printable text of 1 to 255 characters without spaces and slashes")
     return wire
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from swimring.identity import Incarnation, NodeId
 
+    from .broadcast import Broadcast
     from .digests import Summary
     from .member import Rumour
 
@@ -77,11 +78,54 @@ class State:
         digest: summaries of all my records, in place of the records; None if these are all of them, or if this is no
             first word.
         wanted: names of your records that I should like to see, in answer to your digest; None if there was none.
+        recap: of the broadcasts that I have heard; None if I do not tell.
     """
 
     more: bool
     digest: tuple[Summary, ...] | None = None
     wanted: tuple[str, ...] | None = None
+    recap: Recap | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recap:
+    """Which broadcasts somebody has heard, in short.
+
+    Attributes:
+        clock: its Lamport clock.
+        floor: everything up to this time it takes for heard.
+        checksum: the sum of the ids of the others, below 2^64.
+    """
+
+    clock: int
+    floor: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """These are the broadcasts that I have heard. Streams only.
+
+    Attributes:
+        floor: and everything up to this time.
+        ids: of those after it.
+    """
+
+    floor: int
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """The broadcasts of the envelope are those that you missed; ``more`` parts follow. Streams only.
+
+    Attributes:
+        more: whether this is not the last part.
+        wanted: ids of those that I missed.
+    """
+
+    more: bool
+    wanted: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +148,19 @@ class Unknown:
 
 
 Message: TypeAlias = (
-    Ping | Ack | Nack | PingRequest | Gossip | RefusalQuery | RefusalAnswer | State | Refused | KeyMissing | Unknown
+    Ping
+    | Ack
+    | Nack
+    | PingRequest
+    | Gossip
+    | RefusalQuery
+    | RefusalAnswer
+    | State
+    | Refused
+    | Recall
+    | Replay
+    | KeyMissing
+    | Unknown
 )
 
 
@@ -119,6 +175,7 @@ class Envelope:
         sequence: the number that an answer repeats.
         message: what is said.
         rumours: what else the sender wants to spread.
+        broadcasts: what applications tell everybody; only in pings, acks, gossip and replays.
     """
 
     source: NodeId
@@ -127,3 +184,4 @@ class Envelope:
     sequence: int = 0
     message: Message
     rumours: tuple[Rumour, ...] = ()
+    broadcasts: tuple[Broadcast, ...] = ()

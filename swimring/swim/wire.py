@@ -22,6 +22,7 @@ from swimring.codec import encode
 from swimring.errors import RemoteProtocolError
 from swimring.identity import NodeId
 
+from .broadcast import LIST_OVERHEAD, Broadcast, ids_from
 from .digests import CHECKSUM_LIMIT, digest_from, names_from
 from .member import NUMBER_LIMIT, Rumour, array, name_from, number
 from .messages import (
@@ -33,9 +34,12 @@ from .messages import (
     Nack,
     Ping,
     PingRequest,
+    Recall,
+    Recap,
     RefusalAnswer,
     RefusalQuery,
     Refused,
+    Replay,
     State,
     Unknown,
 )
@@ -147,6 +151,16 @@ def room_for_rumours(envelope: Envelope, *, budget: int) -> int:
     return budget - 1 - TAG_SIZE - len(_encoded(envelope)) - length_of_the_list
 
 
+def carries_broadcasts(message: Message) -> bool:
+    """Whether broadcasts can travel with ``message``."""
+    return type(message) in _BROADCASTS_AT
+
+
+def room_for_broadcasts(envelope: Envelope, *, budget: int) -> int:
+    """How many bytes of broadcasts ``envelope``, which has none, has room for in a datagram of ``budget`` bytes."""
+    return room_for_rumours(envelope, budget=budget) - LIST_OVERHEAD
+
+
 def _sealed(data: bytes, key: bytes) -> bytes:
     tag: bytes = siphash24.siphash24(data, key=key).digest()
     return data + tag
@@ -182,6 +196,10 @@ def _to_wire(envelope: Envelope) -> list[object]:
     destination = envelope.destination or NodeId("", 0)
     source = envelope.source
     kind, body = _message_to_wire(envelope.message)
+    if envelope.broadcasts:
+        place = _BROADCASTS_AT[type(envelope.message)]
+        absent = _ABSENT[len(body) : place]
+        body = [*body, *absent, [each.to_wire() for each in envelope.broadcasts]]
     return [
         kind, envelope.sequence, source.name, source.generation, envelope.incarnation,
         destination.name, destination.generation, envelope.rumours, *body,
@@ -193,14 +211,26 @@ def _from_wire(wire: object) -> Envelope:
     if not isinstance(rumours, list) or len(rumours) > MAX_RUMOURS:
         raise RemoteProtocolError("rumours: a list")
     assert isinstance(wire, list)
+    message = _message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:])
     return Envelope(
         source=NodeId(name_from(name), number(generation, NUMBER_LIMIT, "generation")),
         incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
-        message=_message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:]),
+        message=message,
         rumours=tuple(rumour if isinstance(rumour, Rumour) else Rumour.from_wire(rumour) for rumour in rumours),
+        broadcasts=_broadcasts_in(message, wire[8:]),
     )
+
+
+def _broadcasts_in(message: Message, body: Sequence[object]) -> tuple[Broadcast, ...]:
+    place = _BROADCASTS_AT.get(type(message))
+    found = None if place is None or len(body) <= place else body[place]
+    if found is None:
+        return ()
+    if not isinstance(found, list) or len(found) > MAX_RUMOURS:
+        raise RemoteProtocolError("broadcasts: a list")
+    return tuple(Broadcast.from_wire(broadcast) for broadcast in found)
 
 
 def _destination(name: object, generation: object) -> NodeId | None:
@@ -219,12 +249,22 @@ def _message_to_wire(message: Message) -> tuple[int, list[object]]:
             return 6, [target.name, target.generation]
         case RefusalAnswer(refused=refused):
             return 7, [refused]
+        case Unknown(kind=kind):
+            return kind, []
+        case _:
+            return _stream_message_to_wire(message)
+
+
+def _stream_message_to_wire(message: Message) -> tuple[int, list[object]]:
+    match message:
         case State():
             return 8, _state_to_wire(message)
         case Refused(reason=reason):
             return 9, [reason[:_MAX_REASON]]
-        case Unknown(kind=kind):
-            return kind, []
+        case Recall(floor=floor, ids=ids):
+            return 10, [floor, b"".join(ids)]
+        case Replay(more=more, wanted=wanted):
+            return 11, [more, b"".join(wanted)]
         case _:
             return _BARE_KINDS[type(message)], []
 
@@ -239,9 +279,12 @@ def _view_to_wire(message: Ping | Ack) -> list[object]:
 
 def _state_to_wire(state: State) -> list[object]:
     digest = None if state.digest is None else [summary.to_wire() for summary in state.digest]
-    if state.wanted is not None:
-        return [state.more, digest, list(state.wanted)]
-    return [state.more] if digest is None else [state.more, digest]
+    wanted = None if state.wanted is None else list(state.wanted)
+    recap = None if state.recap is None else [state.recap.clock, state.recap.floor, state.recap.checksum]
+    body: list[object] = [state.more, digest, wanted, recap]
+    while body[-1] is None:
+        del body[-1]
+    return body
 
 
 def _message_from_wire(kind: int, body: Sequence[object]) -> Message:
@@ -282,12 +325,32 @@ def _read_refusal_answer(body: list[object]) -> Message:
 
 
 def _read_state(body: list[object]) -> Message:
-    more, digest, wanted = array([*body, None, None] if body else body, 3, "state")
+    more, digest, wanted, recap = array([*body, None, None, None] if body else body, 4, "state")
     return State(
         more=_flag(more),
         digest=None if digest is None else digest_from(digest),
         wanted=None if wanted is None else names_from(wanted),
+        recap=None if recap is None else _recap(recap),
     )
+
+
+def _recap(wire: object) -> Recap:
+    clock, floor, checksum = array(wire, 3, "recap")
+    return Recap(
+        clock=number(clock, CHECKSUM_LIMIT, "clock"),
+        floor=number(floor, CHECKSUM_LIMIT, "floor"),
+        checksum=number(checksum, CHECKSUM_LIMIT, "checksum"),
+    )
+
+
+def _read_recall(body: list[object]) -> Message:
+    floor, ids = array(body, 2, "recall")
+    return Recall(floor=number(floor, CHECKSUM_LIMIT, "floor"), ids=ids_from(ids))
+
+
+def _read_replay(body: list[object]) -> Message:
+    more, wanted = array(body, 2, "replay")
+    return Replay(more=_flag(more), wanted=ids_from(wanted))
 
 
 def _read_refused(body: list[object]) -> Message:
@@ -304,6 +367,9 @@ def _flag(wire: object) -> bool:
 
 
 _BARE_KINDS: Final[Mapping[type[Message], int]] = {Ping: 1, Ack: 2, Nack: 3, Gossip: 5, KeyMissing: 20}
+# Where in what the kind adds its broadcasts stand, and what stands before them where there is nothing to say.
+_BROADCASTS_AT: Final[Mapping[type[Message], int]] = {Gossip: 0, Ping: 1, Ack: 2, Replay: 2}
+_ABSENT: Final[Sequence[object]] = (None, 0)
 _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
     1: _read_ping,
     2: _read_ack,
@@ -314,5 +380,7 @@ _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
     7: _read_refusal_answer,
     8: _read_state,
     9: _read_refused,
+    10: _read_recall,
+    11: _read_replay,
     20: lambda _body: KeyMissing(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,3 +184,16 @@ def test_asking_loads_no_trio() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_schema_shows_what_handlers_take_and_needs_no_node(run: Run) -> None:
+    status, shown, _ = run("schema", "examples/hello.py:app")
+    assert status == 0
+    assert "hello:greet" in shown
+    assert "name: string" in shown
+    assert "excited?: boolean" in shown
+    status, shown, _ = run("schema", "examples/hello.py:app", "--json")
+    (document,) = json.loads(shown)
+    assert status == 0
+    assert document["handlers"][0]["parameters"]["required"] == ["name"]
+    assert run("schema", "examples/hello.py:nothing")[0] == 2

@@ -41,6 +41,9 @@ def test_every_builtin_handler_can_be_repeated() -> None:
     class Facts:
         name, cluster, points, members = "n", "c", 128, ()
 
+        def own_details(self) -> bytes:
+            return b""
+
         def counters(self) -> dict[str, int]:
             return {}
 
@@ -53,7 +56,7 @@ def test_every_builtin_handler_can_be_repeated() -> None:
     service = builtin_service(Facts())
     assert service.name == NAMESPACE == "swimring"
     assert {endpoint.cmd: endpoint.idempotent for endpoint in service.endpoints} == dict.fromkeys(
-        ["ring", "members", "info", "keys", "add key", "use key", "remove key"], True
+        ["ring", "members", "info", "details", "keys", "add key", "use key", "remove key"], True
     )
 
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swimring.codec import encode
-from swimring.errors import CallError, RemoteProtocolError
+from swimring.errors import CallError, HandlerFailed, RemoteProtocolError
 from swimring.identity import NodeId
 from swimring.mux import CallHeader, Hello, Limits, Phase, Session, cluster_digest, decode_failure, decode_fields
 from swimring.mux.header import split_request
+from swimring.service import BUILT_IN, UNDECLARED
 
 LIMITS = Limits(streams=50)
 HELLO = Hello(node=NodeId("b", 1), cluster=cluster_digest("test"), limits=LIMITS).to_bytes()
@@ -23,7 +24,11 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=12,
 )
-bodies = st.binary(max_size=40) | values.map(encode) | st.sampled_from([CallHeader(cmd="c").to_bytes() + b"\xa0"])
+bodies = (
+    st.binary(max_size=40)
+    | values.map(encode)
+    | st.sampled_from([CallHeader(cmd="c").to_bytes() + b"\xa0", encode([2, ["x"]]), encode([4, ["x", "y"]])])
+)
 frames = st.tuples(
     st.sampled_from(KINDS), st.sampled_from([0, 1, 2, 3, 0x80]), st.integers(0, 9) | st.integers(0, 2**56 - 1), bodies
 ).map(lambda f: len(f[3]).to_bytes(3, "big") + bytes([f[0], f[1]]) + f[2].to_bytes(7, "big") + f[3])
@@ -68,3 +73,27 @@ def test_the_decoders(data: bytes) -> None:
             decoder(data)
     with suppress(RemoteProtocolError):
         assert isinstance(decode_failure(data), CallError)
+
+
+texts = st.sampled_from(["", "ValueError", "x" * 200])
+arguments = bodies | st.lists(values, max_size=3).map(encode)
+declared = st.tuples(st.sampled_from(["ValueError", "KeyError", "TimeoutError", "ExceptionGroup", "eval"]), arguments)
+trees = st.recursive(
+    st.none() | values,
+    lambda inner: st.tuples(
+        texts, texts, texts, inner, st.lists(inner, max_size=3), declared.map(list) | values, values, values
+    ).map(list),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(trees)
+def test_trees_of_failures_raise_what_is_on_the_list_and_nothing_else(tree: object) -> None:
+    with suppress(RemoteProtocolError):
+        failed = decode_failure(encode([13, "", True, None, tree]))
+        assert isinstance(failed, HandlerFailed)
+        made = UNDECLARED.rebuild(failed)
+        assert type(made) in (*BUILT_IN, HandlerFailed, ExceptionGroup)
+        assert made is failed or made.__cause__ is failed
+        assert len(list(failed.walk())) <= 64

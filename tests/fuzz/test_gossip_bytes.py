@@ -39,11 +39,17 @@ RECORDS = st.tuples(
               st.text(max_size=3), st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)).map(list),
     st.sampled_from(["carol", "", 5]),
 ).map(list)  # fmt: skip
+BROADCASTS = st.lists(
+    st.tuples(
+        st.integers(-1, 1 << 63), st.sampled_from(["bob", "", 5]), st.integers(-1, 1 << 63), st.text(max_size=3),
+        st.binary(max_size=1500) | st.none(),
+    ).map(list), max_size=3,
+)  # fmt: skip
 ENVELOPES = st.tuples(
     st.integers(-1, 12), st.integers(-1, 1 << 64), st.sampled_from(["alice", ""]), st.integers(-1, 5),
     st.integers(-1, 5), st.sampled_from(["bob", "", None]), st.integers(-1, 5),
     st.lists(RECORDS | LOOKALIKES, max_size=3),
-    LOOKALIKES, LOOKALIKES, LOOKALIKES,
+    LOOKALIKES | BROADCASTS, LOOKALIKES | BROADCASTS | st.binary(max_size=28), LOOKALIKES | BROADCASTS, LOOKALIKES,
 ).map(list)  # fmt: skip
 
 

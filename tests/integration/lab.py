@@ -26,6 +26,18 @@ async def divide(request: Request, by: int) -> float:
     return 1 / by
 
 
+@app.error
+class TooMuch(Exception):
+    """Declared: raised at the caller as itself."""
+
+
+@app.on("refuse")
+async def refuse(request: Request, how: str) -> None:
+    if how == "group":
+        raise ExceptionGroup("several", [TooMuch("one"), ValueError("two"), ZeroDivisionError("three")])
+    raise TooMuch(how, 7)
+
+
 @app.on("wait")
 async def wait(request: Request) -> None:
     try:

@@ -14,7 +14,7 @@ import pytest
 from swimring.client import connect
 from swimring.errors import ConfigError, HandlerFailed
 
-from .lab import divide, echo, list_cancelled, list_noted, patience, wait, where
+from .lab import TooMuch, divide, echo, list_cancelled, list_noted, patience, refuse, wait, where
 from .processes import environment
 
 if TYPE_CHECKING:
@@ -70,6 +70,27 @@ async def test_an_error_of_a_handler_comes_bare_with_its_type_and_place(lab: str
             await mesh.call(divide, "k", 0)
     assert "divide" in caught.value.frames
     assert caught.value.maybe_executed
+
+
+async def test_a_declared_error_of_a_handler_is_raised_as_itself(lab: str) -> None:
+    with anyio.fail_after(10):
+        async with connect(lab) as mesh:
+            with pytest.raises(TooMuch) as caught:
+                await mesh.call(refuse, "k", "apples")
+            assert caught.value.args == ("apples", 7)
+            failed = caught.value.__cause__
+            assert isinstance(failed, HandlerFailed)
+            assert (failed.node, failed.key, failed.maybe_executed) == (mesh.lookup("k").name, "k", True)
+            with pytest.raises(HandlerFailed, match="TooMuch"):
+                await mesh.request({"ns": "lab", "cmd": "refuse", "key": "k", "how": "by message"})
+            found: list[BaseException] = []
+            try:
+                await mesh.call(refuse, "k", "group")
+            except* TooMuch as group:
+                found += group.exceptions
+            except* (ValueError, HandlerFailed) as group:
+                found += group.exceptions
+            assert [type(error) for error in found] == [TooMuch, ValueError, HandlerFailed]
 
 
 async def test_the_deadline_reaches_the_handler(lab: str) -> None:

@@ -19,6 +19,7 @@ from swimring.mux import (
     ReplyArrived,
     ResetArrived,
     Session,
+    StreamsOffered,
     encode_fields,
     stream_ids,
 )
@@ -41,6 +42,7 @@ class Party:
         self.outcomes: dict[int, str] = {}
         self.serving: dict[int, CallArrived] = {}
         self.cancelled: set[int] = set()
+        self.offered: set[int] = set()
         self.streams: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.broken: set[int] = set()
@@ -51,6 +53,7 @@ class Party:
             self.ask,
             self.answer,
             self.answer,
+            self.offer,
             self.write,
             self.write,
             self.finish,
@@ -84,6 +87,18 @@ class Party:
         else:
             return
         del self.serving[call_id]
+
+    def offer(self) -> None:
+        waiting = [
+            call_id
+            for call_id, call in sorted(self.serving.items())
+            if call.header.kind is CallKind.REQUEST and call_id not in self.cancelled | self.offered
+        ]
+        names = ("p", "q")[: self.dice.choice((1, 2))]
+        if waiting and self.session.can_offer(len(names)):
+            call_id = self.dice.choice(waiting)
+            self.offered.add(call_id)
+            self.streams |= dict.fromkeys(self.session.offer(call_id, names), b"")
 
     def write(self) -> None:
         if self.streams:
@@ -127,6 +142,9 @@ class Party:
                 assert event.body == self.asked[event.call_id]
                 assert event.call_id not in self.outcomes
                 self.outcomes[event.call_id] = "answered"
+            case StreamsOffered():
+                assert event.call_id not in self.outcomes
+                self.streams |= dict.fromkeys(event.streams.values(), b"")
             case CallEnded():
                 assert self.outcomes[event.call_id] in ("cast", "cancelled")
             case _:

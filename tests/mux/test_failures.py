@@ -21,7 +21,7 @@ from swimring.mux import decode_failure, encode_failure
 from swimring.mux.failures import CODES, MAX_DEPTH, MAX_NODES, MAX_TEXT
 
 
-def travelled(error: BaseException, *, executed: bool = False) -> CallError:
+def travelled(error: Exception, *, executed: bool = False) -> CallError:
     return decode_failure(encode_failure(error, executed=executed), key="k", owner="o")
 
 
@@ -161,3 +161,95 @@ def test_an_unknown_code_is_a_failure_of_the_handler() -> None:
 def test_a_malformed_record_is_refused(record: list[object]) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_failure(encode(record))
+
+
+# ------------------------------------------------------------------------------------------- what can be raised again
+
+
+def declare(error: BaseException) -> tuple[str, bytes] | None:
+    return (type(error).__name__, encode(list(error.args))) if isinstance(error, (KeyError, ValueError)) else None
+
+
+GOLDEN = bytes.fromhex(
+    "850d60f5f6"  # HandlerFailed, no reason, maybe executed, no retry after
+    "86"  # a group: six items
+    "6e457863657074696f6e47726f7570 6474776f73 60 f6"  # ExceptionGroup, "twos", no frames, no cause
+    "82"  # its members
+    "86 6a56616c75654572726f72 61 76 60 f6 80 82 6a56616c75654572726f72 43 816176"  # ValueError: v, declared
+    "85 6954797065 4572726f72 61 74 60 f6 80"  # TypeError: t, not declared
+    "82 6e457863657074696f6e47726f7570 40"  # how to raise the group
+)
+
+
+def test_the_bytes_of_a_tree() -> None:
+    error = ExceptionGroup("twos", [ValueError("v"), TypeError("t")])
+    assert encode_failure(error, executed=True, declare=declare) == GOLDEN
+    arrived = decode_failure(GOLDEN, key="k", owner="o")
+    assert isinstance(arrived, HandlerFailed)
+    assert arrived.declared == ("ExceptionGroup", b"")
+    assert [member.declared for member in arrived.members] == [("ValueError", encode(["v"])), None]
+
+
+def test_a_tree_without_the_items_it_has_grown_is_read() -> None:
+    arrived = decode_failure(encode([13, "", True, None, ["T", "m", "f", None, []]]), key="k", owner="o")
+    assert isinstance(arrived, HandlerFailed)
+    assert (arrived.declared, arrived.node, arrived.key) == (None, "o", "k")
+
+
+def test_an_error_that_passes_through_keeps_its_node_and_key_and_loses_its_declaration() -> None:
+    far = decode_failure(encode_failure(ValueError("v"), executed=True, declare=declare), key=b"far", owner="c")
+    near = decode_failure(encode_failure(far, executed=True, declare=declare), key="near", owner="b")
+    assert isinstance(near, HandlerFailed)
+    assert (near.owner, near.node, near.key, near.declared) == ("b", "c", b"far", None)
+    assert "owner=b" in str(near)
+    assert "node=c" in str(near)
+
+
+def test_cancellation_and_exit_never_cross_not_even_as_a_cause() -> None:
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ValueError("while cleaning up")  # noqa: B904 - the context is the point
+    except ValueError as error:
+        arrived = travelled(error)
+    assert isinstance(arrived, HandlerFailed)
+    assert arrived.remote_cause is None
+
+
+def test_arguments_share_the_room_of_the_texts() -> None:
+    for length, there in [(4_000, True), (MAX_TEXT, False)]:
+        arrived = decode_failure(encode_failure(ValueError("x" * length), executed=True, declare=declare))
+        assert isinstance(arrived, HandlerFailed)
+        assert (arrived.declared is not None) == there
+    many = ExceptionGroup("many", [ValueError("x" * 3_000) for _ in range(20)])
+    record = encode_failure(many, executed=True, declare=declare)
+    assert len(record) < MAX_TEXT + 64 * 64
+
+
+def test_frames_are_part_of_a_traceback_and_the_cause_is_the_cause() -> None:
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+    except ValueError as error:
+        arrived = travelled(error)
+    assert "test_failures.py" in "".join(arrived.__notes__)
+    assert isinstance(arrived, HandlerFailed)
+    assert arrived.__cause__ is arrived.remote_cause is not None
+
+
+@pytest.mark.parametrize(
+    "grown",
+    [[5], [["E"]], [[5, b""]], [["E", "text"]], [None, 5], [None, None, 5], [None, "n", ["k"]]],
+)
+def test_a_malformed_item_that_a_tree_has_grown_is_refused(grown: list[object]) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_failure(encode([13, "", True, None, ["T", "m", "f", None, [], *grown]]))
+
+
+def test_items_that_a_tree_may_grow_are_ignored() -> None:
+    arrived = decode_failure(encode([13, "", True, None, ["T", "m", "f", None, [], ["E", b"", 1], "n", "k", 5, 6]]))
+    assert isinstance(arrived, HandlerFailed)
+    assert (arrived.declared, arrived.node, arrived.key) == (("E", b""), "n", "k")

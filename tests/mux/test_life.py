@@ -66,6 +66,7 @@ FRAMES = {
     CallStep.BODY: (0x13, 0),
     CallStep.BODY_END: (0x13, 1),
     CallStep.CANCEL: (0x14, 0),
+    CallStep.OFFER: (0x16, 0),
     CallStep.ANSWER: (0x11, 0),
     CallStep.ANSWER_END: (0x11, 1),
     CallStep.DONE: (0x15, 0),
@@ -80,6 +81,10 @@ def test_a_call_that_is_arriving_takes_what_its_table_says(step: CallStep) -> No
     kind, flags = FRAMES[step]
     body = encode(["enough"]) if step is CallStep.CANCEL else message[5:]
     frame = raw(kind, 1, body, flags=flags)
+    if step is CallStep.OFFER:
+        with pytest.raises(RemoteProtocolError):
+            link.there.receive(frame)  # only who was asked can offer
+        return
     if step in (CallStep.ANSWER, CallStep.ANSWER_END, CallStep.DONE):
         link.there.receive(frame)  # nobody awaits an answer to what the other side asked: late, dropped
         assert link.there.open_calls == 1
@@ -89,17 +94,19 @@ def test_a_call_that_is_arriving_takes_what_its_table_says(step: CallStep) -> No
     assert link.there.open_calls == (after is not CallState.OVER)
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("state", [CallState.RUNNING, CallState.OFFERED, CallState.ANSWERING])
 @pytest.mark.parametrize("step", CallStep)
-def test_a_call_that_awaits_its_answer_takes_what_its_table_says(step: CallStep, *, begun: bool) -> None:
+def test_a_call_that_awaits_its_answer_takes_what_its_table_says(step: CallStep, state: CallState) -> None:
     link = Link()
     call_id = link.ask()
     link.pump()
-    if begun:
+    if state is CallState.OFFERED:
+        link.here.receive(raw(0x16, call_id, encode([2, ["x"]])))
+    elif state is CallState.ANSWERING:
         link.here.receive(raw(0x11, call_id, b"\x82\x01"))
-    state = CallState.ANSWERING if begun else CallState.RUNNING
     kind, flags = FRAMES[step]
-    frame = raw(kind, call_id, encode(["enough"]) if step is CallStep.CANCEL else b"\x02", flags=flags)
+    bodies = {CallStep.CANCEL: encode(["enough"]), CallStep.OFFER: encode([4, ["y"]])}
+    frame = raw(kind, call_id, bodies.get(step, b"\x02"), flags=flags)
     after = CALL_LIFE.get((state, step))
     if step is CallStep.CANCEL:
         link.here.receive(frame)  # only who asked can cancel: dropped

@@ -49,7 +49,7 @@ DIGEST = "2697d5f771465b9b8b4dc68fc1242655"  # BLAKE2b-128 of "test", personalis
 
 def test_the_first_bytes_of_a_connection_are_as_specified() -> None:
     limits = "86 1a00010000 1a00100000 192710 1a00080000 1a01000000 1a00400000"
-    body = bytes.fromhex(f"87 01 01 50{DIGEST} 61 61 07 {limits} 80")
+    body = bytes.fromhex(f"87 01 01 50{DIGEST} 61 61 07 {limits} 81 66") + b"offers"
     assert dialler().bytes_to_send() == b"\xf1" + raw(0x01, 0, body)
 
 

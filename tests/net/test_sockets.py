@@ -11,7 +11,8 @@ import trio
 
 from swimring.identity import Address
 from swimring.net import SocketNetwork
-from swimring.net.sockets import SocketDatagrams, SocketStreamListener
+from swimring.net.accepting import SocketStreamListener
+from swimring.net.sockets import SocketDatagrams
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -110,7 +111,8 @@ class _Failing:
 
 
 def _listener(*errors: int) -> SocketStreamListener:
-    return SocketStreamListener(_Failing(*errors))  # type: ignore[arg-type]  # the operating system, failing on demand
+    failing: Any = _Failing(*errors)  # the operating system, failing on demand
+    return SocketStreamListener(failing, remote=lambda where: Address(*where))
 
 
 async def test_accept_waits_out_exhausted_descriptors_with_growing_pauses(

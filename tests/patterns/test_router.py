@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swimring.errors import ConfigError
-from swimring.patterns import Match, Pattern, Router
+from swimring.patterns import Match, Order, Pattern, Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,6 +132,40 @@ def test_removing_while_walking_ends() -> None:
     assert list(router) == []
 
 
+def test_in_insertion_order_the_first_that_matches_wins_however_little_it_asks() -> None:
+    router = Router[int](Order.INSERTION)
+    patterns: list[dict[str, object]] = [{"a": 1, "z": 9}, {"b": 2}, {}, {"a": 1}, {"a": 1, "b": 2}, {"b": ...}]
+    for number, pattern in enumerate(patterns):
+        router.add(pattern, number)
+    assert handlers(router, {"a": 1, "b": 2}) == [1, 2, 3, 4, 5]
+    assert won(router, {"a": 1}) == 2
+
+
+def test_who_walks_the_matches_sees_those_of_the_beginning_whatever_is_added_or_removed_meanwhile() -> None:
+    router = router_of({"a": 1}, {"a": 1}, {"a": ...})
+    walk = router.matches({"a": 1})
+    seen = [next(walk).handler]
+    router.remove({"a": 1})
+    router.add({"a": 1, "b": ...}, 7)
+    router.add({"a": 1}, 8)
+    assert [*seen, *(match.handler for match in walk)] == [0, 1, 2]
+    assert handlers(router, {"a": 1, "b": 0}) == [7, 8, 2]
+
+
+def test_matches_are_found_one_by_one() -> None:
+    asked: list[object] = []
+
+    def yes(value: object) -> bool:
+        asked.append(value)
+        return True
+
+    router = router_of(*({"a": yes} for _ in range(5)))
+    walk = router.matches({"a": 1})
+    assert asked == []
+    next(walk)
+    assert asked == [1]
+
+
 def test_what_is_no_pattern_is_refused() -> None:
     with pytest.raises(ConfigError):
         router_of({"x": [1]})
@@ -179,19 +213,37 @@ def test_a_lookup_tries_only_the_patterns_of_its_namespace_and_command(others: i
     assert message.asked == 2
 
 
+@pytest.mark.parametrize("others", [0, 1000])
+def test_a_lookup_tries_only_the_patterns_that_are_filed_under_its_rarest_literal(others: int) -> None:
+    router = router_of(*({"ns": "kv", "cmd": "put", "kind": number, "x": 1} for number in range(others)))
+    router.add({"ns": "kv", "cmd": "put", "kind": "last", "x": 1}, -1)
+    message = Counting(ns="kv", cmd="put", kind="last", x=2)
+    assert won(router, message) is None
+    assert message.asked <= 2
+
+
+def test_patterns_that_all_ask_for_another_field_cost_a_message_no_more_than_its_own_fields() -> None:
+    router = router_of(*({f"f{number}": 1} for number in range(1000)))
+    assert won(router, {"f7": 1, "f8": True}) == 7
+    assert won(router, {"f7": [1], "f8": {}, "g": 1}) is None
+
+
 fields = st.dictionaries(
     st.sampled_from(["ns", "cmd", "a"]), st.sampled_from(["p", "q", 1, True, None, ..., str, int, {"b": 1}])
 )
 values = st.dictionaries(st.sampled_from(["ns", "cmd", "a"]), st.sampled_from(["p", "q", 1, True, None, {"b": 1}]))
 
 
-@given(st.lists(fields, max_size=12), values)
+@given(st.lists(fields, max_size=12), values, st.sampled_from(Order))
 def test_the_index_finds_what_trying_every_pattern_finds(
-    patterns: list[dict[str, object]], message: dict[str, object]
+    patterns: list[dict[str, object]], message: dict[str, object], order: Order
 ) -> None:
     by_trying = [number for number, pattern in enumerate(patterns) if Pattern(pattern).matches(message)]
-    by_trying.sort(key=lambda number: [-rank for rank in Pattern(patterns[number]).specificity])
-    router = router_of(*patterns)
+    if order is Order.DEPTH:
+        by_trying.sort(key=lambda number: [-rank for rank in Pattern(patterns[number]).specificity])
+    router = Router[int](order)
+    for number, pattern in enumerate(patterns):
+        router.add(pattern, number)
     assert handlers(router, message) == by_trying
     assert won(router, message) == (by_trying[0] if by_trying else None)
 

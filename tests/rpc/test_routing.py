@@ -253,7 +253,7 @@ async def test_without_a_key_another_member_is_asked_at_once_when_one_cannot_be_
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-async def test_a_moved_answer_is_learnt_from_and_followed_at_once() -> None:
+async def test_a_moved_answer_is_learnt_from_and_followed_at_once(autojump_clock: trio.testing.MockClock) -> None:
     house = House(member(ME), member("a", "kv"))
     house.behaviour["a"] = failing(Moved("b does", records=(member("b", "kv", weight=5).to_wire(),), owner="a"))
     grown = House(member("a", "kv"), member("b", "kv", weight=5))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pytest
 
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, NoSuchHandler, RemoteProtocolError
-from swimring.service import Dispatcher, Request, Service
+from swimring.service import Channel, Dispatcher, Request, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -284,6 +284,28 @@ async def test_the_default_handler_answers_what_no_pattern_matches() -> None:
         both.match({"ns": "t", "cmd": "odd"})
 
 
+@pytest.mark.parametrize(("order", "winner"), [("depth", "narrow"), ("insertion", "wide")])
+def test_a_service_lets_the_most_specific_pattern_win_or_the_first_and_the_default_last(
+    order: str, winner: str
+) -> None:
+    service = Service("s", order=order)
+
+    @service.default
+    async def rest(request: Request, size: int = 0) -> None: ...
+
+    @service.on({"cmd": "put"})
+    async def wide(request: Request, size: int) -> None: ...
+
+    @service.on({"cmd": "put", "size": int})
+    async def narrow(request: Request, size: int) -> None: ...
+
+    both = Dispatcher([service])
+    assert both.match({"ns": "s", "cmd": "put", "size": 1}).endpoint.function.__name__ == winner
+    assert both.match({"ns": "s", "cmd": "get"}).endpoint is rest
+    with pytest.raises(ConfigError, match="one of 'depth', 'insertion'"):
+        Service("s", order="random")
+
+
 def test_there_is_one_default_handler() -> None:
     service = Service("s")
 
@@ -315,8 +337,22 @@ async def takes_unknown(request: Request, one: Nowhere) -> None: ...  # type: ig
 def is_not_async(request: Request) -> None: ...
 
 
-async def streams(request: Request) -> AsyncIterator[int]:
+async def yields_unchecked(request: Request) -> AsyncIterator[complex]:
+    yield 1j
+
+
+async def yields_one(request: Request) -> int:  # type: ignore[misc]
     yield 1
+
+
+async def yields_with_channel(channel: Channel[int, int]) -> AsyncIterator[int]:
+    yield 1
+
+
+async def talks_unchecked(channel: Channel[int, complex]) -> None: ...
+
+
+async def talks_of_unknown(channel: Channel[int, Nowhere]) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
 @pytest.mark.parametrize(
@@ -333,7 +369,11 @@ async def streams(request: Request) -> AsyncIterator[int]:
         (returns_complex, "handler returns_complex -> result.*codec.register"),
         (takes_unknown, "TYPE_CHECKING"),
         (is_not_async, "async def"),
-        (streams, "streaming results are not supported yet"),
+        (yields_unchecked, "handler yields_unchecked -> item.*codec.register"),
+        (yields_one, r"annotated as AsyncIterator\[...\]"),
+        (yields_with_channel, "what yields takes a Request"),
+        (talks_unchecked, "items sent.*codec.register"),
+        (talks_of_unknown, "TYPE_CHECKING"),
         (Person, "async def"),
     ],
 )

@@ -58,6 +58,7 @@ def leftovers(node: SimNode) -> Iterator[str]:
     ends = len(pool.connections) + (2 if here._calling else 0)
     expected = {
         "Workers._work": len(pool._workers._idle) + len(here._workers._idle),
+        "Workers._serve_alone": 0,
         "Connection._write": ends,
         "Connection._watch": ends,
         "Calling._feed": 0,

@@ -70,6 +70,20 @@ async def test_a_killed_process_is_known_within_two_probe_rounds_without_any_con
 
 
 @simulated
+async def test_where_refusals_prove_nothing_a_killed_process_is_dead_after_a_suspicion(seed: int) -> None:
+    profile = dataclasses.replace(LAN, refusals_to_confirm=None)
+    async with open_cluster() as cluster:
+        *others, victim = await cluster.start_all(10, profile=profile)
+        await trio.sleep(5)
+        killed = trio.current_time()
+        cluster.crash(victim)
+        for node in others[:2]:
+            node.gossiper.suspect_connection(victim.name)
+        took = await cluster.wait_status(others, [victim.name], Status.DEAD) - killed
+        assert shortest_suspicion(profile, 10) < took < shortest_suspicion(profile, 10) + 4
+
+
+@simulated
 async def test_a_leave_is_seen_as_left_and_never_as_failed(seed: int) -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(10, profile=LAN)

@@ -525,6 +525,23 @@ def test_what_always_holds(heard: list[Rumour]) -> None:
     assert believes.active_count == 1 + len(active)
 
 
+@given(st.lists(st.tuples(rumours, st.booleans()), max_size=30))
+def test_only_what_changed_a_record_or_confirmed_a_suspicion_is_queued(heard: list[tuple[Rumour, bool]]) -> None:
+    believes = membership()
+    for now, (each, in_a_state) in enumerate(heard):
+        changes = []
+        for _ in range(2):
+            drain(believes)
+            if in_a_state:
+                changes.append(believes.merge(each.member, now=now))
+            else:
+                changes.append(believes.apply(each, now=now))
+            queued = believes.rumours.get(each.member.name)
+            assert queued is None or (changes[-1] is not None and queued.member == changes[-1].member)
+            assert len(believes.rumours) == (queued is not None)
+        assert each.member.name not in believes.rumours, "a repetition queues nothing"
+
+
 @given(st.lists(st.builds(rumour, st.sampled_from(Status), st.integers(1, 9), name=st.just("me")), max_size=20))
 def test_after_a_refutation_our_incarnation_is_above_every_accusation(heard: list[Rumour]) -> None:
     believes = membership()

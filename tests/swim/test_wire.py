@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from swimring.swim import (
     MAX_FRAME,
     TAG_SIZE,
     Ack,
+    Broadcast,
     BytesRefused,
     Envelope,
     Gossip,
@@ -26,19 +28,24 @@ from swimring.swim import (
     Nack,
     Ping,
     PingRequest,
+    Recall,
+    Recap,
     RefusalAnswer,
     RefusalQuery,
     Refused,
+    Replay,
     Rumour,
     State,
     Status,
     Summary,
     Unknown,
+    carries_broadcasts,
     decode_datagram,
     decode_frame,
     encode_datagram,
     encode_frame,
     frame_length,
+    room_for_broadcasts,
     room_for_rumours,
     tag_key,
 )
@@ -59,7 +66,10 @@ MESSAGES: list[Message] = [
     State(more=False),
     State(more=True, digest=(Summary(name="bob", generation=1, incarnation=2, status=Status.DEAD, contents=3),)),
     State(more=False, wanted=("bob", "carol")),
+    State(more=False, wanted=(), recap=Recap(clock=9, floor=1, checksum=(1 << 64) - 1)),
     Refused(reason="cluster"),
+    Recall(floor=1, ids=(b"i" * 14, b"j" * 14)),
+    Replay(more=True, wanted=(b"i" * 14,)),
     Unknown(kind=77),
 ]
 SUSPECT = Rumour(
@@ -74,6 +84,8 @@ SUSPECT = Rumour(
     accuser="alice",
 )
 
+SAID = Broadcast(time=7, origin=NodeId("carol", 3), name="deploy", encoded=encode({"version": 2}))
+
 
 def envelope(message: Message, *rumours: Rumour) -> Envelope:
     return Envelope(
@@ -84,6 +96,10 @@ def envelope(message: Message, *rumours: Rumour) -> Envelope:
         message=message,
         rumours=rumours,
     )
+
+
+def telling(message: Message, *rumours: Rumour) -> Envelope:
+    return dataclasses.replace(envelope(message, *rumours), broadcasts=(SAID,))
 
 
 GOLDEN = dict(line.split(": ") for line in (Path(__file__).parent / "golden_v1.txt").read_text().splitlines())
@@ -98,6 +114,10 @@ DATAGRAMS = {
     "gossip": envelope(Gossip(), SUSPECT),
     "refusal query": envelope(RefusalQuery(target=TARGET)),
     "refusal answer": envelope(RefusalAnswer(refused=True)),
+    "gossip with a broadcast": telling(Gossip(), SUSPECT),
+    "ping with a broadcast": telling(Ping()),
+    "ack with a broadcast": telling(Ack()),
+    "ack with a checksum and a broadcast": telling(Ack(checksum=0x0123456789ABCDEF, lag=0.25)),
 }
 
 
@@ -122,9 +142,12 @@ def test_a_frame_is_a_datagram_with_a_length() -> None:
 
 
 SUMMARY = Summary(name="carol", generation=3, incarnation=2, status=Status.SUSPECT, contents=0x0123456789ABCDEF)
-FRAMES = {
+FRAMES: dict[str, Message] = {
     "frame with a digest": State(more=False, digest=(SUMMARY,)),
     "frame with wanted names": State(more=False, wanted=("carol",)),
+    "frame with a recap": State(more=False, recap=Recap(clock=7, floor=2, checksum=0x0123456789ABCDEF)),
+    "frame with a recall": Recall(floor=2, ids=(SAID.id,)),
+    "frame with a replay": Replay(more=False, wanted=(SAID.id,)),
 }
 
 
@@ -132,6 +155,40 @@ FRAMES = {
 def test_frames_of_version_1_have_these_bytes(name: str) -> None:
     assert encode_frame(envelope(FRAMES[name], SUSPECT), key=KEY).hex() == GOLDEN[name]
     assert decode_frame(bytes.fromhex(GOLDEN[name]), key=KEY) == envelope(FRAMES[name], SUSPECT)
+
+
+@pytest.mark.parametrize("message", [Ping(), Ping(checksum=3), Ack(), Ack(checksum=1, lag=0.5), Gossip()])
+def test_what_can_travel_with_broadcasts_survives_the_wire_with_them(message: Message) -> None:
+    assert carries_broadcasts(message)
+    assert decode_datagram(encode_datagram(telling(message), key=KEY), key=KEY) == telling(message)
+
+
+def test_a_reader_of_the_release_before_broadcasts_finds_everything_else_where_it_was() -> None:
+    state = State(more=False, wanted=("bob",))
+    messages: list[Message] = [Ping(checksum=5), Ack(checksum=5, lag=1.0), Gossip(), state]
+    for message in messages:
+        then = decode(encode_datagram(envelope(message, SUSPECT), key=KEY)[1:-TAG_SIZE])
+        if message is state:
+            sent = envelope(dataclasses.replace(state, recap=Recap(clock=1, floor=0, checksum=2)), SUSPECT)
+        else:
+            sent = telling(message, SUSPECT)
+        today = decode(encode_datagram(sent, key=KEY)[1:-TAG_SIZE])
+        assert isinstance(then, list)
+        assert isinstance(today, list)
+        assert today[: len(then)] == then
+
+
+def test_the_id_of_a_broadcast_is_its_time_and_six_bytes_of_its_hash() -> None:
+    assert SAID.id.hex() == GOLDEN["id of the broadcast"]
+
+
+def test_the_room_for_broadcasts_is_what_a_datagram_has_left() -> None:
+    messages: list[Message] = [Ping(), Ack(), Ack(checksum=1 << 60, lag=59.0), Gossip()]
+    for message, count in itertools.product(messages, (1, 5, 30)):
+        empty = envelope(message, SUSPECT)
+        full = dataclasses.replace(empty, broadcasts=(SAID,) * count)
+        told = count * len(encode(SAID.to_wire()))
+        assert len(encode_datagram(full, key=KEY)) <= 1400 - room_for_broadcasts(empty, budget=1400) + told
 
 
 def refusal(data: bytes, *, key: bytes = KEY) -> str:
@@ -184,6 +241,16 @@ def sealed(wire: object) -> bytes:
         [2, 1, "a", 1, 1, "", 0, [], 1, 60_000], [8, 1, "a", 1, 1, "", 0, [], True, 5],
         [8, 1, "a", 1, 1, "", 0, [], True, [["b"]]], [8, 1, "a", 1, 1, "", 0, [], True, [], [1]],
         [7, 1, "a", 1, 1, "", 0, [], 1],
+        [1, 1, "a", 1, 1, "", 0, [], None, 5], [5, 1, "a", 1, 1, "", 0, [], [[]]],
+        [5, 1, "a", 1, 1, "", 0, [], [[1, "a", 1, "", b""]]], [5, 1, "a", 1, 1, "", 0, [], [[1, "a", 1, 5, b""]]],
+        [5, 1, "a", 1, 1, "", 0, [], [[1, "a", 1, "n" * 129, b""]]],
+        [5, 1, "a", 1, 1, "", 0, [], [[1, "a", 1, "n", b"x" * 1401]]],
+        [5, 1, "a", 1, 1, "", 0, [], [[1, "a", 1, "n", "x"]]],
+        [5, 1, "a", 1, 1, "", 0, [], [[-1, "a", 1, "n", b""]]], [5, 1, "a", 1, 1, "", 0, [], [[1, "", 1, "n", b""]]],
+        [8, 1, "a", 1, 1, "", 0, [], True, None, None, 5], [8, 1, "a", 1, 1, "", 0, [], True, None, None, [1, 1, -1]],
+        [10, 1, "a", 1, 1, "", 0, [], 1], [10, 1, "a", 1, 1, "", 0, [], 1, b"x" * 13],
+        [10, 1, "a", 1, 1, "", 0, [], 1, []],
+        [11, 1, "a", 1, 1, "", 0, [], 1, b""], [11, 1, "a", 1, 1, "", 0, [], True, b"x"],
         [8, 1, "a", 1, 1, "", 0, []], [9, 1, "a", 1, 1, "", 0, [], 1],
     ],
 )  # fmt: skip
@@ -192,9 +259,9 @@ def test_an_envelope_that_makes_no_sense_is_malformed(wire: object) -> None:
 
 
 def test_items_of_a_later_version_are_ignored() -> None:
-    grown = sealed([1, 42, "alice", 1, 5, "bob", 2, [], None, "more", 7])
+    grown = sealed([1, 42, "alice", 1, 5, "bob", 2, [], None, None, "more", 7])
     assert decode_datagram(grown, key=KEY) == envelope(Ping())
-    grown = sealed([2, 42, "alice", 1, 5, "bob", 2, [], 9, 250, "more", 7])
+    grown = sealed([2, 42, "alice", 1, 5, "bob", 2, [], 9, 250, None, "more", 7])
     assert decode_datagram(grown, key=KEY) == envelope(Ack(checksum=9, lag=0.25))
 
 

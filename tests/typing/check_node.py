@@ -6,14 +6,17 @@ Checked, not run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_type
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Never, assert_type
 
 import trio
 
 import swimring
-from swimring import Member, Request, Service
+from swimring import Answer, Broadcast, Channel, Member, Missed, Objects, Request, Service
+from swimring.service import ChannelCall, ItemsCall, ItemStream, TypedCall
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from swimring.service import Caller, NodeView
@@ -35,6 +38,70 @@ async def upload(request: Request, name: str) -> int:
     return size
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    text: str
+
+
+@app.on("live")
+async def live(request: Request, since: int = 0) -> AsyncIterator[Line]:
+    yield Line(f"{since}")
+
+
+@app.on("chat")
+async def chat(channel: Channel[Line, str], topic: str) -> int:
+    assert_type(channel.request, Request)
+    async for line in channel:
+        assert_type(line, Line)
+        await channel.send(line.text)
+        await channel.send(line)  # type: ignore[arg-type]
+    return 0
+
+
+@app.on("sum")
+async def total(channel: Channel[int, Never]) -> int:
+    return sum([number async for number in channel])
+
+
+async def a_node_streams(node: swimring.Node, path: Path, lines: AsyncIterator[Line]) -> None:
+    async with node.open(live, "hello", 5) as items:
+        assert_type(items, ItemsCall[Line])
+        async for item in items:
+            assert_type(item, Line)
+    async with node.open(chat, "hello", topic="tea") as call:
+        assert_type(call, ChannelCall[Line, str, int])
+        await call.send(Line("x"))
+        async for answer in call:
+            assert_type(answer, str)
+        assert_type(await call.result(), int)
+    async with node.peer("b").open(total.with_streams(log=path), None) as adding:
+        await adding.send(5)
+        assert_type(await adding.result(), int)
+    async with node.open(live.with_streams(events=Objects(lines, Line)), "k") as more:
+        assert_type(more, ItemsCall[Line])
+        assert_type(more.streams["events"].objects(Line), ItemStream[Line, Line])
+    async with node.open(greet, "k1", "World") as one:
+        assert_type(one, TypedCall[str])
+
+
+async def a_node_streams_wrongly(node: swimring.Node) -> None:
+    await node.call(live, "k", 5)  # type: ignore[arg-type]
+    await node.call(chat, "k", "tea")  # type: ignore[arg-type]
+    node.open(live, "k", "5")  # type: ignore[call-overload]
+    node.open(live, 5)  # type: ignore[call-overload]
+    node.open(chat, "k")  # type: ignore[call-overload]
+    async with node.open(chat, "k", "tea") as call:
+        await call.send("text")  # type: ignore[arg-type]
+        async for answer in call:
+            assert answer.text  # type: ignore[attr-defined]
+    async with node.open(total, "k") as adding:
+        await adding.send("5")  # type: ignore[arg-type]
+    async with node.open(live, "k") as items:
+        await items.send(Line("x"))  # type: ignore[attr-defined]
+        async for item in items:
+            assert item.number  # type: ignore[attr-defined]
+
+
 async def a_node_asks(path: Path) -> None:
     async with swimring.open_node(app, join=["127.0.0.1:7979"]) as node:
         with trio.fail_after(2):
@@ -50,6 +117,27 @@ async def a_node_asks(path: Path) -> None:
         assert_type(await node.peer(peer.name).call(greet, "k1", "World"), str)
         async with node.open(upload.with_streams(file=path), path.name, path.name) as call:
             assert_type(await call.result(), int)
+
+
+async def a_node_tells_and_asks_everybody(node: swimring.Node) -> None:
+    await node.broadcast("deploy", {"version": 2})
+    async with node.broadcasts() as broadcasts:
+        async for broadcast in broadcasts:
+            assert_type(broadcast, Broadcast | Missed)
+            match broadcast:
+                case Broadcast(name="deploy"):
+                    assert_type(broadcast.payload, Any)
+                case Missed(count=count):
+                    assert_type(count, int)
+                case _:
+                    pass
+    async with node.query("disk", {"path": "/"}, service=app, to=["a"], tags={"role": "db"}) as answers:
+        async for answer in answers:
+            assert_type(answer, Answer)
+            assert_type(answer.error, Exception | None)
+        assert_type(answers.unanswered, set[str])
+    await node.update(tags={"role": "spare"}, details={"shards": [1]}, weight=2)
+    assert_type(await node.details("a"), dict[str, Any])
 
 
 async def a_node_is_asked_wrongly(node: swimring.Node) -> None:

@@ -78,7 +78,7 @@ def streams(path: Path) -> None:
     greet.with_streams(file=5)  # type: ignore[arg-type]
 
 
-def takes_a_call_with_streams(call: WithStreams[[Person], int]) -> None:
+def takes_a_call_with_streams(call: WithStreams[Endpoint[[Person], int]]) -> None:
     assert_type(call.endpoint, Endpoint[[Person], int])
     assert_type(call.endpoint.load_result(5), int)
 

@@ -10,15 +10,17 @@ import anyio
 from swimring.builtin import describe
 from swimring.client import Mesh, connect
 from swimring.errors import CallError, ConfigError
-from swimring.security import read_secret_file
+from swimring.service import as_told
 
 from .output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from .access import Access
 
-def members(*, cluster: str | None, join: Sequence[str], secret_file: str | None, within: float, as_json: bool) -> None:
+
+def members(*, access: Access, as_json: bool) -> None:
     """Print the members."""
 
     async def ask(mesh: Mesh) -> None:
@@ -33,7 +35,7 @@ def members(*, cluster: str | None, join: Sequence[str], secret_file: str | None
         columns = ("name", "address", "status", "services", "weight", "zone")
         print_table(columns, rows, title=f"cluster {mesh.cluster}")
 
-    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    _with_mesh(ask, access)
 
 
 def lookup(
@@ -41,10 +43,7 @@ def lookup(
     *,
     service: str | None,
     replicas: int,
-    cluster: str | None,
-    join: Sequence[str],
-    secret_file: str | None,
-    within: float,
+    access: Access,
     as_json: bool,
 ) -> None:
     """Print the owner of ``key`` and who would hold its replicas."""
@@ -58,7 +57,7 @@ def lookup(
             also = f" (replicas: {', '.join(other.name for other in others)})" if others else ""
             print_text(f"{owner.name} at {owner.address}{also}")
 
-    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    _with_mesh(ask, access)
 
 
 def call(
@@ -68,23 +67,23 @@ def call(
     *,
     key: str | None,
     idempotent: bool,
-    cluster: str | None,
-    join: Sequence[str],
-    secret_file: str | None,
-    within: float,
+    access: Access,
     as_json: bool,
 ) -> None:
     """Call a handler and print its reply: text as it is, anything else as JSON."""
     message = {**read_fields(fields), "ns": service, "cmd": cmd, **({} if key is None else {"key": key})}
 
     async def ask(mesh: Mesh) -> None:
-        reply = await mesh.request(message, idempotent=idempotent)
+        try:
+            reply = await mesh.request(message, idempotent=idempotent)
+        except Exception as error:  # noqa: BLE001 - of the handler, whatever it is: the line on stderr tells it all
+            raise as_told(error) from None
         if isinstance(reply, str) and not as_json:
             print_text(reply)
         else:
             print_json(reply)
 
-    _with_mesh(ask, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    _with_mesh(ask, access)
 
 
 def read_fields(fields: Sequence[str]) -> dict[str, Any]:
@@ -111,22 +110,18 @@ def read_fields(fields: Sequence[str]) -> dict[str, Any]:
 
 def _with_mesh(
     ask: Callable[[Mesh], Awaitable[None]],
-    *,
-    cluster: str | None,
-    join: Sequence[str],
-    secret_file: str | None,
-    within: float,
+    access: Access,
 ) -> None:
-    if not within > 0:
-        raise ConfigError("within", within, "a number of seconds above 0")
-    secret = None if secret_file is None else read_secret_file(secret_file)
+    if not access.within > 0:
+        raise ConfigError("within", access.within, "a number of seconds above 0")
+    secret, tls = access.secret(), access.tls.settings()
 
     async def run() -> None:
         try:
-            with anyio.fail_after(within):
-                async with connect(*join, cluster=cluster, secret=secret) as mesh:
+            with anyio.fail_after(access.within):
+                async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
                     await ask(mesh)
         except TimeoutError:
-            raise CallError(f"no answer within {within:g} s", maybe_executed=True) from None
+            raise CallError(f"no answer within {access.within:g} s", maybe_executed=True) from None
 
     anyio.run(run)

@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 
 from swimring.admin.loading import load_services
 
+from .access import ANY, PLAIN, Access, SecretFile, Tls
+
 
 def _version() -> str:
     try:
@@ -22,25 +24,9 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
-Cluster = Annotated[
-    str | None, Parameter(help="The cluster to talk to; needed only where several run on this machine.")
-]
-Via = Annotated[
-    tuple[str, ...],
-    Parameter(
-        name="--join",
-        negative="",
-        help="A node to ask, HOST:PORT; may be repeated. Default: the nodes on this machine.",
-    ),
-]
-SecretFile = Annotated[
-    str | None,
-    Parameter(
-        env_var="SWIMRING_SECRET_FILE",
-        help="File with the secret of the cluster: one key a line, hex or base64, readable by its owner only.",
-    ),
-]
 Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
+TlsMode = Annotated[str, Parameter(help="With certificates: require; on the way there first accept, then prefer.")]
+UnixSocket = Annotated[str | None, Parameter(help="Path of a Unix socket that takes calls as well, of this user only.")]
 LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 Join = Annotated[
     tuple[str, ...],
@@ -57,7 +43,6 @@ Expect = Annotated[
         help="On a cold start wait until so many nodes have found each other: more than half of all, the same on each."
     ),
 ]
-Within = Annotated[float, Parameter(help="Seconds to wait for the answer; also the deadline of the handler.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
@@ -78,6 +63,9 @@ def run(
     insecure: Annotated[bool, Parameter(negative="")] = False,
     secret_file: SecretFile = None,
     seal: Seal = "require",
+    tls: Tls = PLAIN,
+    tls_mode: TlsMode = "require",
+    unix_socket: UnixSocket = None,
     log_level: LogLevel = "info",
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
@@ -121,22 +109,21 @@ def run(
         insecure=insecure,
         secret_file=secret_file,
         seal=seal,
+        tls=tls.settings(tls_mode),
+        unix_socket=unix_socket,
     )
 
 
 @app.command
 def members(
     *,
-    cluster: Cluster = None,
-    join: Via = (),
-    secret_file: SecretFile = None,
-    within: Within = 10.0,
+    access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
     """Show the members of the cluster, as the node that answers believes them to be."""
     from . import asking  # noqa: PLC0415 - see above
 
-    asking.members(cluster=cluster, join=join, secret_file=secret_file, within=within, as_json=as_json)
+    asking.members(access=access, as_json=as_json)
 
 
 @app.command
@@ -146,10 +133,7 @@ def lookup(
     *,
     service: str | None = None,
     replicas: int = 1,
-    cluster: Cluster = None,
-    join: Via = (),
-    secret_file: SecretFile = None,
-    within: Within = 10.0,
+    access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
     """Show which node owns a key, and which would hold its replicas.
@@ -169,10 +153,7 @@ def lookup(
         key,
         service=service,
         replicas=replicas,
-        cluster=cluster,
-        join=join,
-        secret_file=secret_file,
-        within=within,
+        access=access,
         as_json=as_json,
     )
 
@@ -185,10 +166,7 @@ def call(
     *fields: str,
     key: str | None = None,
     idempotent: Annotated[bool, Parameter(negative="")] = False,
-    cluster: Cluster = None,
-    join: Via = (),
-    secret_file: SecretFile = None,
-    within: Within = 10.0,
+    access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
     """Call a handler and print what it returns.
@@ -214,12 +192,23 @@ def call(
         fields,
         key=key,
         idempotent=idempotent,
-        cluster=cluster,
-        join=join,
-        secret_file=secret_file,
-        within=within,
+        access=access,
         as_json=as_json,
     )
+
+
+@app.command
+def schema(target: str, /, *, as_json: AsJson = False) -> None:
+    """Show what the handlers of a service take and return; with --json as JSON Schemas. No node is needed.
+
+    Parameters
+    ----------
+    target:
+        The service, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    """
+    from . import describing  # noqa: PLC0415 - see above
+
+    describing.schema(load_services(target), as_json=as_json)
 
 
 @app.command
@@ -247,15 +236,13 @@ app.command(keys)
 
 
 @keys.command(name="list")
-def list_keys(*, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0) -> int:
+def list_keys(*, access: Access = ANY) -> int:
     """Show which keys each node has, the primary one first."""
-    return _change_keys("keys", {}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    return _change_keys("keys", {}, access)
 
 
 @keys.command
-def add(
-    new: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
-) -> int:
+def add(new: str, /, *, access: Access = ANY) -> int:
     """Install a new key on every node: step 1 of 3. Nothing is sealed with it yet.
 
     Parameters
@@ -263,13 +250,11 @@ def add(
     new:
         The file with the new key in its first line.
     """
-    return _change_keys("add key", {"file": new}, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    return _change_keys("add key", {"file": new}, access)
 
 
 @keys.command
-def use(
-    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
-) -> int:
+def use(key: str, /, *, access: Access = ANY) -> int:
     """Seal with another key on every node: step 2 of 3.
 
     Parameters
@@ -277,15 +262,11 @@ def use(
     key:
         Its 8 digits, as `swimring keys list` shows them.
     """
-    return _change_keys(
-        "use key", {"identity": key}, cluster=cluster, join=join, secret_file=secret_file, within=within
-    )
+    return _change_keys("use key", {"identity": key}, access)
 
 
 @keys.command
-def remove(
-    key: str, /, *, cluster: Cluster = None, join: Via = (), secret_file: SecretFile = None, within: Within = 10.0
-) -> int:
+def remove(key: str, /, *, access: Access = ANY) -> int:
     """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
 
     Parameters
@@ -294,18 +275,14 @@ def remove(
         Its 8 digits, as `swimring keys list` shows them.
     """
     change = {"identity": key}
-    return _change_keys("remove key", change, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    return _change_keys("remove key", change, access)
 
 
 def _change_keys(
     cmd: str,
     fields: dict[str, str],
-    *,
-    cluster: str | None,
-    join: tuple[str, ...],
-    secret_file: str | None,
-    within: float,
+    access: Access,
 ) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
-    return rotating.ask_all(cmd, fields, cluster=cluster, join=join, secret_file=secret_file, within=within)
+    return rotating.ask_all(cmd, fields, access)

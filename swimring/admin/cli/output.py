@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from swimring.codec import json_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ _UNBOUNDED = 10_000
 
 def print_json(value: object) -> None:
     """Print ``value`` as JSON: indented and coloured in a terminal, in one line elsewhere."""
-    ready = _jsonable(value)
+    ready = json_form(value)
     console = Console()
     if console.is_terminal:
         console.print_json(json.dumps(ready))
@@ -43,22 +44,3 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     console.print(table)
-
-
-def _jsonable(value: object) -> object:
-    """``value`` in what JSON can say: bytes as hexadecimal text, other keys than text as text, infinity as null."""
-    match value:
-        case dict():
-            return {key if isinstance(key, str) else str(_jsonable(key)): _jsonable(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_jsonable(one) for one in value]
-        case set() | frozenset():
-            return sorted((_jsonable(one) for one in value), key=str)
-        case bytes():
-            return value.hex()
-        case float():
-            return value if math.isfinite(value) else None
-        case None | bool() | int() | str():
-            return value
-        case _:
-            return str(value)

@@ -1,6 +1,6 @@
-"""SIGHUP makes a running node read its secret file again.
+"""SIGHUP makes a running node read its secret file and its certificates again.
 
-Only a node with a secret file listens to it: for all others it goes on meaning that the terminal is gone.
+Only a node that has one of them listens to it: for all others it goes on meaning that the terminal is gone.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Reloading:
         self._signals = signals
 
     async def run(self, node: Node) -> None:
-        """Reload at each signal, for ever; what is wrong with the file is logged, and the keys stay."""
+        """Reload at each signal, for ever; what is wrong with a file is logged, and what was read before stays."""
         if self._signals is None:
             return
         async for _ in self._signals:
             try:
-                await node.reload_secret()
+                await node.reload()
             except ConfigError as error:
-                _log.error("the secret file was not taken, the keys stay what they are: %s", error)
+                _log.error("a file was not taken, what it held before stays: %s", error)
 
 
 @contextmanager
-def open_reloading(secret_file: str | None) -> Iterator[Reloading]:
-    """Receive SIGHUP while the block runs, if there is a ``secret_file`` to read, and such a signal."""
-    if secret_file is None or not hasattr(signal, "SIGHUP"):
+def open_reloading(*, files: bool) -> Iterator[Reloading]:
+    """Receive SIGHUP while the block runs, if there are ``files`` to read, and such a signal."""
+    if not files or not hasattr(signal, "SIGHUP"):
         yield Reloading(None)
         return
     with trio.open_signal_receiver(signal.SIGHUP) as signals:

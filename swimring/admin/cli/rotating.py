@@ -16,19 +16,18 @@ from swimring.security import NEW_KEY, SALT_SIZE, Keyring, Sealer, read_secret_f
 from .output import print_table, print_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from swimring.security import TlsSettings
     from swimring.swim import Member
+
+    from .access import Access
 
 
 def ask_all(
     cmd: str,
     fields: Mapping[str, str],
-    *,
-    cluster: str | None,
-    join: Sequence[str],
-    secret_file: str | None,
-    within: float,
+    access: Access,
 ) -> int:
     """Print what each node has afterwards; 1 if one of them did not do it.
 
@@ -36,22 +35,22 @@ def ask_all(
         ConfigError: there is no secret to ask with, or the new key is none.
         NotJoined: nobody answers.
     """
-    if secret_file is None:
+    own, tls = access.secret(), access.tls.settings()
+    if own is None:
         raise ConfigError("secret-file", None, "say which file has the secret of the cluster")
-    own = read_secret_file(secret_file)
     new = read_secret_file(fields["file"], setting="new")[0] if "file" in fields else None
 
     async def run() -> int:
-        async with connect(*join, cluster=cluster, secret=own) as mesh:
+        async with connect(*access.join, cluster=access.cluster, secret=own, tls=tls) as mesh:
             members = [member for member in mesh.members if member.status.active]
             name = mesh.cluster
         change = dict(fields) if new is None else {"sealed": _sealed(new, own, cluster=name)}
-        replies = _Replies(name, own)
-        with anyio.move_on_after(within):
+        replies = _Replies(name, own, tls)
+        with anyio.move_on_after(access.within):
             async with anyio.create_task_group() as tasks:
                 for member in members:
                     tasks.start_soon(replies.ask, member, {"ns": NAMESPACE, "cmd": cmd, **change})
-        rows = [(one.name, replies.words.get(one.name, f"no answer within {within:g} s")) for one in members]
+        rows = [(one.name, replies.words.get(one.name, f"no answer within {access.within:g} s")) for one in members]
         print_table(("node", "keys, the primary one first"), rows, title=f"cluster {name}")
         if cmd != "keys":
             print_text("In memory only: change the secret files in the same way, for restarts and for who is away.")
@@ -63,15 +62,16 @@ def ask_all(
 class _Replies:
     """What the members say, in words, and which of them did as asked."""
 
-    def __init__(self, cluster: str, secret: tuple[bytes, ...]) -> None:
+    def __init__(self, cluster: str, secret: tuple[bytes, ...], tls: TlsSettings | None) -> None:
         self.words: dict[str, str] = {}
         self.done: set[str] = set()
         self._cluster = cluster
         self._secret = secret
+        self._tls = tls
 
     async def ask(self, member: Member, message: Mapping[str, Any]) -> None:
         try:
-            async with connect(member.address, cluster=self._cluster, secret=self._secret) as mesh:
+            async with connect(member.address, cluster=self._cluster, secret=self._secret, tls=self._tls) as mesh:
                 self.words[member.name] = ", ".join(await mesh.request(message, idempotent=True))
         except (CallError, ConfigError, NotJoined) as error:
             self.words[member.name] = str(error)

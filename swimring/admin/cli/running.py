@@ -41,10 +41,11 @@ def run(services: tuple[Service, ...], *, log_level: str, **settings: Any) -> in
 async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, Any]) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one.
-    with open_stopping() as stopping, stopping.opening, open_reloading(settings["secret_file"]) as reloading:
+    files = settings["secret_file"] is not None or settings["tls"] is not None
+    with open_stopping() as stopping, stopping.opening, open_reloading(files=files) as reloading:
         async with open_node(*services, **settings) as node, trio.open_nursery() as nursery:
             stopping.opened()
-            nursery.start_soon(reloading.run, node, name="swimring key reload")
+            nursery.start_soon(reloading.run, node, name="swimring reload")
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             await stopping.asked.wait()
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")

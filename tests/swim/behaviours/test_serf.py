@@ -8,8 +8,22 @@ import itertools
 import pytest
 import trio
 
-from swimring.swim import MemberFailed, MemberJoined, MemberLeft, Metadata, Profile, Rumour, Status
+from swimring.codec import encode
+from swimring.identity import NodeId
+from swimring.swim import (
+    REMEMBERED,
+    Broadcast,
+    Broadcasts,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    Metadata,
+    Profile,
+    Rumour,
+    Status,
+)
 from tests.gossip.nodes import open_cluster, record_of, simulated
+from tests.gossip.test_broadcasting import ears_of
 from tests.swim.records import member, membership, rumour
 
 ALIVE, SUSPECT, DEAD, LEFT = Status
@@ -85,3 +99,59 @@ async def test_who_joins_again_after_its_leave_with_other_tags_shows_the_new_one
         await cluster.settle([a, b, again])
         assert record_of(b, "n2").metadata.tags == {"role": "new"}
         assert [status for status in b.recorder.statuses("n2") if status != "suspect"] == ["alive", "left", "alive"]
+
+
+# ----------------------------------------------------------------------------------------------------- broadcasts
+
+
+def said(time: int, payload: object = None) -> Broadcast:
+    return Broadcast(time=time, origin=NodeId("bob", 1), name="n", encoded=encode(payload))
+
+
+def test_an_old_broadcast_is_neither_told_nor_passed_on() -> None:
+    broadcasts = Broadcasts()
+    for time in range(10, 10 + REMEMBERED + 1):
+        broadcasts.hear(said(time), members=3)
+    while broadcasts.queue:
+        broadcasts.queue.take(budget=100_000, limit=1)
+    assert not broadcasts.hear(said(5), members=3)
+    assert not broadcasts.queue
+
+
+def test_broadcasts_of_one_time_with_other_payloads_are_told_once_each() -> None:
+    broadcasts = Broadcasts()
+    told = [broadcasts.hear(said(7, payload), members=3) for payload in ("a", "b", "a", "c", "b")]
+    assert told == [True, True, False, True, False]
+    assert broadcasts.clock.time == 8
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_all_queues_of_broadcasts_drain(order: tuple[int, ...]) -> None:
+    # Two nodes that hear everything from each other: each passes on only what is new to it.
+    one, two = Broadcasts(), Broadcasts()
+    heard = [said(3), said(1), said(3, "other")]
+    for index, node in zip(order, (one, two, one), strict=True):
+        node.hear(heard[index], members=3)
+    for _ in range(20):
+        for teller, hearer in ((one, two), (two, one)):
+            for each in teller.queue.take(budget=10_000, limit=4):
+                hearer.hear(each, members=3)
+    assert len(one.queue) == len(two.queue) == 0
+    assert one.recap == two.recap
+
+
+@simulated
+async def test_who_starts_again_does_not_hear_old_broadcasts_and_is_heard_itself(seed: int) -> None:
+    async with open_cluster() as cluster:
+        a, b, c = await cluster.start_all(3, profile=LAN)
+        for number in range(5):
+            await c.gossiper.broadcast("n", number)
+        await trio.sleep(5)
+        cluster.crash(c)
+        await a.wait_sees({"n2"}, DEAD)
+        again = await cluster.start("n2", generation=2, join=["n0"])
+        async with ears_of([a, b, again]) as ears:
+            await cluster.settle([a, b, again])
+            await again.gossiper.broadcast("n", "again")
+            await trio.sleep(40)  # and a push-pull
+            assert [ears.of(node) for node in (a, b, again)] == [["again"]] * 3

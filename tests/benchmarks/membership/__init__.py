@@ -1,0 +1,1 @@
+"""Membership measured: real processes beside real Serf agents, and beside the theory. Run by ``__main__``."""
