@@ -217,6 +217,51 @@ def test_calls_with_streams_all_succeed_while_dials_cross(seed: int) -> None:
     run_simulation(main, seed=seed)
 
 
+def test_a_node_that_drains_while_dials_cross_loses_no_call(seed: int) -> None:
+    """Whatever a peer sent before it heard the goodbye is answered, or certain not to have run."""
+
+    async def main() -> None:
+        dice = random.Random(seed)
+        ran: set[int] = set()
+        answered: set[int] = set()
+
+        async def work(incoming: Incoming) -> object:
+            incoming.begin()
+            ran.add(incoming.message["n"])
+            await trio.sleep(incoming.message["seconds"])
+            return incoming.message["n"]
+
+        async def cross(here: End, there: End, wait: float) -> None:
+            await trio.sleep(wait)
+            with suppress(CallError):
+                await (await here.to(there)).request(Outgoing(cmd="c", fields={"n": -1, "seconds": 0}))
+
+        async def ask(here: End, there: End, number: int, wait: float) -> None:
+            await trio.sleep(wait)
+            try:
+                peer = await here.to(there)
+                out = Outgoing(cmd="c", fields={"n": number, "seconds": dice.choice((0, 0.001, 0.05))})
+                assert await peer.request(out) == number
+                answered.add(number)
+            except CallError as error:
+                assert not error.maybe_executed, (number, error)
+                assert number not in ran, (number, error)
+
+        async with open_simulated_network() as network, trio.open_nursery() as nursery:
+            names = dice.sample(["a", "b"], 2)
+            async with open_host(network, names[0], work) as stays:
+                async with open_host(network, names[1], work) as leaves:
+                    for number in range(30):
+                        nursery.start_soon(ask, stays, leaves, number, dice.uniform(0, 0.004))
+                        nursery.start_soon(cross, leaves, stays, dice.uniform(0, 0.004))
+                    await trio.sleep(dice.uniform(0, 0.006))
+                    await leaves.pool.drain()
+                await trio.sleep(5)
+            assert answered == ran - {-1}
+
+    run_simulation(main, seed=seed)
+
+
 class OldSegmentsWait:
     """Nothing passes from one host on its open connections; new ones can be made."""
 
