@@ -316,9 +316,7 @@ class Pool:
         if self._outbound >= self._limits.dials:
             raise Unreachable("this node has all the connections it may open", owner=name)
         self._outbound += 1
-        dial = self._dials[name] = _Dial(
-            address=address, settled=trio.Event(), connecting=trio.CancelScope()
-        )
+        dial = self._dials[name] = _Dial(address=address, settled=trio.Event(), connecting=trio.CancelScope())
         self._nursery.start_soon(self._dial, name, dial)
         return dial
 
@@ -433,6 +431,8 @@ class Pool:
         elif new.peer.generation > old.peer.generation:
             self._prefer(new)
             old.close(f"a later life of {name} has connected")
+        elif old.session.going_away:
+            self._prefer(new)  # told that we take no more calls over the old one, of course it asks at the door again
         elif self._wins(new, old):
             self._prefer(new)
             old.go_away(GoAwayCode.DUPLICATE, "another connection took over")
