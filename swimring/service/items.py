@@ -18,6 +18,8 @@ from swimring.mux import ItemReader, ResetCode, pack_item
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from swimring.codec import JsonSchema, Schemas
+
     from .request import ByteStream
 
 T = TypeVar("T")
@@ -62,6 +64,11 @@ def item_checker(annotation: object, *, setting: str) -> Checker:
     return checker(annotation, setting=setting)
 
 
+def item_schema(annotation: object, schemas: Schemas) -> JsonSchema:
+    """The JSON Schema of items; of `Never` one that nothing satisfies."""
+    return {"not": {}} if annotation in (Never, NoReturn) else schemas.of(annotation)
+
+
 def _refuse(value: object) -> NoReturn:
     raise ShapeError(type(value).__name__, "nothing")
 
@@ -83,8 +90,8 @@ def kinds_of(annotation: object) -> ItemKinds:
 class ItemStream(Generic[In, Out]):
     """Objects in both directions. One task may send while another receives; iterating ends where the other side ended.
 
-    The reader takes the items of one chunk of bytes, at most 64 KiB, without a further checkpoint; the writer waits
-    as soon as the window of the stream is full of what was not read.
+    The reader takes the items of one chunk of bytes without a further checkpoint: some KiB of small ones. The writer
+    waits as soon as the window of the stream is full of what was not read.
     """
 
     def __init__(self, stream: ByteStream, kinds: ItemKinds) -> None:
