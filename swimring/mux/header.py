@@ -29,6 +29,7 @@ _CAST: Final = 0x01
 _IDEMPOTENT: Final = 0x02
 _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
+_FORWARD: Final = 0x10
 
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
@@ -69,6 +70,8 @@ class CallHeader:
     """Attempts before this one."""
     fence: int = 0
     """Fence of the owner the caller believed in; 0 is none."""
+    forward: bool = False
+    """Whether a node that does not own the key shall hand the call on instead of refusing it."""
 
     def to_bytes(self) -> bytes:
         """The fixed part and what it announces.
@@ -77,6 +80,8 @@ class CallHeader:
             LocalProtocolError: a name, the key or a number is out of bounds.
         """
         flags = (_CAST if self.kind is _IS_CAST else 0) | (_IDEMPOTENT if self.idempotent else 0)
+        if self.forward:
+            flags |= _FORWARD
         key, key_flag = _raw_key(self.key)
         extension = b""
         if self.streams or self.traceparent is not None or self.fence:
@@ -135,6 +140,7 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
             hops=hops,
             attempt=attempt,
             fence=fence,
+            forward=flags & _FORWARD != 0,
         )
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"text in a call header is not UTF-8: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +22,7 @@ from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
 from swimring.ownership import Rebalancer
-from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 from swimring.tracing import Trace, enter_trace
@@ -276,6 +277,8 @@ class _Opening:
         name = node.name
 
         async def serve(incoming: Incoming) -> object:
+            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
+                return relayed
             refuse_unless_owner(rebalancer, name, incoming.header)
             bound = dispatcher.match(incoming.message)
             bound.check_streams(incoming.streams)
@@ -294,10 +297,6 @@ class _Opening:
             incoming.begin(declare=bound.endpoint.errors.describe)
             return await bound.invoke(request, items)
 
-        def is_suspect(name: str) -> bool:
-            member = gossiper.member(name)
-            return member is not None and member.status is not swim.Status.ALIVE
-
         me = gossiper.me.id
         async with (
             open_pool(
@@ -308,11 +307,12 @@ class _Opening:
                 serve=serve,
                 instruments=self._instruments,
                 connection_lost=gossiper.suspect_connection,
-                is_suspect=is_suspect,
+                is_suspect=partial(_is_suspect, gossiper),
                 secret=self._secret,
             ) as pool,
             open_here(me=me, serve=serve, instruments=self._instruments) as here,
         ):
+            forwarding = Forwarding(me=node.name, view=rebalancer, pool=pool)
             node.use(
                 Routing(
                     me=me,
@@ -358,6 +358,11 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
+
+
+def _is_suspect(gossiper: Gossiper, name: str) -> bool:
+    member = gossiper.member(name)
+    return member is not None and member.status is not swim.Status.ALIVE
 
 
 def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -24,6 +25,7 @@ from swimring.mux import (
 )
 
 from .feeding import checked_sources, feed
+from .forwarding import Relayed
 from .parking import Turnstile
 from .streams import reset_code
 
@@ -49,15 +51,20 @@ class Superseded(Draining):
     """
 
 
-def _header(out: Outgoing, kind: CallKind) -> CallHeader:
-    """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+def _remaining() -> float:
+    """The time that is left until the deadline of the surrounding scopes."""
     deadline = trio.current_effective_deadline()
+    return deadline if deadline == math.inf else deadline - trio.current_time()
+
+
+def _header(out: Outgoing, kind: CallKind) -> CallHeader:
+    """The routing header, with the time that is left."""
     return CallHeader(
         ns=out.ns,
         cmd=out.cmd,
         key=out.key,
         kind=kind,
-        remaining=deadline if deadline == math.inf else deadline - trio.current_time(),
+        remaining=_remaining(),
         idempotent=out.idempotent,
         streams=tuple(out.streams) if out.streams else (),
         traceparent=out.traceparent,
@@ -198,6 +205,33 @@ class Calling:
         call_id, _pending = await self._begin(out, CallKind.CAST)
         del self._pending[call_id]
 
+    async def relay(self, header: CallHeader, body: bytes) -> Relayed:
+        """Send somebody else's call on as it came, and wait for its answer, which is not decoded either.
+
+        Raises:
+            CallError: there is no answer.
+            LocalProtocolError: it is too large for the other side.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE):
+            await self._wait_for_room(len(body), 0)
+        if not self._connection.usable:
+            raise self._connection.unusable(header.key)
+        call_id = self._session.request(replace(header, remaining=_remaining()), body)
+        pending = self._pending[call_id] = _Pending()
+        self._connection.flush(alone=len(self._pending) == 1)
+        if header.kind is CallKind.CAST:
+            del self._pending[call_id]
+            return Relayed(body=b"")
+        try:
+            answer = await pending.wait()
+        except trio.Cancelled:
+            await self._withdraw(header, call_id, pending, range(0), "the caller was cancelled")
+            raise
+        if isinstance(answer, (ReplyArrived, FailureArrived)):
+            return Relayed(body=answer.body, failed=isinstance(answer, FailureArrived))
+        raise self._error(answer, header.key)
+
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Call]:
         """Send a request with streams; leaving the block before its answer cancels it."""
@@ -330,7 +364,9 @@ class Calling:
         connection.flush(alone=len(self._pending) == 1)
         return call_id, pending
 
-    async def _withdraw(self, out: Outgoing, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def _withdraw(
+        self, out: Outgoing | CallHeader, call_id: int, pending: _Pending, streams: range, reason: str
+    ) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = trio.current_effective_deadline() <= trio.current_time()
         self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
