@@ -320,6 +320,7 @@ class Gossiper:
         to_answer = self._beliefs.hear(envelope.rumours, source=envelope.source.name)
         self._broadcasting.hear(envelope.broadcasts)
         await self._answer(delivery)
+        await self._contradict_dead(envelope)
         for name in to_answer:
             accuser = self._membership.get(name)
             if accuser is not None:
@@ -336,6 +337,14 @@ class Gossiper:
                 self._rounds.take(delivery.envelope)
             case PingRequest() | RefusalQuery():
                 self._relay.help_soon(delivery)
+
+    async def _contradict_dead(self, envelope: Envelope) -> None:
+        """Let a sender that we take for dead hear of it; the answer to a ping says so anyway."""
+        sender = self._membership.get(envelope.source.name)
+        if sender is None or sender.status is not Status.DEAD or isinstance(envelope.message, Ping):
+            return
+        if sender.id == envelope.source and self._may_correct(sender.name):
+            await self._mail.send(Gossip(), to=sender)
 
     async def _answer_ping(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
