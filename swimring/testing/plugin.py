@@ -15,7 +15,7 @@ import pytest
 from .sweep import Share, sweep, sweep_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _SEED: Final = pytest.StashKey[int]()
 _FUNCTION: Final = pytest.StashKey[Any]()
@@ -83,7 +83,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     first = item.config.getoption("swimring_seed")
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     if share is None:
-        reports = sweep(item, range(first, first + seeds), processes=item.config.getoption("swimring_processes"))
+        reports: Sequence[pytest.TestReport] = sweep(
+            item, range(first, first + seeds), processes=item.config.getoption("swimring_processes")
+        )
     else:
 
         def prepare(seed: int) -> None:
@@ -107,7 +109,7 @@ def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable
         seen: list[Any] = []
         try:
             run_simulation(_run, function, fixtures, settings, seen, seed=seed_of(item))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - re-raised; every failure has its report
             if seen:
                 item.add_report_section("call", "simulated cluster", failure_report(seen[0], _replay(item)))
             raise _alone_in(error) from None
