@@ -133,7 +133,10 @@ class Unreachable(CallError):
 
 
 class Overloaded(CallError):
-    """The owner shed the call before its handler ran. Retry after ``retry_after``."""
+    """The owner shed the call before its handler ran. Retry after ``retry_after``.
+
+    With ``maybe_executed`` the handler has run, and its answer was dropped: too many waited for this side to read.
+    """
 
 
 class CircuitOpen(CallError):

@@ -68,21 +68,32 @@ class Instruments:
 
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
-        self._observers = list(observers)
+        self._observers = tuple(observers)
+        self._listening: dict[str, tuple[Instrument, ...]] = {}
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
-        self._observers.append(observer)
+        self._observers = (*self._observers, observer)
+        self._listening.clear()
 
     def tell(self, hook: Callable[Concatenate[Instrument, _P], None], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call ``hook`` (such as ``Instrument.member_changed``) on every observer."""
-        for observer in tuple(self._observers):
+        name = hook.__name__
+        listening = self._listening.get(name)
+        for observer in self._listen(name) if listening is None else listening:
             try:
-                getattr(observer, hook.__name__)(*args, **kwargs)
+                getattr(observer, name)(*args, **kwargs)
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
-                self._observers.remove(observer)
+                self._observers = tuple(one for one in self._observers if one is not observer)
+                self._listening.clear()
                 _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
+
+    def _listen(self, name: str) -> tuple[Instrument, ...]:
+        """Those that override the hook: most observers hear little of what happens often."""
+        silent = getattr(Instrument, name)
+        self._listening[name] = tuple(one for one in self._observers if getattr(type(one), name, None) is not silent)
+        return self._listening[name]
 
     def refuse_bytes(
         self,

@@ -66,6 +66,15 @@ def decode(data: bytes) -> Any:
     Raises:
         RemoteProtocolError: the bytes are not exactly one well-formed value within the limits.
     """
+    # `loads` takes half as long as a decoder of our own, but ignores trailing bytes. So we put the value in a pair with
+    # one that cannot be in it: if that is not its second item, other bytes are in between.
+    if len(data.translate(None, _UNASSIGNED)) == len(data):
+        try:
+            value, mark = cbor2.loads(b"\x82" + data + b"\xf7", max_depth=MAX_DEPTH + 1, **_RULES)
+        except Exception:  # noqa: BLE001 - looking closely finds out what it is
+            value = mark = None
+        if mark is cbor2.undefined:
+            return value
     value, end = decode_first(data)
     if end != len(data):
         raise RemoteProtocolError(f"{len(data) - end} trailing bytes after a CBOR value")
@@ -81,15 +90,7 @@ def decode_first(data: bytes, start: int = 0) -> tuple[Any, int]:
     source = io.BytesIO(data)
     source.seek(start)
     try:
-        value = cbor2.CBORDecoder(
-            source,
-            tag_hook=_refuse,
-            semantic_decoders=_SEMANTIC_DECODERS,
-            max_depth=MAX_DEPTH,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            strict_hashable_types=True,
-        ).decode()
+        value = cbor2.CBORDecoder(source, max_depth=MAX_DEPTH, **_RULES).decode()
         end = source.tell()
         read = data[start:end]
         if len(read.translate(None, _UNASSIGNED)) != len(read):
@@ -134,6 +135,14 @@ _SEMANTIC_DECODERS: Final[Mapping[int, Any]] = {
     2: _decode_positive,
     3: _decode_negative,
     4: _decode_decimal,
+}
+
+_RULES: Final[Mapping[str, Any]] = {
+    "tag_hook": _refuse,
+    "semantic_decoders": _SEMANTIC_DECODERS,
+    "allow_indefinite": False,
+    "allow_duplicate_keys": False,
+    "strict_hashable_types": True,
 }
 
 

@@ -136,16 +136,19 @@ class Mail:
         )
         if known is None:
             return envelope
-        envelope = replace(envelope, rumours=self._about_receiver(known.name))
+        accused = self._about_receiver(known.name)
+        if accused:
+            envelope = replace(envelope, rumours=accused)
         room = room_for_rumours(envelope, budget=self._budget)
         share = self._share_of_broadcasts(message, known, room)
         more = self._membership.rumours.take(
             budget=room - share,
             limit=self._membership.retransmit_limit,
             receiver=known.name,
-            besides=known.name if envelope.rumours else "",
+            besides=known.name if accused else "",
         )
-        envelope = replace(envelope, rumours=(*envelope.rumours, *more))
+        if more:
+            envelope = replace(envelope, rumours=(*accused, *more))
         return self._with_broadcasts(envelope, receiver=known.name) if share else envelope
 
     def _share_of_broadcasts(self, message: Message, to: Member, room: int) -> int:

@@ -1,4 +1,7 @@
-"""What a session reports to its driver."""
+"""What a session reports to its driver.
+
+The events of small calls are not frozen, because that would make them twice as dear; nobody changes one.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class RefusalArrived:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CallArrived:
     """A complete request: answer it with `Session.reply`, `Session.fail` or, if it is a cast, `Session.done`."""
 
@@ -39,7 +42,7 @@ class CallArrived:
     """Ids of the named byte streams."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ReplyArrived:
     """The value of a call made here, as CBOR."""
 
@@ -79,7 +82,7 @@ class CancelArrived:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DataArrived:
     """Bytes of a named stream. They hold credit until `Session.consume` is told, whatever happens to the stream."""
 

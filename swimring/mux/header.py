@@ -31,6 +31,7 @@ _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
 
 _NO_DEADLINE: Final = 2**32 - 1
+_LONGEST: Final = (_NO_DEADLINE - 1) / 1000
 _MAX_TRACEPARENT: Final = 128
 _MAX_EXTENSION: Final = 2048
 
@@ -42,7 +43,12 @@ class CallKind(enum.IntEnum):
     CAST = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_IS_CAST: Final = CallKind.CAST  # as quick to look up as they are often asked about
+_IS_REQUEST: Final = CallKind.REQUEST
+
+
+# Not frozen, because that would make it three times as dear, and each call makes two; nobody changes one.
+@dataclass(slots=True, kw_only=True)
 class CallHeader:
     """Everything about a call but its fields."""
 
@@ -70,7 +76,7 @@ class CallHeader:
         Raises:
             LocalProtocolError: a name, the key or a number is out of bounds.
         """
-        flags = (_CAST if self.kind else 0) | (_IDEMPOTENT if self.idempotent else 0)
+        flags = (_CAST if self.kind is _IS_CAST else 0) | (_IDEMPOTENT if self.idempotent else 0)
         key, key_flag = _raw_key(self.key)
         extension = b""
         if self.streams or self.traceparent is not None or self.fence:
@@ -121,7 +127,7 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
             ns=message[_FIXED.size : cmd_at].decode(),
             cmd=message[cmd_at:key_at].decode(),
             key=_read_key(flags, message[key_at:extension_at]),
-            kind=CallKind.CAST if flags & _CAST else CallKind.REQUEST,
+            kind=_IS_CAST if flags & _CAST else _IS_REQUEST,
             remaining=math.inf if remaining == _NO_DEADLINE else remaining / 1000,
             idempotent=flags & _IDEMPOTENT != 0,
             streams=streams,
@@ -136,18 +142,17 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
 
 
 def _raw_key(key: Key | None) -> tuple[bytes, int]:
-    match key:
-        case None:
-            return b"", 0
-        case str():
-            try:
-                raw, flag = key.encode(), _KEY_TEXT
-            except UnicodeEncodeError as error:
-                raise LocalProtocolError("text with lone surrogates cannot be a key") from error
-        case bytes():
-            raw, flag = key, _KEY_BYTES
-        case _:
-            raise LocalProtocolError("a key is str or bytes")
+    if key is None:
+        return b"", 0
+    if isinstance(key, str):
+        try:
+            raw, flag = key.encode(), _KEY_TEXT
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError("text with lone surrogates cannot be a key") from error
+    elif isinstance(key, bytes):
+        raw, flag = key, _KEY_BYTES
+    else:
+        raise LocalProtocolError("a key is str or bytes")
     if len(raw) > MAX_KEY_BYTES:
         raise LocalProtocolError(f"a key of {len(raw)} bytes; at most {MAX_KEY_BYTES}")
     return raw, flag
@@ -201,7 +206,7 @@ def _is_text(value: object, longest: int) -> bool:
 
 
 def _milliseconds(remaining: float) -> int:
-    if remaining >= (_NO_DEADLINE - 1) / 1000:
+    if remaining >= _LONGEST:
         return _NO_DEADLINE
     if remaining <= 0:  # minus infinity, if the caller's scope was cancelled while the call waited for its turn
         return 0

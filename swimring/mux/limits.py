@@ -50,7 +50,8 @@ class Limits:
     """Bytes of requests and replies under way; returned as soon as a message is complete, never by the application.
 
     While more than two of it wait, as answers, for the peer to read, no further call of that connection begins; those
-    that run may add an answer each. Requests held back for that are kept up to the same size, then refused.
+    that run may add theirs until eight of it wait, further ones are dropped (`Overloaded`, maybe executed). Requests
+    held back for that are kept up to the first size, then refused.
     """
     connections: int = 1_024
     """Peers of a pool that came to us; more are refused. Of a client: all it opens."""

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swimring.codec import decode, encode
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
-from swimring.identity import key_bytes
+from swimring.identity import MAX_KEY_BYTES, key_bytes
 
 if TYPE_CHECKING:
     from swimring.identity import Key
 
     from .header import CallHeader
 
-_ROUTING = ("ns", "cmd", "key")
+_ROUTING = frozenset({"ns", "cmd", "key"})
+_WHAT_A_MESSAGE_IS = "a message is a mapping with text keys"
 
 
 class MessageParts(NamedTuple):
@@ -35,13 +36,18 @@ def split_message(message: Mapping[str, object]) -> MessageParts:
     Raises:
         InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind.
     """
-    if not _is_message(message):
-        raise InvalidRequest("a message is a mapping with text keys")
-    ns, cmd = message.get("ns", ""), message.get("cmd", "")
+    if type(message) is not dict and not isinstance(message, Mapping):
+        raise InvalidRequest(_WHAT_A_MESSAGE_IS)
+    for name in message:
+        if type(name) is not str:
+            raise InvalidRequest(_WHAT_A_MESSAGE_IS)
+    fields: dict[str, Any] = dict(message)
+    ns, cmd, key = fields.pop("ns", ""), fields.pop("cmd", ""), fields.pop("key", None)
     if not isinstance(ns, str) or not isinstance(cmd, str):
         raise InvalidRequest("ns and cmd of a message are text")
-    fields = {name: value for name, value in message.items() if name not in _ROUTING}
-    return MessageParts(ns, cmd, _checked_key(message.get("key")), fields)
+    if key is not None and not (type(key) is str and key.isascii() and len(key) <= MAX_KEY_BYTES):
+        key = _checked_key(key)  # of nearly every message the line above says enough
+    return MessageParts(ns, cmd, key, fields)
 
 
 def join_message(ns: str, cmd: str, key: Key | None, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,10 +69,10 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
     Raises:
         LocalProtocolError: a field has no place in CBOR, or is one that the header carries.
     """
-    for name in _ROUTING:
-        if name in fields:
-            raise LocalProtocolError(f"{name!r} belongs into the header of a call, not among its fields")
-    return encode(dict(fields))
+    if not fields.keys().isdisjoint(_ROUTING):
+        name = min(_ROUTING & fields.keys())
+        raise LocalProtocolError(f"{name!r} belongs into the header of a call, not among its fields")
+    return encode(fields if type(fields) is dict else dict(fields))
 
 
 def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
@@ -84,13 +90,7 @@ def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
     return join_message(header.ns, header.cmd, header.key, fields)
 
 
-def _is_message(message: object) -> bool:
-    return isinstance(message, Mapping) and all(type(name) is str for name in message)
-
-
-def _checked_key(key: object) -> Key | None:
-    if key is None:
-        return None
+def _checked_key(key: object) -> Key:
     if not isinstance(key, (str, bytes)):
         raise InvalidRequest(f"the key of a message is str or bytes, not {type(key).__name__}")
     try:

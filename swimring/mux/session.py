@@ -58,6 +58,10 @@ class GoAwayCode(enum.IntEnum):
     """There is another connection between the two; all calls that were sent before both sides said so still finish."""
 
 
+_OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
+_CLOSED: Final = Phase.CLOSED
+
+
 class Session:
     """Calls and byte streams over one connection, for either side."""
 
@@ -134,13 +138,16 @@ class Session:
         Raises:
             RemoteProtocolError: they break the protocol; the session is closed, the events of this batch are lost.
         """
-        if self._phase is Phase.CLOSED:
+        if self._phase is _CLOSED:
             return []
         events: list[Event] = []
         try:
-            if self._phase is not Phase.OPEN:
-                data = self._preface(data)
-            self._parse(self._tail + data if self._tail else data, events)
+            if self._tail:
+                data = self._tail + data
+            if self._phase is _OPEN:
+                self._parse(data, events)
+            else:
+                self._parse_hello(self._preface(data), events)
             self._line.check_answers()
         except RemoteProtocolError as error:
             self._close(error)
@@ -153,10 +160,10 @@ class Session:
         Raises:
             RemoteProtocolError: it stopped within a frame or before its hello.
         """
-        phase, self._phase = self._phase, Phase.CLOSED
-        if phase is Phase.CLOSED:
+        phase, self._phase = self._phase, _CLOSED
+        if phase is _CLOSED:
             return
-        if self._tail or phase is not Phase.OPEN:
+        if self._tail or phase is not _OPEN:
             raise RemoteProtocolError(f"the connection ended {'in a frame' if self._tail else phase.value}")
 
     def bytes_to_send(self, limit: int = 65536) -> bytes:
@@ -178,7 +185,7 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------------- calls
 
-    def has_room(self, size: int, *, streams: int = 0) -> bool:
+    def has_room(self, size: int, streams: int = 0) -> bool:
         """Whether a request of about that many bytes can be sent now; `CreditArrived` or the end of a call helps."""
         return (
             self._line.message_allowance.available >= min(size, self._line.peer.message)
@@ -195,7 +202,7 @@ class Session:
         Raises:
             LocalProtocolError: not open, told to go away, too large, no room (`has_room`), or a bad header.
         """
-        if self._phase is not Phase.OPEN or self.told_to_go_away:
+        if self._phase is not _OPEN or self.told_to_go_away:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
 
@@ -275,7 +282,7 @@ class Session:
 
         On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
         """
-        if self.going_away or self._phase is not Phase.OPEN:
+        if self.going_away or self._phase is not _OPEN:
             return
         self.going_away = True
         self._line.refusing = code != GoAwayCode.DUPLICATE
@@ -321,35 +328,53 @@ class Session:
             data = data[1:]
         return data
 
+    def _parse_hello(self, data: bytes, events: list[Event]) -> None:
+        """Frame by frame, because each may change what is allowed next."""
+        while True:
+            length = int.from_bytes(data[:3], "big")
+            limit = self._limits.hello_bytes - 1 - HEADER_SIZE
+            if len(data) >= HEADER_SIZE and length > limit:
+                raise RemoteProtocolError(f"a frame of {length} bytes; at most {limit}")
+            end = HEADER_SIZE + length
+            if len(data) < end:
+                self._tail = data
+                return
+            word, rest = HEADER.unpack_from(data)
+            self._dispatch_hello(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[HEADER_SIZE:end], events)
+            data = data[end:]
+            if self._phase is _CLOSED:
+                self._tail = b""
+                return
+            if self._phase is _OPEN:
+                self._parse(data, events)
+                return
+
     def _parse(self, data: bytes, events: list[Event]) -> None:
-        at, end = 0, len(data)
-        limit = self._limits.frame_body if self._phase is Phase.OPEN else self._limits.hello_bytes - 1 - HEADER_SIZE
+        """All complete frames of ``data``: this loop sees every byte of every call."""
+        at, end, limit = 0, len(data), self._limits.frame_body
+        unpack, handlers = HEADER.unpack_from, self._handlers
         while end - at >= HEADER_SIZE:
-            word, rest = HEADER.unpack_from(data, at)
+            word, rest = unpack(data, at)
             length = word >> 8
             if length > limit:
                 raise RemoteProtocolError(f"a frame of {length} bytes; at most {limit}")
             body_at = at + HEADER_SIZE
-            at = body_at + length
-            if at > end:
-                at = body_at - HEADER_SIZE
+            next_at = body_at + length
+            if next_at > end:
                 break
-            self._dispatch(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
-            if self._phase is Phase.CLOSED:
-                self._tail = b""
-                return
-            if self._phase is Phase.OPEN:
-                limit = self._limits.frame_body
+            at = next_at
+            handler = handlers.get(word & 0xFF)
+            if handler is not None:
+                handler(rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
+                if self._phase is _CLOSED:
+                    self._tail = b""
+                    return
+            elif not rest >> 56 & IGNORABLE:
+                raise RemoteProtocolError(f"an unknown frame of kind {word & 0xFF:#04x}")
         self._tail = data[at:] if at else data
 
-    def _dispatch(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
-        if self._phase is Phase.OPEN:
-            handler = self._handlers.get(kind)
-            if handler is not None:
-                handler(flags, stream_id, body, events)
-            elif not flags & IGNORABLE:
-                raise RemoteProtocolError(f"an unknown frame of kind {kind:#04x}")
-        elif kind == Kind.HELLO and self._phase is Phase.HELLO:
+    def _dispatch_hello(self, kind: int, flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
+        if kind == Kind.HELLO and self._phase is Phase.HELLO:
             self._on_hello(body, events)
         elif kind == Kind.PROOF and self._phase is Phase.PROOF:
             self._on_proof(body, events)
@@ -392,13 +417,13 @@ class Session:
         self._open(self.peer, events)
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
-        self._phase = Phase.OPEN
+        self._phase = _OPEN
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
         match decode(body):
             case [int(code), str(reason), *_]:
-                self._phase = Phase.CLOSED
+                self._phase = _CLOSED
                 events.append(RefusalArrived(code=code, reason=reason[:_MAX_REASON]))
             case _:
                 raise RemoteProtocolError("malformed refusal")
@@ -441,7 +466,7 @@ class Session:
 
     def _close(self, error: RemoteProtocolError, *, hello: bool = False) -> None:
         """Say why, as the last frame; to somebody who does not even know byte 0, say nothing."""
-        phase, self._phase = self._phase, Phase.CLOSED
+        phase, self._phase = self._phase, _CLOSED
         outbox = self._line.outbox
         if phase is Phase.PREFACE and not hello:
             outbox.clear()

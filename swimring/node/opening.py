@@ -273,9 +273,10 @@ class _Opening:
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
+        name = node.name
 
         async def serve(incoming: Incoming) -> object:
-            refuse_unless_owner(rebalancer, node.name, incoming.header)
+            refuse_unless_owner(rebalancer, name, incoming.header)
             bound = dispatcher.match(incoming.message)
             bound.check_streams(incoming.streams)
             items = incoming.streams.get(mux.ITEMS)

@@ -119,7 +119,8 @@ class Rebalancer:
         self._pause: trio.CancelScope | None = None
         self._members = _active(view.members)
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
-        self._current: Any = trio_util.AsyncValue(nobody)
+        self._snapshot = nobody
+        self._current: Any = trio_util.AsyncValue(nobody)  # the same, for who waits
         self.flush()
 
     # ------------------------------------------------------------------------------------------------ following
@@ -174,7 +175,7 @@ class Rebalancer:
             for service in member.metadata.services:
                 weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
         rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
-        self._current.value = RingSnapshot(
+        self._snapshot = self._current.value = RingSnapshot(
             sequence=old.sequence + 1,
             version=_version(rings),
             members=MappingProxyType(self._members),
@@ -195,8 +196,7 @@ class Rebalancer:
     @property
     def snapshot(self) -> RingSnapshot:
         """The current snapshot."""
-        current: RingSnapshot = self._current.value
-        return current
+        return self._snapshot
 
     @property
     def sequence(self) -> int:
@@ -230,8 +230,16 @@ class Rebalancer:
         Raises:
             ConfigError: this cannot be a key.
         """
-        name = self.ring(service).lookup(key)
-        return None if name is None else self.snapshot.members[name]
+        snapshot = self._snapshot
+        name = snapshot.rings.get(service, self._empty).lookup(key)
+        return None if name is None else snapshot.members[name]
+
+    def place(self, service: str, key: Key) -> tuple[Member | None, str]:
+        """What `owner` and `version` say, in one look."""
+        snapshot = self._snapshot
+        ring = snapshot.rings.get(service, self._empty)
+        name = ring.lookup(key)
+        return (None if name is None else snapshot.members[name]), ring.version
 
     def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
         """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.

@@ -119,7 +119,11 @@ class HashRing:
         Raises:
             ConfigError: this cannot be a key.
         """
-        return self.owner_at(self.position(key))
+        points = self._points  # `owner_at` of `position`, which every call of a service asks for
+        if not points:
+            key_bytes(key)
+            return None
+        return self._owners[bisect_right(points, _position(key_bytes(key), self._seed)) % len(points)]
 
     def owner_at(self, position: int) -> str | None:
         """The owner of one position of the circle, or None if the ring is empty."""

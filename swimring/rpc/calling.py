@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
@@ -24,11 +24,11 @@ from swimring.mux import (
 )
 
 from .feeding import checked_sources, feed
-from .parking import Signal, Turnstile
+from .parking import Turnstile
 from .streams import reset_code
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from swimring.identity import Key
     from swimring.mux import GoAwayArrived, StreamsOffered
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .streams import PeerStream
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
+_REQUEST: Final = CallKind.REQUEST  # as quick to look up as it is often needed
 
 
 class Superseded(Draining):
@@ -58,7 +59,7 @@ def _header(out: Outgoing, kind: CallKind) -> CallHeader:
         kind=kind,
         remaining=deadline if deadline == math.inf else deadline - trio.current_time(),
         idempotent=out.idempotent,
-        streams=tuple(out.streams),
+        streams=tuple(out.streams) if out.streams else (),
         traceparent=out.traceparent,
         hops=out.hops,
         attempt=out.attempt,
@@ -71,23 +72,36 @@ Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 class _Pending:
     """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
 
-    __slots__ = ("answer", "arrived", "offered")
+    __slots__ = ("_task", "answer", "offered")
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
-        self.arrived = Signal()
         self.offered: dict[str, PeerStream] | None = None
         """The streams that came with the answer; None if nobody is there to read any."""
+        self._task: trio.lowlevel.Task | None = None
 
     def settle(self, answer: Answer) -> None:
         """The answer is there."""
         self.answer = answer
-        self.arrived.say()
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def arrival(self) -> Awaitable[object]:
+        """What to await while there is no answer: the task itself is parked, which costs half of an Event."""
+        if self._task is not None:
+            raise trio.BusyResourceError("another task is waiting for this call")
+        self._task = trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - our caller awaits it
+
+    def _abort(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait(self) -> Answer:
         """Wait for the answer."""
         while self.answer is None:
-            await self.arrived.wait()
+            await self.arrival()
         return self.answer
 
 
@@ -165,13 +179,18 @@ class Calling:
             CallError: see the classes; ``maybe_executed`` says whether the handler may have run.
             LocalProtocolError: the message cannot be sent at all.
         """
-        call_id, pending = await self._begin(out, CallKind.REQUEST)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        body = encode_fields(out.fields)
+        if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE):
+            await self._wait_for_room(len(body), 0)
+        call_id, pending = self._send(out, _REQUEST, body)
         try:
-            answer = await pending.wait()
+            await pending.arrival()
         except trio.Cancelled:
             await self._withdraw(out, call_id, pending, range(0), "the caller was cancelled")
             raise
-        return self.value(answer, out.key)
+        assert pending.answer is not None
+        return self.value(pending.answer, out.key)
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers; returns when it has credit, which promises nothing."""
@@ -212,26 +231,30 @@ class Calling:
 
     def value(self, answer: Answer, key: Key | None) -> object:
         """The value of an answer, or the error that it is."""
+        if type(answer) is ReplyArrived:
+            try:
+                return decode(answer.body)
+            except RemoteProtocolError as error:
+                self._connection.refuse_bytes(error)
+                owner = self._connection.peer_name
+                raise ConnectionLost(f"the reply was malformed: {error}", key=key, owner=owner) from error
+        raise self._error(answer, key)
+
+    def _error(self, answer: Answer, key: Key | None) -> CallError:
         owner = self._connection.peer_name
         match answer:
-            case ReplyArrived(body=body):
-                try:
-                    return decode(body)
-                except RemoteProtocolError as error:
-                    self._connection.refuse_bytes(error)
-                    raise ConnectionLost(f"the reply was malformed: {error}", key=key, owner=owner) from error
             case FailureArrived(body=body):
                 try:
                     failure = decode_failure(body, key=key, owner=owner)
                 except RemoteProtocolError as error:
                     self._connection.refuse_bytes(error)
                     raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
-                raise failure
+                return failure
             case CallError():
                 answer.key, answer.owner = key, owner
-                raise answer
-            case CallEnded():
-                raise ConnectionLost("the call was cancelled", key=key, owner=owner)
+                return answer
+            case _:
+                return ConnectionLost("the call was cancelled", key=key, owner=owner)
 
     def outcome(self, answer: Answer) -> str:
         """An answer in a word: ok, cancelled, or the class of the error."""
@@ -288,19 +311,23 @@ class Calling:
 
     async def _begin(self, out: Outgoing, kind: CallKind) -> tuple[int, _Pending]:
         await trio.lowlevel.checkpoint_if_cancelled()
-        body = encode_fields(out.fields)
-        size, streams = len(body) + _HEADER_ALLOWANCE, len(out.streams)
+        body, streams = encode_fields(out.fields), len(out.streams)
+        if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE, streams):
+            await self._wait_for_room(len(body), streams)
+        return self._send(out, kind, body)
 
-        def ready() -> bool:
-            return not self._connection.usable or self._session.has_room(size, streams=streams)
+    async def _wait_for_room(self, size: int, streams: int) -> None:
+        connection, session = self._connection, self._session
+        size += _HEADER_ALLOWANCE
+        await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
 
-        if not self.room.free(ready):
-            await self.room.wait_turn(ready)
-        if not self._connection.usable:
-            raise self._connection.unusable(out.key)
+    def _send(self, out: Outgoing, kind: CallKind, body: bytes) -> tuple[int, _Pending]:
+        connection = self._connection
+        if not connection.usable:
+            raise connection.unusable(out.key)
         call_id = self._session.request(_header(out, kind), body)
         pending = self._pending[call_id] = _Pending()
-        self._connection.flush(alone=len(self._pending) == 1)
+        connection.flush(alone=len(self._pending) == 1)
         return call_id, pending
 
     async def _withdraw(self, out: Outgoing, call_id: int, pending: _Pending, streams: range, reason: str) -> None:

@@ -32,6 +32,7 @@ from swimring.mux import (
 )
 
 from .calling import Calling, Superseded
+from .reading import reader
 from .serving import Serving
 from .streams import PeerStream
 from .writing import Writer
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from .serving import Serve
     from .workers import Workers
 
-_READ: Final = 65536
+_READ: Final = 64 * 1024
+_LARGE_READ: Final = 256 * 1024
 _LAST_WORDS: Final = 0.5
+_CLOSED: Final = Phase.CLOSED
 
 
 class Connection:
@@ -188,8 +191,8 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
-        limits = self.limits.message, self.peer_message_limit
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, self.poke, item_limits=limits)
+        limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
+        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, push, item_limits=limits)
         return stream
 
     def detach(self, stream_id: int) -> None:
@@ -206,14 +209,16 @@ class Connection:
     # ---------------------------------------------------------------------------------------------------- duties
 
     async def _read(self, received: bytes) -> None:
-        data = received
+        data, size, read = received, _READ, reader(self._stream)
         while not self._finishing:
             if data and not self._take(data):
                 return
-            data = bytes(await self._stream.receive_some(_READ))
+            data = bytes(await read(size))
             if not data:
                 self._take_end()
                 return
+            # Large reads make large transfers cheap; for small calls they would be slower.
+            size = _LARGE_READ if len(data) >= _READ else _READ
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
@@ -232,7 +237,7 @@ class Connection:
         self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
-        return self.session.phase is not Phase.CLOSED
+        return self.session.phase is not _CLOSED
 
     def _take_end(self) -> None:
         self.reason = self.reason or "the peer closed the connection"

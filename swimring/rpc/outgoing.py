@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from swimring.mux import join_message, split_message
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
 
+NO_STREAMS: Final[Mapping[str, object]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+# Not frozen, because that would make it three times as dear; nobody changes one.
+@dataclass(slots=True, kw_only=True)
 class Outgoing:
     """One call, complete but for its destination."""
 
@@ -27,7 +31,7 @@ class Outgoing:
     """The rest of the message."""
     idempotent: bool = False
     """Whether it may run twice."""
-    streams: Mapping[str, object] = field(default_factory=dict)
+    streams: Mapping[str, object] = field(default_factory=lambda: NO_STREAMS)
     """What feeds each named byte stream."""
     hops: int = 0
     """Owners asked before in this round."""
@@ -49,7 +53,7 @@ def outgoing(
         InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
     """
     ns, cmd, key, fields = split_message(message)
-    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or {})
+    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or NO_STREAMS)
 
 
 def whole_message(out: Outgoing) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swimring.mux import Secret
     from swimring.net import Host, Network
 
-    from .calling import Call
+    from .calling import Call, Calling
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -215,6 +215,13 @@ class Pool:
         if self.current(name, generation) is None:
             await self.connect(name, address, generation)
         return Peer(self, name, address, generation)
+
+    def at_hand(self, name: str, generation: int = 0) -> Calling | None:
+        """Whom to ask for ``name``, if connected now; unlike those of a `Peer`, a call may raise `Superseded`."""
+        connection = self._current.get(name)
+        if connection is None or connection.peer is None or connection.peer.generation < generation:
+            return None
+        return connection.calling if connection.usable else None
 
     def current(self, name: str, generation: int = 0) -> Connection | None:
         """The connection to use for ``name``, if it is not one to an earlier life of it."""

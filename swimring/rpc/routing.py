@@ -8,7 +8,7 @@ pattern matches, else by the members that offer the service, in turn. Whether an
 from __future__ import annotations
 
 import itertools
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -28,11 +28,12 @@ from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
 from swimring.tracing import Trace, current_trace
 
+from .calling import Superseded
 from .outgoing import Outgoing, whole_message
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Address, Generation, Key, NodeId
@@ -69,6 +70,9 @@ class RingView(Protocol):
     def version(self, service: str) -> str:
         """The version of the ring of ``service``."""
 
+    def place(self, service: str, key: Key) -> tuple[Member | None, str]:
+        """What `owner` and `version` say."""
+
     def member(self, name: str) -> Member | None:
         """The member of that name, if it takes part."""
 
@@ -98,6 +102,9 @@ class Door(Protocol):
 
 class Doors(Protocol):
     """Connections to all members."""
+
+    def at_hand(self, name: str, generation: Generation) -> Door | None:
+        """The door to a member whose connection is ready now. A call through it may raise `Superseded`."""
 
     async def peer(self, name: str, address: Address, generation: Generation) -> Door:
         """The door to one member, dialled if need be; raises `Unreachable`."""
@@ -131,6 +138,33 @@ class _Course:
     def may_repeat(self, error: CallError) -> bool:
         """Whether there may be another attempt after ``error``."""
         return not self._spent and safe_to_retry(error, idempotent=self._idempotent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An attempt that was made, at that version of the ring."""
+
+    target: _Target
+    version: str
+    error: CallError
+
+
+class _Report:
+    """Tells the instruments what became of the call that its block makes."""
+
+    __slots__ = ("_instruments", "_out", "_started")
+
+    def __init__(self, instruments: Instruments, out: Outgoing) -> None:
+        self._instruments = instruments
+        self._out = out
+
+    def __enter__(self) -> None:
+        self._started = trio.current_time()
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _traceback: object) -> None:
+        outcome = "ok" if kind is None else kind.__name__ if issubclass(kind, Exception) else "cancelled"
+        out, seconds = self._out, trio.current_time() - self._started
+        self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, seconds)
 
 
 class Routing:
@@ -188,9 +222,22 @@ class Routing:
             CallError: the outcome, if it is not a result.
             NodeClosed: this node was left before there was an outcome.
         """
-        out, course = self._traced(out), _Course(out)
-        with self._reporting(out):
-            value, _ = await self._routed(out, course.ask, course.may_repeat)
+        out, first = self._traced(out), None
+        with _Report(self._instruments, out):
+            if out.key is not None and not out.streams:
+                # Nearly every call is over after this: no attempts are counted before one has failed.
+                self._check_open()
+                owner, version = self._view.place(out.ns, out.key)
+                door = None if owner is None else self._at_hand(owner)
+                if owner is not None and door is not None:
+                    try:
+                        return await door.request(out)
+                    except Superseded:
+                        pass
+                    except CallError as error:
+                        first = _Failed(_Target(owner.id, owner.address), version, error)
+            course = _Course(out)
+            value, _ = await self._routed(out, course.ask, course.may_repeat, first)
             return value
 
     async def cast(self, out: Outgoing) -> None:
@@ -199,7 +246,7 @@ class Routing:
         Raises:
             CallError: it was not sent.
         """
-        with self._reporting(out):
+        with _Report(self._instruments, out):
             await self._routed(self._traced(out), lambda door, final: door.cast(final), _unless_sent)
 
     @asynccontextmanager
@@ -212,7 +259,7 @@ class Routing:
         Raises:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
-        with self._reporting(out):
+        with _Report(self._instruments, out):
             async with AsyncExitStack() as stack:
 
                 async def enter(door: Door, final: Outgoing) -> Any:
@@ -234,7 +281,7 @@ class Routing:
         Raises:
             CallError: the outcome, if it is not a result.
         """
-        with self._reporting(out):
+        with _Report(self._instruments, out):
             return await _Course(out).ask(await self._door(name, out), self._direct(out))
 
     async def cast_at(self, name: str, out: Outgoing) -> None:
@@ -243,7 +290,7 @@ class Routing:
         Raises:
             CallError: it was not sent.
         """
-        with self._reporting(out):
+        with _Report(self._instruments, out):
             await (await self._door(name, out)).cast(self._direct(out))
 
     @asynccontextmanager
@@ -253,7 +300,7 @@ class Routing:
         Raises:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
-        with self._reporting(out):
+        with _Report(self._instruments, out):
             async with (await self._door(name, out)).open(self._direct(out)) as call:
                 yield call
 
@@ -280,23 +327,46 @@ class Routing:
         out: Outgoing,
         perform: Callable[[Door, Outgoing], Awaitable[_T]],
         may_repeat: Callable[[CallError], bool],
+        first: _Failed | None = None,
     ) -> tuple[_T, _Target]:
-        """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
+        """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where.
+
+        ``first`` has been made and has failed.
+        """
         attempts = self._policy.attempts(deadline=trio.current_effective_deadline(), rng=self._rng)
         try:
+            if first is not None:
+                attempts.consider(first.target.id, first.version, now=trio.current_time())
+                self._judge(first.error, out, first.target, attempts, may_repeat)
             while True:
                 target, hop = await self._next(out, attempts)
                 try:
                     return await self._ask(target, _numbered(out, hop, attempts), perform), target
                 except CallError as error:
-                    self._note(error, out, target)
-                    if not may_repeat(error):
-                        raise
-                    attempts.failed(error)
+                    self._judge(error, out, target, attempts, may_repeat)
         except CallError as error:
             # The outcome of the call, which may have run in an earlier attempt than the last.
             error.maybe_executed = error.maybe_executed or attempts.maybe_executed
             raise
+
+    def _judge(
+        self,
+        error: CallError,
+        out: Outgoing,
+        target: _Target,
+        attempts: Attempts,
+        may_repeat: Callable[[CallError], bool],
+    ) -> None:
+        """Complete what ``error`` says, learn from it, and raise it if it must not be followed by another attempt."""
+        if error.key is None:
+            error.key = out.key
+        if error.owner is None:
+            error.owner = target.id.name
+        if isinstance(error, Moved):
+            self._learn(error)
+        if not may_repeat(error):
+            raise error
+        attempts.failed(error)
 
     async def _next(self, out: Outgoing, attempts: Attempts) -> tuple[_Target, int]:
         """Wait until there is somebody to ask; whom, and how many were asked before in this round.
@@ -343,15 +413,6 @@ class Routing:
             offering = () if owner is None else (owner,)
         return self._view.version(out.ns), tuple(member.id for member in offering)
 
-    def _note(self, error: CallError, out: Outgoing, target: _Target) -> None:
-        """Complete what ``error`` says, and learn from it."""
-        if error.key is None:
-            error.key = out.key
-        if error.owner is None:
-            error.owner = target.id.name
-        if isinstance(error, Moved):
-            self._learn(error)
-
     def _learn(self, refusal: Moved) -> None:
         try:
             self._view.apply(refusal.records)
@@ -359,20 +420,11 @@ class Routing:
             reason = f"records of a refusal: {fault}"
             self._instruments.refuse_bytes("stream", reason, source=refusal.owner, now=trio.current_time())
 
-    @contextmanager
-    def _reporting(self, out: Outgoing) -> Iterator[None]:
-        started, outcome = trio.current_time(), "cancelled"
-        try:
-            yield
-            outcome = "ok"
-        except Exception as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            seconds = trio.current_time() - started
-            self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, seconds)
-
     # -------------------------------------------------------------------------------------------------- targets
+
+    def _at_hand(self, owner: Member) -> Door | None:
+        """The door to ``owner``, if no connection has to be made first."""
+        return self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.
@@ -417,10 +469,10 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
         Moved: another member owns the key; with its record, and this node's own.
         NotOwner: the same, and so many nodes were asked before that the caller should wait and see.
     """
-    if header.key is None or header.hops == DIRECT or not view.offering(header.ns):
+    if header.key is None or header.hops == DIRECT:
         return
     owner = view.owner(header.ns, header.key)
-    if owner is not None and owner.name == me:
+    if (owner is not None and owner.name == me) or not view.offering(header.ns):
         return
     told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
     if header.hops >= MAX_HOPS:

@@ -4,7 +4,8 @@ A handler ends with its caller: on CANCEL at once, with the deadline on our cloc
 connection. A cast has no caller: it runs until its deadline.
 
 While the answers that wait for credit are more than two message windows, no further call of that connection begins: a
-peer that asks and never reads would fill our memory otherwise.
+peer that asks and never reads would fill our memory otherwise. What runs already when that point is reached may finish,
+but beyond eight message windows its answer is dropped, and the caller told so.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("swimring.rpc")
 
 _NO_STREAMS: Final[Mapping[str, PeerStream]] = MappingProxyType({})
+
+
+_CAST: Final = CallKind.CAST  # as quick to look up as they are often asked about
+_REQUEST: Final = CallKind.REQUEST
 
 
 class Incoming:
@@ -88,6 +93,7 @@ class Serving:
         self.credit = Turnstile()
         self._jobs: dict[int, CallJob] = {}
         self._most_bytes = 2 * connection.limits.message_window
+        self._most_answers = 8 * connection.limits.message_window
         self._waiting_bytes = 0
         self._held: list[int] = []  # ids, in the order of arrival
         self._held_bytes = 0
@@ -146,12 +152,18 @@ class Serving:
 
         Calls that arrive together are given to workers before the first of them has an answer that waits.
         """
+        if not (self._waiting_bytes or self._held or self._released):
+            return True
         if self._released is job:
             self._released = None
         if self._waiting_bytes > self._most_bytes and job.can_wait:
             return not self._hold(job)
         self._release()
         return True
+
+    def can_keep(self, size: int) -> bool:
+        """Whether an answer of ``size`` bytes may wait with the others."""
+        return self._waiting_bytes + size <= self._most_answers
 
     async def wait_for_credit(self, size: int, ready: Callable[[], bool]) -> None:
         """Wait until an answer of ``size`` bytes may leave, behind those that waited before."""
@@ -180,6 +192,11 @@ class Serving:
 
 class CallJob:
     """One call being served."""
+
+    __slots__ = (
+        "_answer", "_arrived", "_body", "_cancelled", "_connection", "_declare", "_failed", "_header", "_in_line",
+        "_lost", "_offer", "_outcome", "_scope", "_serving", "_streams", "alone", "call_id", "deadline",
+    )  # fmt: skip
 
     def __init__(self, serving: Serving, event: CallArrived) -> None:
         """Take over the call that ``event`` tells of; its streams can receive from now on."""
@@ -221,6 +238,11 @@ class CallJob:
         self._body = b""
         self._keep_failure(error, executed=False)
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the scope it ran in may be cancelled or may have a deadline."""
+        return self._cancelled or self.deadline != math.inf
+
     def cancel(self) -> None:
         """Stop the handler."""
         self._cancelled = True
@@ -230,7 +252,7 @@ class CallJob:
     def expire(self, until: float) -> None:
         """The connection is lost: nobody will hear the answer."""
         self._lost = True
-        if self._header.kind is CallKind.CAST:
+        if self._header.kind is _CAST:
             return
         self.deadline = min(self.deadline, until)
         if self._scope is not None:
@@ -246,7 +268,8 @@ class CallJob:
     def conclude(self) -> None:
         """Send what came out; nothing came out of a job that has not begun."""
         self._serving.finished(self.call_id)
-        self._conclude_streams()
+        if self._streams:
+            self._conclude_streams()
         connection = self._connection
         if not self._lost and connection.open:
             self._send()
@@ -302,9 +325,10 @@ class CallJob:
             return True
         if self._offer is not None:
             return False
-        size = self._answer_size
-        if size and not self._lost and (self._serving.credit or not self._connection.session.has_credit(size)):
-            return False
+        if self._answer is not None and not self._lost:
+            size = self._answer_size
+            if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+                return False
         self.conclude()
         return True
 
@@ -324,6 +348,10 @@ class CallJob:
             return self._lost or (session.has_credit(size) and (offer is None or session.can_offer(len(offer))))
 
         if size and not self._serving.credit.free(ready):
+            if not self._serving.can_keep(size):
+                unread = Overloaded("the answer was dropped: too many on this connection wait to be read")
+                self._keep_failure(unread, executed=True)
+                size = self._answer_size
             await self._serving.wait_for_credit(size, ready)
         self.conclude()
         if offer is not None:
@@ -333,7 +361,7 @@ class CallJob:
 
     @property
     def _answer_size(self) -> int:
-        return 0 if self._answer is None or self._header.kind is CallKind.CAST else len(self._answer)
+        return 0 if self._answer is None or self._header.kind is _CAST else len(self._answer)
 
     def _incoming(self) -> Incoming:
         body, self._body = self._body, b""
@@ -350,7 +378,7 @@ class CallJob:
     def _keep(self, value: object) -> None:
         if isinstance(value, Reply):
             value = self._take_streams(value)
-        if self._header.kind is CallKind.REQUEST:
+        if self._header.kind is _REQUEST:
             self._answer = encode(value)
             most = self._connection.peer_message_limit
             if len(self._answer) > most:
@@ -361,7 +389,7 @@ class CallJob:
     def _take_streams(self, reply: Reply[object]) -> object:
         if reply.sources:
             self._offer = Offer(reply.sources)
-            if self._header.kind is CallKind.REQUEST:
+            if self._header.kind is _REQUEST:
                 self._offer.check(self._connection)
         return reply.value
 
@@ -373,9 +401,9 @@ class CallJob:
         self._answer = encode_failure(error, executed=executed, declare=self._declare)
 
     def _send(self) -> None:
-        session, call_id = self._connection.session, self.call_id
-        if self._answer is None or self._header.kind is CallKind.CAST:
-            if self._cancelled or self._header.kind is CallKind.CAST:
+        session, call_id, is_cast = self._connection.session, self.call_id, self._header.kind is _CAST
+        if self._answer is None or is_cast:
+            if self._cancelled or is_cast:
                 session.done(call_id)
         elif self._failed:
             session.fail(call_id, self._answer)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from swimring.mux import EndArrived, ResetArrived, Session
 
 _MAX_REASON: Final = 200
+_SMALL: Final = 4096
+"""Bytes from which on a piece is worth a turn of the scheduler of its own."""
+_AT_ONCE: Final = 32
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
+_GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
 
@@ -50,6 +55,7 @@ class PeerStream:
         self._readable = Signal()
         self._writable = Signal()
         self._sending = False
+        self._turns = 0
         self.received = 0
         self.sent = 0
         self.item_limit, self.peer_item_limit = item_limits
@@ -75,7 +81,11 @@ class PeerStream:
             StreamLost: the connection ended; its ``offset`` counts the bytes handed over before.
             trio.ClosedResourceError: this side has closed the stream or sent its end.
         """
-        await trio.lowlevel.checkpoint()
+        self._turns += 1
+        if len(data) >= _SMALL or not self._turns % _AT_ONCE:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
@@ -104,15 +114,16 @@ class PeerStream:
             StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
             trio.ClosedResourceError: this side has closed the stream.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._chunks:
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._at_end:
-                return b""
-            if self._broken is not None:
-                raise self._broken(self.received)
+        if self._chunks or not self._more_may_come:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()  # waiting is the other half
+        while not self._chunks and self._more_may_come:
             await self._readable.wait()
+        if not self._chunks:
+            return self._end()
+        if len(self._chunks) > 1:
+            self._gather(max_bytes)
         chunk = self._chunks.popleft()
         if max_bytes is not None and len(chunk) > max_bytes:
             self._chunks.appendleft(chunk[max_bytes:])
@@ -232,6 +243,29 @@ class PeerStream:
             self._broken = error
             self.when_broken()
         self._wake()
+
+    @property
+    def _more_may_come(self) -> bool:
+        return not (self._closed or self._at_end or self._broken is not None)
+
+    def _end(self) -> bytes:
+        if self._closed:
+            raise trio.ClosedResourceError
+        if not self._at_end and self._broken is not None:
+            raise self._broken(self.received)
+        return b""
+
+    def _gather(self, max_bytes: int | None) -> None:
+        """Make one of the small chunks at the front: each that is read by itself costs a checkpoint."""
+        most = _GATHERED if max_bytes is None else min(max_bytes, _GATHERED)
+        count = size = 0
+        for chunk in self._chunks:
+            size += len(chunk)
+            if size > most:
+                break
+            count += 1
+        if count > 1:
+            self._chunks.appendleft(b"".join([self._chunks.popleft() for _ in range(count)]))
 
     def _drop(self) -> None:
         for chunk in self._chunks:

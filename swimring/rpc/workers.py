@@ -16,15 +16,18 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MAX_IDLE: Final = 256
+_MAX_IDLE: Final = 1024
 
 
 class Job(Protocol):
     """One call to serve."""
 
-    deadline: float
     alone: bool
     """Whether it gets a task of its own, which ends with it."""
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the scope it ran in may be cancelled or may have a deadline."""
 
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler inside ``scope``, which a cancel or the deadline cancels. Raises only Cancelled."""
@@ -37,15 +40,21 @@ class Job(Protocol):
 
 
 class _Worker:
-    __slots__ = ("job", "task")
+    __slots__ = ("_idle", "job", "task")
 
-    def __init__(self, task: trio.lowlevel.Task) -> None:
+    def __init__(self, task: trio.lowlevel.Task, idle: list[_Worker]) -> None:
         self.task = task
         self.job: Job | None = None
+        self._idle = idle
+
+    def stop_waiting(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        """It is cancelled while it has no job."""
+        self._idle.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Workers:
-    """The idle tasks of a pool, and the nursery that owns all of them. At most 256 wait idle, more end."""
+    """The idle tasks of a pool, and the nursery that owns all of them. At most 1,024 wait idle, more end."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         """Serve in ``nursery``, each call in a copy of the context of whoever opens the pool."""
@@ -66,7 +75,7 @@ class Workers:
             self._context.copy().run(self._nursery.start_soon, self._work, job)
 
     async def _work(self, job: Job | None) -> None:
-        worker = _Worker(trio.lowlevel.current_task())
+        worker = _Worker(trio.lowlevel.current_task(), self._idle)
         while job is not None:
             job = await self._serve(worker, job)
 
@@ -75,9 +84,11 @@ class Workers:
         with trio.CancelScope() as scope:
             while job is not None:
                 await job.run(scope)
-                if scope.deadline != math.inf:
+                if job.is_disturbed:
                     scope.deadline = math.inf
-                if scope.cancel_called or not job.answer_nowait():
+                    if scope.cancel_called:
+                        break
+                if not job.answer_nowait():
                     break
                 job = await self._next(worker)
         if job is not None:
@@ -94,11 +105,6 @@ class Workers:
         if len(self._idle) >= _MAX_IDLE:
             return None
         self._idle.append(worker)
-
-        def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-            self._idle.remove(worker)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(worker.stop_waiting)
         job, worker.job = worker.job, None
         return job

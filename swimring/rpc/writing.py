@@ -46,13 +46,19 @@ class Writer:
 
     def flush(self, *, alone: bool) -> None:
         """There is something to write: at once if it is ``alone`` or much, else together with what follows."""
-        if self._send_now is None or self._busy or not (alone or self._session.urgent_frames >= _BATCH):
+        if self._busy or self._unsent:
+            return  # `run` looks again when it has written what it has
+        if self._send_now is None or not (alone or self._session.urgent_frames >= _BATCH):
             self._work.say()
             return
-        data = self._unsent or self._session.bytes_to_send()
-        self._unsent = data[self._send_now(data) :]
+        if data := self._session.bytes_to_send():
+            self._unsent = data[self._send_now(data) :]
         if self._unsent or self.watched or self._session.has_bytes_to_send:
             self._work.say()
+
+    def flush_bulk(self) -> None:
+        """There is something of a byte stream to write: what is handed over at once needs no turn of the task."""
+        self.flush(alone=True)
 
     async def run(self, written: Callable[[], None]) -> None:
         """Write for ever; ``written`` is called when there is nothing more to write for now."""

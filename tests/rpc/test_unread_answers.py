@@ -47,8 +47,9 @@ def clock() -> MockClock:
 class Asker:
     """A peer that reads only when the test says so."""
 
-    def __init__(self, end: End, stream: trio.abc.Stream, begun: list[object]) -> None:
+    def __init__(self, end: End, stream: trio.abc.Stream, begun: list[object], go: trio.Event) -> None:
         self.end = end
+        self.go = go
         self.begun = begun
         self.stream = stream
         self.session = Session(me=NodeId("asker", 1), cluster="test", limits=SMALL, dialled=True)
@@ -96,16 +97,19 @@ class Asker:
 @asynccontextmanager
 async def open_asker() -> AsyncIterator[Asker]:
     begun: list[object] = []
+    go = trio.Event()
 
     async def serve(incoming: Incoming) -> bytes:
         incoming.begin()
         begun.append(incoming.header.cmd)
+        if incoming.header.cmd == "later":
+            await go.wait()
         return bytes(ANSWER)
 
     ours, theirs = memory_stream_pair()
     async with open_wires() as wires, open_end(wires, "b", serve, limits=SMALL) as b, trio.open_nursery() as nursery:
         nursery.start_soon(b.pool.serve_stream, theirs, Address("asker", 1), b"")
-        asker = Asker(b, ours, begun)
+        asker = Asker(b, ours, begun, go)
         await asker.flush()
         await asker.read()
         yield asker
@@ -189,3 +193,21 @@ async def test_held_requests_that_are_large_are_refused_beyond_the_bound(clock: 
             error = asker.failure(call_id)
             assert isinstance(error, Overloaded)
             assert not error.maybe_executed
+
+
+async def test_answers_of_calls_that_ran_already_are_dropped_beyond_a_bound_and_their_callers_are_told(
+    clock: MockClock,
+) -> None:
+    async with open_asker() as asker:
+        ids = await asker.ask(*["later"] * 200)
+        assert len(asker.begun) == 200
+        asker.go.set()
+        await wait_all_tasks_blocked()
+        await asker.read()
+        kept = [call_id for call_id in ids if isinstance(asker.answers[call_id], ReplyArrived)]
+        assert 8 * WINDOW // ANSWER <= len(kept) <= 9 * WINDOW // ANSWER + 1
+        for call_id in set(ids) - set(kept):
+            error = asker.failure(call_id)
+            assert isinstance(error, Overloaded)
+            assert error.maybe_executed
+        assert asker.end.leftovers == (0, 0, 0)
