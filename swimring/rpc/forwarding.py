@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from swimring.policies import MAX_HOPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swimring.mux import CallHeader
     from swimring.swim import Member
 
-    from .pool import Peer, Pool
+    from .pool import Pool
     from .routing import RingView
     from .serving import Incoming
 
@@ -32,8 +34,8 @@ class Relayed:
 class Forwarding:
     """Knows where a call that asks for it is handed on to, and does it."""
 
-    def __init__(self, *, me: str, view: RingView, pool: Pool) -> None:
-        """Hand on over the connections of ``pool``."""
+    def __init__(self, *, me: str, view: RingView, pool: Callable[[], Pool | None]) -> None:
+        """Hand on over the connections of ``pool``; while there is none, nothing is."""
         self._me = me
         self._view = view
         self._pool = pool
@@ -49,9 +51,10 @@ class Forwarding:
         """
         header = incoming.header
         target = self._target(header)
-        if target is None:
+        pool = self._pool()
+        if target is None or pool is None:
             return None
-        peer: Peer = await self._pool.peer(target.name, target.address, target.generation)
+        peer = await pool.peer(target.name, target.address, target.generation)
         return await peer.relay(replace(header, hops=header.hops + 1), incoming.body)
 
     def _target(self, header: CallHeader) -> Member | None:
