@@ -122,7 +122,11 @@ class Calls:
         line, message = self._line, header.to_bytes() + body
         self._check_size(message)
         line.message_allowance.spend(len(message))
-        call_id = line.open_local(len(header.streams))
+        try:
+            call_id = line.open_local(len(header.streams))
+        except LocalProtocolError:
+            line.message_allowance.refund(len(message))
+            raise
         call = self._made_here[call_id] = _Call(len(header.streams), _RUNNING)
         call.cast = header.kind is _CAST
         if len(message) <= line.peer.frame_body:
@@ -162,7 +166,7 @@ class Calls:
         """Send a reply or a failure record.
 
         Raises:
-            LocalProtocolError: the call is over, too large, or without credit.
+            LocalProtocolError: the call is over or a cast, or the answer too large or without credit.
         """
         line = self._line
         self._check_size(body)
@@ -202,7 +206,7 @@ class Calls:
         call = self._made_there.get(call_id)
         if call is not None and not (call.cast or call.cancelled):
             raise LocalProtocolError(f"call {call_id} needs an answer")
-        self._finish(call_id, 0)
+        self._finish(call_id, None)
         self._line.answer(frame(Kind.DONE, 0, call_id))
 
     def refuse_above(self, last_id: int) -> tuple[int, ...]:
@@ -361,11 +365,14 @@ class Calls:
             raise RemoteProtocolError(f"{step.value} for call {call_id}, but {call.state.value}")
         call.state = after
 
-    def _finish(self, call_id: int, cost: int) -> None:
+    def _finish(self, call_id: int, cost: int | None) -> None:
         call = self._made_there.get(call_id)
         if call is None or call.state is _ASKING:
             raise LocalProtocolError(f"call {call_id} is over or not complete")
-        self._line.message_allowance.spend(cost)
+        if cost is not None:
+            if call.cast:
+                raise LocalProtocolError(f"nobody waits for an answer to cast {call_id}")
+            self._line.message_allowance.spend(cost)
         del self._made_there[call_id]
         self._line.closed(call_id)
 

@@ -103,6 +103,7 @@ class Session:
         self._dialled = dialled
         self._secret = secret
         self._expected_proof = b""
+        self._early_farewell = b""
         if dialled:
             self._greet()
 
@@ -280,16 +281,20 @@ class Session:
     def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
         """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once.
 
-        On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
+        Before the hellos it counts at once and is said right behind them. On a duplicate nothing is refused: what the
+        peer has sent before it hears of it is finished, too.
         """
-        if self.going_away or self._phase is not _OPEN:
+        if self.going_away or self._phase is Phase.CLOSED:
             return
         self.going_away = True
         self._line.refusing = code != GoAwayCode.DUPLICATE
         hint = None if retry_after is None else int(retry_after * 1000)
         last = self._line.last_there if self._line.refusing else MAX_STREAM_ID
-        body = encode([last, code, reason[:_MAX_REASON], hint])
-        self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
+        farewell = frame(Kind.GOAWAY, 0, 0, encode([last, code, reason[:_MAX_REASON], hint]))
+        if self._phase is _OPEN:
+            self._line.outbox.push(farewell)
+        else:
+            self._early_farewell = farewell
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Refuse a hello for a reason that only the driver knows; the session is closed."""
@@ -418,6 +423,8 @@ class Session:
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
         self._phase = _OPEN
+        if self._early_farewell:
+            self._line.outbox.push(self._early_farewell)
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:

@@ -181,6 +181,11 @@ class Connection:
         self._writer.watched = True
         self.poke()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a farewell has to wait for it; a stranger that says no hello has no calls to wait for."""
+        return (self.open or (self.dialled and not self.ready.is_set())) and not self._quiet.is_set()
+
     async def wait_idle(self) -> None:
         """Wait until no call of either side is open and all answers are written, or the connection has ended."""
         self._writer.watched = True

@@ -1,5 +1,6 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
+from .answer import Answer, AnswerStream
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
 from .items import ItemKinds, ItemStream, Objects, kinds_of
@@ -13,6 +14,8 @@ from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, Strea
 __all__ = [
     "BUILT_IN",
     "UNDECLARED",
+    "Answer",
+    "AnswerStream",
     "BoundCall",
     "ByteStream",
     "Caller",
