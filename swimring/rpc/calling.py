@@ -24,7 +24,7 @@ from swimring.mux import (
     stream_ids,
 )
 
-from .feeding import checked_sources, feed
+from .feeding import checked_sources, failure_in, feed
 from .forwarding import Relayed
 from .parking import Turnstile
 from .streams import reset_code
@@ -77,15 +77,16 @@ Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 
 
 class _Pending:
-    """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
+    """A call that waits for its answer: one task parked on itself, which is cheap, or any number."""
 
-    __slots__ = ("_task", "answer", "offered")
+    __slots__ = ("_arrived", "_task", "answer", "offered")
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
         self.offered: dict[str, PeerStream] | None = None
         """The streams that came with the answer; None if nobody is there to read any."""
         self._task: trio.lowlevel.Task | None = None
+        self._arrived: trio.Event | None = None
 
     def settle(self, answer: Answer) -> None:
         """The answer is there."""
@@ -93,11 +94,11 @@ class _Pending:
         if self._task is not None:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
+        if self._arrived is not None:
+            self._arrived.set()
 
     def arrival(self) -> Awaitable[object]:
-        """What to await while there is no answer: the task itself is parked, which costs half of an Event."""
-        if self._task is not None:
-            raise trio.BusyResourceError("another task is waiting for this call")
+        """For one task, what to await while there is no answer: it is parked, which costs half of an Event."""
         self._task = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - our caller awaits it
 
@@ -106,9 +107,12 @@ class _Pending:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait(self) -> Answer:
-        """Wait for the answer."""
-        while self.answer is None:
-            await self.arrival()
+        """Wait for the answer, beside whoever else does."""
+        if self.answer is None:
+            if self._arrived is None:
+                self._arrived = trio.Event()
+            await self._arrived.wait()
+        assert self.answer is not None
         return self.answer
 
 
@@ -146,7 +150,7 @@ class Call:
         return self._calling.outcome(answer)
 
     async def result(self) -> object:
-        """Wait for the handler's value; one task at a time, as often as you like.
+        """Wait for the handler's value; any number of tasks, as often as they like.
 
         Raises:
             CallError: the handler failed, or the connection did.
@@ -385,9 +389,13 @@ class Calling:
         except CallError:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()
-        except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
-            call.source_failure = call.source_failure or error  # the others end because of the first
-            self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
-            self._connection.poke()
+        except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
+            failure, others = failure_in(error)
+            if failure is not None:
+                call.source_failure = call.source_failure or failure  # the others end because of the first
+                self._session.cancel(call_id, streams, f"a source failed: {type(failure).__name__}")
+                self._connection.poke()
+            if others is not None:
+                raise others from None
         finally:
             feeder.finished.set()
