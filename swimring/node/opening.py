@@ -33,6 +33,7 @@ from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -326,7 +327,11 @@ class _Opening:
             )
             self._pool = pool
             self._pool_ready.set()
-            yield pool, here
+            async with trio.open_nursery() as nursery:
+                watch = Watch(name, view=rebalancer, pool=pool, rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
+                yield pool, here
+                nursery.cancel_scope.cancel()
 
     def _secret(self) -> mux.Secret | None:
         """What one more connection needs to prove who we are; the keys are those of the moment."""
