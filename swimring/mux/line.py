@@ -50,6 +50,11 @@ class Line:
         self._answers = 0
         self.welcome(limits)
 
+    @property
+    def used(self) -> bool:
+        """Whether either side has ever opened a call."""
+        return self.next_here > _PARITY or self.last_there > 0
+
     def welcome(self, peer: Limits) -> None:
         """Take over what the peer announced."""
         self.peer = peer

@@ -55,7 +55,7 @@ class GoAwayCode(enum.IntEnum):
     DRAINING = 2
     """The sender is leaving; calls that it accepted still finish."""
     DUPLICATE = 3
-    """There is another connection between the two; all calls that were sent before both sides said so still finish."""
+    """There is another connection, or no need of one; calls that were sent before both sides said so still finish."""
 
 
 _OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
@@ -120,6 +120,11 @@ class Session:
     def idle(self) -> bool:
         """Whether no call and no stream is open on either side."""
         return not len(self._calls) and not len(self._streams)
+
+    @property
+    def used(self) -> bool:
+        """Whether either side has ever made a call."""
+        return self._line.used
 
     @property
     def open_calls(self) -> int:

@@ -33,6 +33,7 @@ from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -313,7 +314,11 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
-            yield pool, here
+            async with trio.open_nursery() as nursery:
+                watch = Watch(me.name, view=rebalancer, pool=pool, rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
+                yield pool, here
+                nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:

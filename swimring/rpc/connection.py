@@ -89,7 +89,7 @@ class Connection:
         self.adopted = False
         self.contested = False
         self.heard = 0.0
-        self.ready = trio.Event()
+        self.ready, self.ended = trio.Event(), trio.Event()
         self.calling = Calling(self)
         self.serving = Serving(self, serve)
         self._stream = stream
@@ -315,6 +315,7 @@ class Connection:
         self._streams.clear()
         self._quiet.set()
         self.ready.set()
+        self.ended.set()
 
     # ---------------------------------------------------------------------------------------------------- events
 

@@ -317,6 +317,12 @@ class Pool:
             if peer is not None and peer.name == name and peer.generation <= generation:
                 connection.close(f"{name} is dead")
 
+    def retire(self, name: str) -> None:
+        """Nobody needs a connection to ``name`` for its own sake: end it, unless calls were ever made over it."""
+        connection = self.current(name)
+        if connection is not None and not connection.session.used:
+            connection.go_away(GoAwayCode.DUPLICATE, "nobody needs this connection")
+
     def close(self) -> None:
         """End all connections now."""
         self._closed = True
