@@ -260,11 +260,6 @@ class CallJob:
         self._body = b""
         self._keep_failure(error, executed=False)
 
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether the scope it ran in may be cancelled or may have a deadline."""
-        return self._cancelled or self.deadline != math.inf
-
     def cancel(self) -> None:
         """Stop the handler."""
         self._cancelled = True
@@ -305,18 +300,10 @@ class CallJob:
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler inside ``scope``, or put the job back in line."""
         self._in_line = not self._serving.may_begin(self)
-        if self._in_line:
+        if self._in_line or self._cancelled or self._failed:
             return  # at once: from now on another worker may get it
-        if self._cancelled or self._failed:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._handle(scope)
-
-    async def _handle(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-        if self.deadline != math.inf:
-            scope.deadline = self.deadline
         begun = False
+        self._scope = scope
         try:
             incoming = self._incoming()
             try:
