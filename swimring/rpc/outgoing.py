@@ -40,6 +40,11 @@ class Outgoing:
     traceparent: str | None = None
     """W3C trace context."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is what nearly every call is: a first attempt without streams and trace."""
+        return not (self.attempt or self.hops or self.streams or self.traceparent)
+
 
 def outgoing(
     message: Mapping[str, object],
