@@ -135,9 +135,7 @@ class Calls:
             self._streams.announce(stream_ids(call_id, call.streams))
         return call_id
 
-    def ask(
-        self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool
-    ) -> int | None:
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
         """`request` of a first attempt without streams and trace, if it fits into one frame and there is room now.
 
         Raises:
@@ -147,7 +145,12 @@ class Calls:
         call_id, allowance, peer = line.next_here, line.message_allowance, line.peer
         packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
         size = len(packed) - HEADER_SIZE
-        if size > peer.frame_body or size > peer.message or size > allowance.available or line.open_here >= peer.streams:
+        if (
+            size > peer.frame_body
+            or size > peer.message
+            or size > allowance.available
+            or line.open_here >= peer.streams
+        ):
             return None
         allowance.available -= size
         line.next_here += 2

@@ -206,9 +206,7 @@ class Session:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
 
-    def ask(
-        self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool
-    ) -> int | None:
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
         """Send what nearly every request is, a first attempt without streams and trace; return its id.
 
         None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame.
