@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import NodeId
+    from swimring.identity import Key, NodeId
 
     from .events import Event
     from .header import CallHeader
@@ -212,6 +212,18 @@ class Session:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
 
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
+        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+
+        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame.
+
+        Raises:
+            LocalProtocolError: not open, told to go away, or a bad header.
+        """
+        if self._phase is not _OPEN or self.told_to_go_away:
+            raise LocalProtocolError("this connection takes no more calls")
+        return self._calls.ask(ns, cmd, key, remaining, body, idempotent=idempotent)
+
     def reply(self, call_id: int, body: bytes) -> None:
         """Answer a call with an encoded value."""
         self._calls.answer(Kind.REPLY, call_id, body)
@@ -311,7 +323,7 @@ class Session:
         calls, streams = self._calls, self._streams
         return {
             Kind.REQUEST: calls.on_request,
-            Kind.REPLY: partial(calls.on_answer, Kind.REPLY),
+            Kind.REPLY: calls.on_reply,
             Kind.FAILURE: partial(calls.on_answer, Kind.FAILURE),
             Kind.OFFER: calls.on_offer,
             Kind.BODY: calls.on_body,

@@ -90,6 +90,9 @@ class Connection:
         self.contested = False
         self.heard = 0.0
         self.ready, self.ended = trio.Event(), trio.Event()
+        self._writer = Writer(session, stream)
+        self.poke = self._writer.poke
+        self.flush = self._writer.flush
         self.calling = Calling(self)
         self.serving = Serving(self, serve)
         self._stream = stream
@@ -98,9 +101,6 @@ class Connection:
         self._is_suspect = is_suspect
         self._called = called
         self._streams: dict[int, PeerStream] = {}
-        self._writer = Writer(session, stream)
-        self.poke = self._writer.poke
-        self.flush = self._writer.flush
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False
