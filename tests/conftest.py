@@ -33,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile(LONG)
 
 
+@pytest.fixture
+def in_a_sweep(pytestconfig: pytest.Config) -> bool:
+    """Whether this run takes its time: more seeds than by default, as `nox -s simulate` has."""
+    return bool(pytestconfig.getoption("seeds") > SEEDS)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # A test that chooses its seeds itself is left alone.
     chosen = any("seed" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))

@@ -140,8 +140,8 @@ class Node:
             NodeClosed: this node has left.
         """
         peer = self.peer(name)
+        await trio.lowlevel.checkpoint()
         if peer.name == self.name:
-            await trio.lowlevel.checkpoint()
             return self._details.mine.contents
         member = self._gossiper.member(name)
         assert member is not None
@@ -213,6 +213,7 @@ class Node:
         """
         certificates = self._settings.certificates
         keys = None if self._settings.secret_file is None else self._keys
+        await trio.lowlevel.checkpoint()
         if keys is None and certificates is None:
             raise ConfigError("secret_file", None, "this node has neither a secret file nor certificates to read")
         if keys is not None:

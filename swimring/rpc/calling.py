@@ -24,7 +24,8 @@ from swimring.mux import (
     stream_ids,
 )
 
-from .feeding import checked_sources, failure_in, feed
+from .failing import failure_in
+from .feeding import checked_sources, feed
 from .forwarding import Relayed
 from .parking import Turnstile
 from .streams import reset_code

@@ -75,17 +75,3 @@ async def close_source(source: object) -> None:
     aclose = getattr(inner, "aclose", None)
     if aclose is not None:
         await aclose()
-
-
-def failure_in(error: BaseException) -> tuple[Exception | None, BaseException | None]:
-    """What a source raised, taken apart: its failure, which is the caller's, and what has to go on.
-
-    A source whose children fail while it is cancelled raises both at once.
-    """
-    if isinstance(error, Exception):
-        return error, None
-    if isinstance(error, BaseExceptionGroup):
-        cancelled, failure = error.split(trio.Cancelled)
-        if isinstance(failure, Exception):
-            return failure, cancelled
-    return None, error

@@ -14,7 +14,8 @@ import trio
 from swimring.errors import CallError, LocalProtocolError
 from swimring.mux import RESERVED_STREAM, ResetCode
 
-from .feeding import checked_sources, close_source, failure_in, feed
+from .failing import failure_in
+from .feeding import checked_sources, close_source, feed
 from .streams import reset_code
 
 if TYPE_CHECKING:
