@@ -118,6 +118,15 @@ def scale(session: nox.Session) -> None:
 
 
 @nox.session
+def sweep(session: nox.Session) -> None:
+    """Ten members under random faults, and under 5 % loss alone, with 200 seeds each: `nox -s sweep -- --seeds 200`."""
+    session.install(*WITH_TESTS)
+    arguments = session.posargs or ["--seeds", "200"]
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "five_percent_loss_kills_nobody", "-q", *arguments)
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "random_faults_break_no_rule", "-q", *arguments)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the side-by-side measurements: `nox -s bench -- rpc --quick` (without a name: all of them)."""
     session.install(*WITH_TESTS)
