@@ -96,12 +96,13 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the side-by-side measurements: `nox -s bench -- ring` (without a name: all of them)."""
+    """Run the side-by-side measurements: `nox -s bench -- rpc --quick` (without a name: all of them)."""
     session.install(*WITH_TESTS)
     # A benchmark of several files is a package that can be run.
-    known = Path("tests/benchmarks").glob("[a-z]*")
-    for name in session.posargs or sorted(path.stem for path in known):
-        session.run("python", "-m", f"tests.benchmarks.{name}")
+    known = sorted({path.stem for path in Path("tests/benchmarks").glob("[a-z]*")})
+    name, *arguments = session.posargs or ("",)
+    for each in [name] if name else known:
+        session.run("python", "-m", f"tests.benchmarks.{each}", *arguments)
 
 
 @nox.session

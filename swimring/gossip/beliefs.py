@@ -44,8 +44,11 @@ class Beliefs:
         answer: set[str] = set()
         now = trio.current_time()
         for rumour in rumours:
-            change = self._follow(self.membership.apply(rumour, now=now))
-            if change is not None and change.refuted:
+            change = self.membership.apply(rumour, now=now)
+            if change is None:
+                continue
+            self._follow(change)
+            if change.refuted:
                 answer |= {source, rumour.accuser or source}
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import logging
 import math
@@ -200,6 +201,8 @@ class Mail:
         Raises:
             OSError: the name is not known, or nobody said so within a second: whoever sends has other members, too.
         """
+        if _is_literal(address.host):
+            return address
         found, until = self._resolved.get(address, (None, -math.inf))
         if trio.current_time() >= until:
             found, until = await self._look_up(address)
@@ -212,8 +215,6 @@ class Mail:
 
     async def _look_up(self, address: Address) -> tuple[Address | None, float]:
         """What ``address`` stands for, None if that is not known, and until when to believe it."""
-        if _is_literal(address.host):
-            return address, math.inf
         with trio.move_on_after(_LOOK_UP_WITHIN):
             try:
                 return (await self._network.resolve(address))[0], trio.current_time() + _RESOLVED_FOR
@@ -222,6 +223,7 @@ class Mail:
         return None, trio.current_time() + _UNKNOWN_FOR
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_literal(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

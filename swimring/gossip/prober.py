@@ -12,6 +12,7 @@ from swimring.swim import MemberJoined, Ping, PingRequest, ProbeOrder, RoundTrip
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from swimring.swim import Change, Member, Profile
 
@@ -81,7 +82,7 @@ class Prober:
     def forget(self) -> None:
         """Drop names that have been forgotten from the order."""
         self._order.keep(self._membership.get)
-        self._rounds.silent = {name for name in self._rounds.silent if self._membership.get(name)}
+        self._rounds.forget(self._membership.get)
 
     async def _probe_urgent(self, nursery: trio.Nursery) -> None:
         async for name in self._urgent_names:
@@ -149,20 +150,24 @@ class Prober:
             await self._mail.send(PingRequest(target=target.id, budget=budget), to=relay, sequence=asking.sequence)
 
     def _relays(self, target: Member) -> list[Member]:
-        """Random alive members, but those who answered when we last asked them first.
+        """Random alive members; first who reached the target last time, last those who did not answer when asked.
 
-        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else.
+        Who can talk to a single member only would hardly ever ask that one by chance, and would accuse everybody else;
+        and everybody else would accuse it.
         """
         silent, count = self._rounds.silent, self._profile.indirect_probes
+        voucher = self._membership.get(self._rounds.vouchers.get(target.name, ""))
 
         def willing(member: Member) -> bool:
-            return member.status is Status.ALIVE and member.name != target.name
+            return member.status is Status.ALIVE and member.name != target.name and member is not voucher
 
-        chosen = self._membership.sample(self._rng, count, lambda m: willing(m) and m.name not in silent)
-        more = count - len(chosen)
-        if more:
-            chosen += self._membership.sample(self._rng, more, lambda m: willing(m) and m.name in silent)
+        chosen = [voucher] if voucher is not None and voucher.status is Status.ALIVE and count else []
+        chosen += self._sample(count - len(chosen), lambda m: willing(m) and m.name not in silent)
+        chosen += self._sample(count - len(chosen), lambda m: willing(m) and m.name in silent)
         return chosen
+
+    def _sample(self, count: int, wanted: Callable[[Member], bool]) -> list[Member]:
+        return self._membership.sample(self._rng, count, wanted) if count else []
 
     async def _ping_by_stream(self, asking: Round, target: Member, nursery: trio.Nursery) -> None:
         try:

@@ -10,7 +10,7 @@ import trio
 from swimring.swim import Ack, Nack, RefusalAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swimring.identity import NodeId
     from swimring.swim import Envelope
@@ -30,6 +30,7 @@ class Round:
         self.answered: set[str] = set()
         self.nacked: set[str] = set()
         self.refused: set[str] = set()
+        self.vouched: str = ""
         self.news = trio.Event()
 
     def take(self, envelope: Envelope) -> None:
@@ -39,6 +40,7 @@ class Round:
         self.answered.add(source.name)
         match envelope.message:
             case Ack() if helper or source == self.target:
+                self.vouched = self.vouched or source.name
                 self.acked.set()
             case Nack() if helper:
                 self.nacked.add(source.name)
@@ -57,10 +59,15 @@ class Rounds:
     """All rounds under way; as many as there are tasks that opened them."""
 
     def __init__(self, mail: Mail) -> None:
-        """Number rounds as ``mail`` numbers messages; ``silent`` are those who have not answered since a failed one."""
+        """Number rounds as ``mail`` numbers messages.
+
+        ``silent`` are those who have not answered since a failed round, ``vouchers`` who reached a member last that
+        did not answer us itself.
+        """
         self._mail = mail
         self._open: dict[int, Round] = {}
         self.silent: set[str] = set()
+        self.vouchers: dict[str, str] = {}
 
     @contextmanager
     def open(self, target: NodeId) -> Iterator[Round]:
@@ -73,6 +80,14 @@ class Rounds:
             del self._open[asking.sequence]
             if not asking.acked.is_set():
                 self.silent |= {target.name, *asking.asked} - asking.answered
+            self._note_voucher(asking)
+
+    def _note_voucher(self, asking: Round) -> None:
+        name = asking.target.name
+        if asking.vouched in asking.asked:
+            self.vouchers[name] = asking.vouched
+        elif asking.vouched == name or self.vouchers.get(name) in asking.asked:
+            self.vouchers.pop(name, None)
 
     def take(self, envelope: Envelope) -> None:
         """Hand an answer to its round."""
@@ -80,3 +95,8 @@ class Rounds:
         if asking is not None:
             self.silent.discard(envelope.source.name)
             asking.take(envelope)
+
+    def forget(self, known: Callable[[str], object]) -> None:
+        """Drop names that are not ``known`` any more."""
+        self.silent = {name for name in self.silent if known(name)}
+        self.vouchers = {name: voucher for name, voucher in self.vouchers.items() if known(name)}

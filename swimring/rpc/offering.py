@@ -80,9 +80,16 @@ class Offer:
 
 
 async def _hand_over(connection: Connection, stream: PeerStream, source: _Kept) -> None:
+    scope = trio.CancelScope()
+
+    def lose_interest() -> None:
+        # Who reads may still have to: a caller that left in good order has sent its end, and refuses what we send.
+        if not (callable(source) and stream.at_end):
+            scope.cancel()
+
+    stream.when_broken = lose_interest
     try:
-        with trio.CancelScope() as scope:
-            stream.when_broken = scope.cancel
+        with scope:
             await (source(stream) if callable(source) else feed(stream, source))
             stream.conclude()
         if scope.cancelled_caught:

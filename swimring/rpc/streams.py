@@ -61,6 +61,11 @@ class PeerStream:
         state = self._session.stream_state(self.stream_id).value
         return f"<stream {self.name!r}: {state}, {self.received} bytes read, {self.sent} sent>"
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the other side has sent all, read or not."""
+        return self._at_end
+
     # ------------------------------------------------------------------------------------------- the application
 
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:

@@ -18,6 +18,8 @@ from swimring.mux import ItemReader, ResetCode, pack_item
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from swimring.codec import JsonSchema, Schemas
+
     from .request import ByteStream
 
 T = TypeVar("T")
@@ -60,6 +62,11 @@ def item_checker(annotation: object, *, setting: str) -> Checker:
     if annotation in (Never, NoReturn):
         return _NOTHING
     return checker(annotation, setting=setting)
+
+
+def item_schema(annotation: object, schemas: Schemas) -> JsonSchema:
+    """The JSON Schema of items; of `Never` one that nothing satisfies."""
+    return {"not": {}} if annotation in (Never, NoReturn) else schemas.of(annotation)
 
 
 def _refuse(value: object) -> NoReturn:

@@ -22,7 +22,7 @@ from swimring.errors import ConfigError, InvalidRequest
 from swimring.mux import ITEMS, RESERVED_STREAM
 
 from .endpoint import Answering, Endpoint, Registered
-from .items import In, ItemKinds, ItemStream, Out, item_checker
+from .items import In, ItemKinds, ItemStream, Out, item_checker, item_schema
 from .parameters import first_annotation
 from .request import Channel, Request
 
@@ -69,7 +69,7 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
 
     def describe_answer(self, schemas: Schemas) -> JsonSchema:
         """As `Registered.describe_answer`."""
-        return {"items": schemas.of(self._item)}
+        return {"items": item_schema(self._item, schemas)}
 
     def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Run the handler here and now, as if it had not been decorated."""
@@ -104,8 +104,8 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
 
     def describe_answer(self, schemas: Schemas) -> JsonSchema:
         """As `Registered.describe_answer`."""
-        received, sent = self._exchanged
-        return {"receives": schemas.of(received), "items": schemas.of(sent), **super().describe_answer(schemas)}
+        received, sent = (item_schema(annotation, schemas) for annotation in self._exchanged)
+        return {"receives": received, "items": sent, **super().describe_answer(schemas)}
 
     def __call__(self, channel: Channel[In, Out], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run the handler here and now, as if it had not been decorated."""

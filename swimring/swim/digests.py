@@ -47,6 +47,7 @@ class Summary:
     status: Status
     contents: int
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _fingerprint: int = field(default=-1, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, member: Member) -> Summary:
@@ -61,7 +62,9 @@ class Summary:
     @property
     def fingerprint(self) -> int:
         """64 bits that differ for any other record."""
-        return _hash(self.encoded)
+        if self._fingerprint < 0:
+            object.__setattr__(self, "_fingerprint", _hash(self.encoded))
+        return self._fingerprint
 
     @property
     def encoded(self) -> bytes:

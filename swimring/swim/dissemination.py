@@ -60,7 +60,7 @@ class Dissemination:
         queued = self._queued.pop(name, None)
         if queued is not None:
             tier = self._tiers[queued.sent]
-            del tier[bisect_left(tier, (-queued.size, -queued.number))]  # type: ignore[misc]  # shorter, so just before
+            del tier[bisect_left(tier, (-queued.size, -queued.number))]  # shorter than the key, so just before it
 
     def take(self, *, budget: int, limit: int, receiver: str = "", besides: str = "") -> list[Rumour]:
         """The rumours for one packet of at most ``budget`` bytes, counted as sent.
@@ -108,7 +108,7 @@ def _take_fitting(tier: list[tuple[int, int, _Queued]], budget: int, chosen: lis
     place, left = 0, budget
     while place < len(tier):
         if -tier[place][0] > left:
-            place = bisect_left(tier, (-left,), place)  # type: ignore[arg-type]  # shorter, so just before
+            place = bisect_left(tier, (-left,), place)  # shorter, so just before
             continue
         _, _, queued = tier.pop(place)
         chosen.append(queued)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from swimring.codec import encode
+from swimring.codec import decode, encode
 from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import MAX_NAME_CHARACTERS, Address, Generation, Incarnation, NodeId, check_name, is_host
 
@@ -51,6 +51,7 @@ class Metadata:
         tags: anything else that is small.
         details: the hash of what is larger (`Details.digest`), which is fetched from the member; empty if there is
             nothing.
+        further: CBOR of an array: what a later version has to say, passed on as it came; empty if there is nothing.
 
     Raises:
         ConfigError: a value is of the wrong kind, or all together are too large.
@@ -62,6 +63,7 @@ class Metadata:
     version: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     details: bytes = b""
+    further: bytes = b""
 
     def __post_init__(self) -> None:
         for service in self.services:
@@ -83,11 +85,15 @@ class Metadata:
             raise ConfigError("metadata", f"{size} bytes", f"at most {METADATA_LIMIT} bytes when encoded")
 
     def __hash__(self) -> int:
-        return hash((self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details))
+        return hash(
+            (self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details, self.further)
+        )
 
     def to_wire(self) -> list[object]:
         """The form in records: an array that grows at the end."""
         wire = [list(self.services), self.weight, self.zone, self.version, dict(self.tags)]
+        if self.further:
+            return [*wire, self.details or None, *decode(self.further)]
         return [*wire, self.details] if self.details else wire
 
     @classmethod
@@ -98,14 +104,23 @@ class Metadata:
             RemoteProtocolError: it is not that.
         """
         services, weight, zone, version, tags = array(wire, 5, "metadata")
+        assert isinstance(wire, list)
         if not isinstance(services, list) or not all(isinstance(service, str) for service in services):
             raise RemoteProtocolError("metadata: services are texts")
         if not isinstance(tags, dict):
             raise RemoteProtocolError("metadata: tags are a map")
-        details = wire[5] if isinstance(wire, list) and len(wire) > 5 and wire[5] is not None else b""
+        details, *further = wire[5:] or [None]
         try:
-            return cls(services=tuple(services), weight=weight, zone=zone, version=version, tags=tags, details=details)
-        except ConfigError as error:
+            return cls(
+                services=tuple(services),
+                weight=weight,
+                zone=zone,
+                version=version,
+                tags=tags,
+                details=b"" if details is None else details,
+                further=encode(further) if further else b"",
+            )
+        except (ConfigError, LocalProtocolError) as error:
             raise RemoteProtocolError(str(error)) from error
 
 

@@ -394,7 +394,7 @@ class Membership:
         return True
 
     def _count_alone(self, accuser: str, change: int) -> None:
-        """Keep the number of suspicions in which ``accuser`` is alone: counting them anew takes as long as there are."""
+        """Keep the number of suspicions in which ``accuser`` is alone; counting them anew takes time."""
         self._alone[accuser] += change
         if not self._alone[accuser]:
             del self._alone[accuser]

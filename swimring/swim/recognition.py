@@ -37,9 +37,9 @@ def read_array(body: bytes) -> Any:
         start = _after_head(body)
         count, at = _array_head(body, start)
     except (IndexError, ValueError):
-        count = MAX_RUMOURS + 1
-    if count > MAX_RUMOURS:
         return decode(body)  # whatever it is: its reader says what is wrong
+    if count > MAX_RUMOURS:
+        return decode(body)
     rumours = []
     for _ in range(count):
         rumour, at = _read_one(body, at)
@@ -110,6 +110,9 @@ def _read_one(body: bytes, at: int) -> tuple[Rumour, int]:
 
 def _name(body: bytes, at: int) -> bytes:
     """The encoded first item of the record at ``at``, which is its name if it is a record."""
+    short = body[at + 1] - 0x60 if at + 1 < len(body) else -1
+    if 0 <= short < 24:
+        return body[at + 1 : at + 2 + short]
     try:
         major, length, end = _head(body, at + 1)
     except (IndexError, ValueError):

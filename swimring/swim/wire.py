@@ -43,7 +43,6 @@ from .messages import (
     State,
     Unknown,
 )
-
 from .recognition import MAX_RUMOURS, RUMOURS_AT, array_head, read_array
 
 if TYPE_CHECKING:

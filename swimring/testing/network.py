@@ -221,6 +221,10 @@ class SimulatedNetwork:
             return hosts
         raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a simulated host")
 
+    def first_host(self, name: str) -> str:
+        """What a dialler takes ``name`` for: itself, or the first host that `set_name` gave it."""
+        return next(iter(self._names.get(name, ())), name)
+
     def knows(self, host: str) -> bool:
         """Whether that host ever existed."""
         return host in self._lives
@@ -342,10 +346,10 @@ class HostNetwork(Network):
         return Binding(address=address, datagrams=datagrams, listener=listener)
 
     async def connect(self, address: Address) -> SimulatedStream:
-        """Dial; hangs while a cut lasts, for at most 127 s."""
+        """Dial, of a name the first host it stands for; hangs while a cut lasts, for at most 127 s."""
         await trio.lowlevel.checkpoint()
         self._check_alive()
-        target = self._place(address)
+        target = self._place(Address(self._network.first_host(address.host), address.port))
         if not self._network.knows(target.host):
             raise OSError(errno.EHOSTUNREACH, f"no route to host: {address}")
         self.life.counters.connections_dialled += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -119,11 +120,14 @@ class Rule:
 class Tap(Datagrams):
     """A socket that a wire-tapper listens to: it keeps what is sent, and to whom."""
 
-    def __init__(self, datagrams: Datagrams, tapped: list[tuple[bytes, Address]]) -> None:
+    def __init__(self, datagrams: Datagrams, tapped: list[tuple[bytes, Address]], is_down: Callable[[], bool]) -> None:
         self._datagrams = datagrams
         self._tapped = tapped
+        self._is_down = is_down
 
     async def send(self, payload: bytes, to: Address) -> None:
+        if self._is_down():
+            raise OSError(errno.ENETUNREACH, "the interface is down")
         self._tapped.append((payload, to))
         await self._datagrams.send(payload, to)
 
@@ -141,6 +145,8 @@ class Cluster:
         self.network = network
         self._nursery = nursery
         self.tapped: list[tuple[bytes, Address]] = []
+        self.interfaces_down: set[str] = set()
+        """Hosts whose datagrams cannot even be sent."""
 
     async def start(
         self,
@@ -228,7 +234,7 @@ class Cluster:
                     me=me,
                     address=binding.address,
                     metadata=metadata,
-                    datagrams=Tap(binding.datagrams, self.tapped),
+                    datagrams=Tap(binding.datagrams, self.tapped, lambda: host in self.interfaces_down),
                     network=network,
                     host=self.network.host(host),
                     profile=profile,

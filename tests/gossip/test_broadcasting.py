@@ -158,6 +158,22 @@ async def test_who_was_cut_off_hears_what_it_missed_in_the_next_exchange() -> No
 
 
 @simulated
+async def test_what_was_missed_is_recalled_over_sealed_connections_as_well() -> None:
+    async with open_cluster() as cluster:
+        ring = Keyring([bytes(32)])
+        a = await cluster.start("a", profile=RARELY, keyring=ring)
+        b = await cluster.start("b", profile=RARELY, keyring=ring, join=["a"])
+        async with ears_of([a, b]) as ears:
+            with cluster.network.partition("a", "b"):
+                await a.gossiper.broadcast("n", "from a")
+                await b.gossiper.broadcast("n", "from b")
+                await trio.sleep(10)
+            assert await b.gossiper.join([a.address]) == 1
+            assert [sorted(ears.of(node)) for node in (a, b)] == [["from a", "from b"]] * 2
+            assert a.recorder.refused == b.recorder.refused == []
+
+
+@simulated
 async def test_members_that_heard_the_same_say_so_with_their_states_and_no_more() -> None:
     async with open_cluster() as cluster:
         a, b = await cluster.start_all(2, profile=RARELY)

@@ -175,6 +175,21 @@ async def test_a_ping_that_cannot_even_be_sent_is_a_failed_one() -> None:
 
 
 @simulated
+async def test_an_interface_that_is_down_keeps_no_neighbour_alive_and_coming_up_brings_them_back() -> None:
+    async with open_cluster() as cluster:
+        alone, *others = nodes = await cluster.start_all(4, profile=LOCAL)
+        cluster.interfaces_down.add(alone.name)
+        with cluster.network.isolate(alone.name):
+            began = trio.current_time()
+            await cluster.wait_status([alone], [node.name for node in others], Status.DEAD)
+            await cluster.wait_status(others, [alone.name], Status.DEAD)
+            assert trio.current_time() - began < 30
+            assert alone.recorder.failed_duties == []
+        cluster.interfaces_down.clear()
+        await cluster.settle(nodes)
+
+
+@simulated
 async def test_a_round_whose_timers_were_late_accuses_nobody_and_costs_a_point_of_health(seed: int) -> None:
     async with open_cluster() as cluster:
         a, b = await cluster.start_all(2, profile=LAN)
@@ -357,9 +372,7 @@ async def test_two_nodes_that_share_name_and_generation_are_told() -> None:
 
 
 @simulated
-async def test_twins_that_go_on_are_told_now_and_then_and_not_with_every_datagram(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_twins_are_told_once_a_minute_and_not_with_every_datagram(caplog: pytest.LogCaptureFixture) -> None:
     async with open_cluster() as cluster:
         nodes = await cluster.start_all(3, profile=LOCAL)
         one, other = [await cluster.start("twin", join=["n0"], profile=LOCAL, host=host) for host in ("twin1", "twin2")]

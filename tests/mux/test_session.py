@@ -8,6 +8,7 @@ from swimring.codec import decode, encode
 from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import NodeId
 from swimring.mux import (
+    ITEMS,
     CallArrived,
     CallEnded,
     CallHeader,
@@ -31,6 +32,7 @@ from swimring.mux import (
     Session,
     cluster_digest,
     encode_fields,
+    pack_item,
 )
 
 from .link import ASK, BODY, Link, raw
@@ -61,6 +63,23 @@ def test_a_small_call_is_one_frame_each_way() -> None:
     link.there.receive(raw(0x10, call_id, request, flags=1))
     link.there.reply(call_id, encode("v"))
     assert link.there.bytes_to_send() == raw(0x11, call_id, b"\x61v", flags=1)
+
+
+def test_items_are_a_stream_with_a_reserved_name_behind_the_request() -> None:
+    link = Link()
+    call_id = link.here.request(CallHeader(ns="s", cmd="c", streams=(ITEMS,)), BODY)
+    extension = bytes.fromhex("83 81 66 406974656d73 f6 00")
+    request = bytes.fromhex("00 00 00 ffffffff 01 01 0000 000b") + b"sc" + extension + BODY
+    assert link.here.bytes_to_send() == raw(0x10, call_id, request, flags=1)
+    link.there.receive(raw(0x10, call_id, request, flags=1))
+    link.there.send(call_id + 2, pack_item("v", limit=99))
+    link.there.finish(call_id + 2)
+    link.there.reply(call_id, encode(None))
+    assert link.there.bytes_to_send() == (
+        raw(0x11, call_id, b"\xf6", flags=1)
+        + raw(0x18, call_id + 2, bytes.fromhex("00000002 6176"))
+        + raw(0x18, call_id + 2, flags=1)
+    )
 
 
 def test_a_header_carries_everything_and_its_defaults_cost_nothing() -> None:

@@ -13,6 +13,7 @@ from swimring import mux
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
 from swimring.node.listening import IDENTIFY_WITHIN, MAX_GOSSIP, MAX_MUX, MAX_UNIDENTIFIED, Protocol, Reception
+from swimring.swim import Refused, decode_frame, tag_key
 
 from .nodes import PORT, Recorder, Shop, key_of, node_at, nodes_at, simulated
 
@@ -40,7 +41,7 @@ async def send_and_read(network: SimulatedNetwork, data: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\n\r\n", "unknown protocol"),
         (b"\x00", "unknown protocol"),
         (b"\x16\x03\x01\x02\x00\x01", "TLS is not enabled on this node"),
-        (b"\xe2rest", "protocol version 2 is not spoken here"),
+        (b"\xe3rest", "protocol version 3 is not spoken here"),
         (b"\xf7rest", "protocol version 7 is not spoken here"),
     ],
 )
@@ -56,6 +57,19 @@ async def test_a_protocol_that_is_not_spoken_is_counted_and_closed_at_once(
         assert recorder.refused == [("stream", reason)]
         assert node.counters()["refused"] == 1
         assert await node.call(shop.where, "k") == "a"
+
+
+@simulated
+async def test_gossip_of_the_next_version_is_refused_in_ours_so_that_it_can_try_again(
+    network: SimulatedNetwork,
+) -> None:
+    recorder = Recorder()
+    async with node_at(network, "a", instruments=[recorder]):
+        answer = await send_and_read(network, b"\xe2\0\0\0\x04rest")
+        refused = decode_frame(answer, key=tag_key("test")).message
+        assert answer[0] == 0xE1
+        assert refused == Refused(reason="version: speaks gossip version 2, we speak 1")
+        assert recorder.refused == [("stream", "version")]
 
 
 @simulated

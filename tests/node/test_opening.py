@@ -222,6 +222,25 @@ async def test_leaving_is_seen_as_left_and_moves_the_keys(network: SimulatedNetw
 
 
 @simulated
+async def test_who_left_comes_back_in_the_same_process_under_a_new_generation(network: SimulatedNetwork) -> None:
+    shop = Shop()
+    async with node_at(network, "a", shop.service) as a:
+        lives = []
+        for _ in range(3):
+            async with node_at(network, "b", shop.service, join=["a"]) as b:
+                await a.wait_ring(nodes=2)
+                lives.append(b.me.id)
+                assert {await b.call(shop.where, f"k{n}") for n in range(20)} == {"a", "b"}
+                await b.leave()
+                with pytest.raises(NodeClosed):
+                    await b.join(["a"])
+            await a.wait_ring(nodes=1)
+            assert [member.status for member in a.members if member.name == "b"] == [Status.LEFT]
+        assert sorted({life.generation for life in lives}) == [life.generation for life in lives]
+        assert len(lives) == 3
+
+
+@simulated
 async def test_calls_in_flight_finish_while_the_node_leaves(network: SimulatedNetwork) -> None:
     shop = Shop()
     async with nodes_at(network, "ab", shop.service) as (a, _), trio.open_nursery() as nursery:

@@ -20,7 +20,7 @@ from swimring.errors import (
 )
 from swimring.instrument import Instrument
 from swimring.mux import ITEMS
-from swimring.service import Objects, Request, Service
+from swimring.service import Channel, Objects, Request, Service
 
 from .nodes import key_of, nodes_at, simulated
 from .talking import Studio, Update, objects
@@ -106,6 +106,38 @@ async def test_what_was_yielded_before_a_failure_is_read_before_it_is_raised(net
             assert caught.value.maybe_executed
             assert items.outcome == "HandlerFailed"
         assert left_on(a, b) == []
+
+
+@simulated
+async def test_an_error_that_the_service_declares_is_raised_as_itself_at_every_kind_of_call(
+    network: SimulatedNetwork,
+) -> None:
+    service = Service("strict")
+
+    @service.error
+    class TooMuchError(Exception):
+        pass
+
+    @service.on("yield")
+    async def yielding(request: Request) -> AsyncIterator[int]:
+        yield 1
+        raise TooMuchError("of it")
+
+    @service.on("talk")
+    async def talk(channel: Channel[int, int]) -> int:
+        raise TooMuchError(await anext(channel))
+
+    async with nodes_at(network, "ab", service) as (a, _b):
+        with pytest.raises(TooMuchError, match="of it"):
+            async with a.open(yielding, key_of(a, "b")) as items:
+                async for _item in items:
+                    pass
+        async with a.open(talk, key_of(a, "b")) as call:
+            await call.send(5)
+            with pytest.raises(TooMuchError, match="5"):
+                await anext(call)
+            with pytest.raises(TooMuchError, match="5"):
+                await call.result()
 
 
 @simulated

@@ -1,21 +1,16 @@
-"""Many members in one process: they join, some crash, the network splits and heals; and what that cost.
+"""A crowd: many members in one process, each the whole of gossip on a host of its own, without rings and calls.
 
-``python -m tests.simulation.crowd --nodes 1000 --seed 1`` prints the figures; `nox -s scale` runs it. A member here is the
-whole of gossip (receiver, prober, suspicions, spreader, push-pull, healer, relay) on a host of the simulated network;
-rings and calls are not in it.
+A member here is what `open_gossiper` runs (receiver, prober, suspicions, spreader, push-pull, healer, relay) with a
+listener; a node adds connections, and a ring of its own, which for a thousand nodes is a thousand times the same
+work in one process.
 """
 
-# ruff: noqa: T201 - a program prints
 from __future__ import annotations
 
-import argparse
-import functools
-import gc
-import resource
+import contextlib
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from timeit import default_timer
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,90 +19,133 @@ from swimring.gossip import Gossiper, open_gossiper
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.swim import Metadata, Profile, Summary
-from swimring.testing import SimulatedNetwork, dice, open_simulated_network, run_simulation
+from swimring.testing import SimulatedNetwork, dice, open_simulated_network
+from swimring.testing.gate import Gate, belonging_to
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+
+    from swimring.net import Datagrams
 
 PORT = 7979
+RESOLUTION = 0.001
+"""Arrivals are a multiple of this (seconds), so that many share one turn of the scheduler."""
+
+SEEDS = ("10.0.0.0", "10.0.0.1", "10.0.0.2")
 LOOKS_EVERY = 0.1
 """Seconds between two looks at whether all views are equal: a convergence is measured to within that."""
 
 
-class Watch(Instrument):
-    """Counts what the members of a crowd said of each other."""
+def host_of(name: str) -> str:
+    """The host of the member ``name``."""
+    high, low = divmod(int(name.removeprefix("p")), 256)
+    return f"10.0.{high}.{low}"
+
+
+class Watch:
+    """What the members of a crowd said of each other."""
 
     def __init__(self) -> None:
         self.changes: Counter[str] = Counter()
         self.failed: list[tuple[str, BaseException]] = []
+        self.probes = 0
+        self.on_change: Callable[[str, str, str], None] | None = None
+        """Called with who believes it, whom it is about, and the status."""
+
+
+class Observer(Instrument):
+    """The instrument of one member."""
+
+    __slots__ = ("name", "watch")
+
+    def __init__(self, name: str, watch: Watch) -> None:
+        self.name = name
+        self.watch = watch
 
     def member_changed(self, name: str, status: str) -> None:
-        self.changes[status] += 1
+        self.watch.changes[status] += 1
+        if self.watch.on_change is not None:
+            self.watch.on_change(self.name, name, status)
+
+    def probe_finished(self, name: str, rtt: float | None) -> None:
+        self.watch.probes += 1
 
     def duty_failed(self, duty: str, error: BaseException) -> None:
-        self.failed.append((duty, error))
+        self.watch.failed.append((duty, error))
 
 
 @dataclass(eq=False, slots=True)
 class Person:
     """One member of a crowd."""
 
+    name: str
     gossiper: Gossiper
     scope: trio.CancelScope
     here: bool = True
 
     @property
-    def name(self) -> str:
-        return self.gossiper.me.name
+    def host(self) -> str:
+        return host_of(self.name)
 
 
 @dataclass
 class Crowd:
-    """Members p0, p1, ... each on a host of its own name."""
+    """Members p0, p1, ... each on a host of its own, which has a numeric address: nothing is looked up."""
 
     network: SimulatedNetwork
+    gate: Gate
     nursery: trio.Nursery
     profile: Profile
     watch: Watch = field(default_factory=Watch)
-    people: list[Person] = field(default_factory=list)
+    people: dict[str, Person] = field(default_factory=dict)
+    tap: Callable[[str, Datagrams], Datagrams] = lambda _name, datagrams: datagrams
+    """Gets between a member and its socket."""
+    welcome: Callable[[Person], None] = lambda _person: None
+    """Called when the life of a member begins, before anything happens in it."""
 
     @property
     def present(self) -> list[Person]:
-        return [person for person in self.people if person.here]
+        return [person for person in self.people.values() if person.here]
 
     async def gather(self, count: int, *, within: float) -> None:
-        """Let ``count`` members arrive at random times ``within`` so many seconds and join by the first three."""
+        """Let ``count`` members arrive at random times ``within`` so many seconds, and join by the first three."""
         rng = dice("arrivals", self.network.seed)
+        arrivals = [0.0] * 3 + [rng.uniform(0, within) for _ in range(count - 3)]
         async with trio.open_nursery() as nursery:
             for number in range(count):
-                nursery.start_soon(self._arrive, number, rng.uniform(0, within) if number >= 3 else 0.0)
+                nursery.start_soon(self.arrive, f"p{number}", 1, arrivals[number])
 
-    async def _arrive(self, number: int, after: float) -> None:
+    async def arrive(self, name: str, generation: int, after: float = 0.0) -> None:
+        """Start the life ``generation`` of a member, and join."""
         await trio.sleep(after)
-        person: Person = await self.nursery.start(self._live, f"p{number}")
-        self.people.append(person)
-        await person.gossiper.join([Address(f"p{seed}", PORT) for seed in range(3) if seed != number])
+        with belonging_to(host_of(name)):
+            person: Person = await self.nursery.start(self._live, name, generation)
+        self.people[name] = person
+        await person.gossiper.join([Address(host, PORT) for host in SEEDS if host != host_of(name)])
 
-    async def _live(self, name: str, *, task_status: trio.TaskStatus[Person]) -> None:
-        network = self.network.at(name)
-        binding = await network.bind(Address(name, PORT))
+    async def _live(self, name: str, generation: int, *, task_status: trio.TaskStatus[Person]) -> None:
+        host = host_of(name)
+        network = self.network.at(host)
+        binding = await network.bind(Address(host, PORT))
         with trio.CancelScope() as scope:
             async with (
                 open_gossiper(
                     cluster="crowd",
-                    me=NodeId(name, 1),
+                    me=NodeId(name, generation),
                     address=binding.address,
                     metadata=Metadata(services=("crowd",)),
-                    datagrams=binding.datagrams,
+                    datagrams=self.tap(name, binding.datagrams),
                     network=network,
-                    host=self.network.host(name),
+                    host=self.network.host(host),
                     profile=self.profile,
-                    instruments=Instruments([self.watch]),
-                    seeds=[Address(f"p{seed}", PORT) for seed in range(3)],
+                    instruments=Instruments([Observer(name, self.watch)]),
+                    seeds=[Address(seed, PORT) for seed in SEEDS],
                 ) as gossiper,
                 trio.open_nursery() as nursery,
             ):
-                task_status.started(Person(gossiper, scope))
+                person = Person(name, gossiper, scope)
+                self.welcome(person)
+                task_status.started(person)
                 while True:
                     stream, remote = await binding.listener.accept()
                     nursery.start_soon(gossiper.serve_stream, stream, remote, b"")
@@ -116,136 +154,60 @@ class Crowd:
     def crash(self, victims: Iterable[Person]) -> None:
         """Kill the processes: their machines refuse connections."""
         for victim in victims:
-            victim.here = False
-            victim.scope.cancel()
-            self.network.crash(victim.name)
+            self._end(victim)
+            self.network.crash(victim.host)
 
     def lose(self, victims: Iterable[Person]) -> None:
         """Lose the machines: nothing answers."""
         for victim in victims:
-            victim.here = False
-            victim.scope.cancel()
-            self.network.freeze(victim.name)
+            self._end(victim)
+            self.network.freeze(victim.host)
 
-    async def agree(self, groups: Sequence[Sequence[Person]] | None = None) -> float:
-        """Wait until all of each group believe of each other what each believes of itself, and of nobody else.
+    def _end(self, victim: Person) -> None:
+        victim.here = False
+        victim.scope.cancel()
+        self.gate.go_on(victim.host)
 
-        Returns the seconds that took.
-        """
+    @contextlib.contextmanager
+    def paused(self, people: Iterable[Person]) -> Iterator[None]:
+        """Within the block these processes stand still, as after SIGSTOP."""
+        stopped = list(people)
+        for person in stopped:
+            self.gate.stop(person.host)
+        try:
+            yield
+        finally:
+            for person in stopped:
+                self.gate.go_on(person.host)
+
+    def agree_now(self, group: Sequence[Person]) -> bool:
+        """Whether all of ``group`` believe of each other what each believes of itself, and of nobody else."""
+        truth = sum(Summary.of(person.gossiper.me).fingerprint for person in group) % 2**64
+        return all(person.gossiper.checksum == truth for person in group)
+
+    async def agree(self) -> float:
+        """Wait until all that are present agree; the seconds that took."""
         began = trio.current_time()
-        for group in groups or [self.present]:
-            wrong = 0
-            while wrong < len(group):
-                truth = sum(Summary.of(person.gossiper.me).fingerprint for person in group) % 2**64
-                while wrong < len(group) and group[wrong].gossiper.checksum == truth:
-                    wrong += 1
-                if wrong < len(group):
-                    group = [*group[wrong:], *group[:wrong]]  # who was wrong is the first to be looked at
-                    wrong = 0
-                    await trio.sleep(LOOKS_EVERY)
+        while not self.agree_now(self.present):  # noqa: ASYNC110 - the views of all are no event of anybody
+            await trio.sleep(LOOKS_EVERY)
         return trio.current_time() - began
+
+    async def quiet(self) -> None:
+        """Wait until all agree and nobody has anything to tell."""
+        while not self._all_told():  # noqa: ASYNC110 - as above
+            await trio.sleep(1)
+
+    def _all_told(self) -> bool:
+        talking = any(person.gossiper.statistics().rumours for person in self.present)
+        return not talking and self.agree_now(self.present)
 
 
 @asynccontextmanager
 async def open_crowd(*, profile: Profile | None = None) -> AsyncIterator[Crowd]:
     """A simulated network and nobody on it yet; all members end with the block."""
-    async with open_simulated_network(resolution=0.001) as network, trio.open_nursery() as nursery:
-        yield Crowd(network, nursery, profile or Profile.lan())
-        nursery.cancel_scope.cancel()
-
-
-# ---------------------------------------------------------------------------------------------------- the long run
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What a run did, and what it cost."""
-
-    nodes: int
-    joined_within: float
-    """Seconds from the last arrival until all views were equal."""
-    crash_known_within: float
-    healed_within: float
-    virtual_seconds: float
-    deliveries: int
-    digest: str
-    datagrams: int
-    datagram_bytes: int
-    stream_bytes: int
-    changes: dict[str, int]
-    marks: tuple[tuple[str, float, float], ...]
-
-
-async def ups_and_downs(nodes: int) -> Account:
-    """150 virtual seconds: all join, a tenth crashes at 30, the rest is halved from 60 to 90, all views are equal."""
-    marks = []
-
-    def mark(what: str) -> None:
-        marks.append((what, trio.current_time(), default_timer()))
-        print(f"{what:10} at {trio.current_time():7.2f}", flush=True)
-
-    async with open_crowd() as crowd:
-        mark("start")
-        await crowd.gather(nodes, within=5)
-        joined = await crowd.agree()
-        mark("joined")
-        await trio.sleep_until(30)
-        mark("crash")
-        victims = dice("victims", crowd.network.seed).sample(crowd.present[3:], nodes // 10)
-        crowd.crash(victims[::2])
-        crowd.lose(victims[1::2])
-        known = await crowd.agree()
-        mark("known")
-        await trio.sleep_until(60)
-        mark("split")
-        left, right = crowd.present[::2], crowd.present[1::2]
-        with crowd.network.partition([p.name for p in left], [p.name for p in right]):
-            await trio.sleep(30)
-        mark("healed")
-        healed = await crowd.agree()
-        mark("agreed")
-        await trio.sleep_until(150)
-        mark("end")
-        assert not crowd.watch.failed
-        await crowd.agree()
-        hosts = [crowd.network.statistics(person.name) for person in crowd.people]
-        return Account(
-            nodes=nodes,
-            joined_within=joined,
-            crash_known_within=known,
-            healed_within=healed,
-            virtual_seconds=trio.current_time(),
-            deliveries=crowd.network.trace.count,
-            digest=crowd.network.trace.digest,
-            datagrams=sum(host.datagrams_sent for host in hosts),
-            datagram_bytes=sum(host.datagram_bytes_sent for host in hosts),
-            stream_bytes=sum(host.stream_bytes_sent for host in hosts),
-            changes=dict(crowd.watch.changes),
-            marks=tuple(marks),
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    gc.set_threshold(
-        100_000, 20, 20
-    )  # a million live objects: going through them again and again takes a fifth of the time
-    started = default_timer()
-    account = run_simulation(functools.partial(ups_and_downs, arguments.nodes), seed=arguments.seed)
-    took = default_timer() - started
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(account)
-    last = started
-    for what, virtual, real in account.marks:
-        print(f"{what:10} at {virtual:7.2f}  {real - last:7.1f} s real")
-        last = real
-    print(f"real {took:.1f} cpu {cpu:.1f} rss {after.ru_maxrss / 1024:.0f} MiB, base {before.ru_maxrss / 1024:.0f}")
-
-
-if __name__ == "__main__":
-    main()
+    async with open_simulated_network(resolution=RESOLUTION) as network:
+        gate = Gate(network.fabric.post)
+        with gate.installed():
+            async with trio.open_nursery() as nursery:
+                yield Crowd(network, gate, nursery, profile or Profile.lan())
+                nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from swimring.codec import encode
@@ -25,7 +25,9 @@ from swimring.swim import (
     Ping,
     Profile,
     Rumour,
+    decode_frame,
     encode_datagram,
+    encode_frame,
     room_for_broadcasts,
     room_for_rumours,
 )
@@ -223,7 +225,16 @@ class Four:
         self.heard[number] += [each for each in told if self.nodes[number].hear(each, members=4)]
 
 
-@settings(deadline=None)
+def test_all_that_is_remembered_is_recalled_in_one_frame() -> None:
+    most = (1 << 62) - 1
+    far = NodeId(LONG, most)
+    broadcasts = Broadcasts()
+    for time in range(1, REMEMBERED + 1):
+        broadcasts.hear(said(time), members=3)
+    envelope = Envelope(source=far, incarnation=most, destination=far, message=broadcasts.recall())
+    assert decode_frame(encode_frame(envelope, key=bytes(16)), key=bytes(16)) == envelope
+
+
 @given(st.lists(st.tuples(st.sampled_from(["say", "tell", "meet"]), st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_whatever_is_lost_on_the_way_everybody_hears_everything_once(steps: list[tuple[str, int, int]]) -> None:
     four = Four()
@@ -291,7 +302,6 @@ def test_a_quarter_of_the_room_is_kept_or_what_the_first_one_needs() -> None:
     assert queue_of(large).share(300) == 75, "it does not fit, and keeps nothing from the others"
 
 
-@settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 15), st.integers(0, 8), st.booleans())
 def test_packets_of_both_kinds_hold_their_budget_repeat_nothing_and_starve_nobody(
     rng: random.Random, rumours: int, broadcasts: int, sealed: bool

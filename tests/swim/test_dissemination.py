@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +95,55 @@ def test_no_packet_exceeds_its_budget_or_repeats_a_member(puts: list[tuple[str, 
         taken = queue.take(budget=budget, limit=4)
         assert sum(size(each) for each in taken) <= budget
         assert len(set(names(taken))) == len(taken)
+
+
+class Plain:
+    """The order in words: sorts everything for each packet."""
+
+    def __init__(self) -> None:
+        self.queued: dict[str, list[Any]] = {}
+        self.count = 0
+
+    def put(self, each: Rumour) -> None:
+        self.count += 1
+        self.queued[each.member.name] = [each, self.count, 0]
+
+    def take(self, *, budget: int, limit: int, receiver: str, besides: str) -> list[Rumour]:
+        chosen = []
+        order = sorted(
+            self.queued.values(), key=lambda it: (it[0].member.name != receiver, it[2], -size(it[0]), -it[1])
+        )
+        for it in order:
+            each: Rumour = it[0]
+            name = each.member.name
+            untold = name == besides or (name == receiver and each.member.status is Status.ALIVE)
+            if untold or size(each) <= budget:
+                it[2] += 1
+                if it[2] >= limit:
+                    del self.queued[name]
+                if not untold:
+                    chosen.append(each)
+                    budget -= size(each)
+        return chosen
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.integers(0, 12), st.sampled_from([0, 0, 0, 20, 90]), st.sampled_from(Status)),
+            st.tuples(st.integers(0, 400), st.sampled_from(["", "n1", "n2"]), st.sampled_from(["", "n1", "n3"])),
+        ),
+        max_size=60,
+    )
+)
+def test_packets_are_filled_as_if_everything_were_sorted_for_each(steps: list[tuple[int, int | str, object]]) -> None:
+    queue, plain = Dissemination(), Plain()
+    for number, what, more in steps:
+        if isinstance(more, Status) and isinstance(what, int):
+            each = about(f"n{number}", padding=what, status=more)
+            queue.put(each)
+            plain.put(each)
+        elif isinstance(what, str) and isinstance(more, str):
+            taken = [q.take(budget=number, limit=3, receiver=what, besides=more) for q in (queue, plain)]
+            assert taken[0] == taken[1]
+        assert len(queue) == len(plain.queued)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from swimring.codec import decode, encode
 from swimring.errors import ConfigError, RemoteProtocolError
-from swimring.swim import METADATA_LIMIT, Member, Metadata, Rumour, Status
+from swimring.swim import METADATA_LIMIT, Member, Metadata, Rumour, Status, Summary
+from swimring.swim.member import DETAILS_DIGEST_SIZE
 from tests.swim.records import member, rumour
 
 FULL = Metadata(services=("kv", "cache"), weight=3, zone="eu-1", version="1.2", tags={"b": "2", "a": "1"})
@@ -27,8 +29,23 @@ def test_a_rumour_survives_the_wire_with_its_accuser() -> None:
 def test_items_of_a_later_version_are_ignored() -> None:
     wire = [*rumour(Status.SUSPECT).to_wire(), "more", 42]
     assert Rumour.from_wire(wire) == rumour(Status.SUSPECT)
-    metadata = [*FULL.to_wire(), None, "more"]
-    assert Metadata.from_wire(metadata) == FULL
+
+
+@pytest.mark.parametrize("details", [b"", bytes(DETAILS_DIGEST_SIZE)])
+def test_metadata_of_a_later_version_is_passed_on_as_it_came(details: bytes) -> None:
+    ours = dataclasses.replace(FULL, details=details)
+    later = [*FULL.to_wire()[:5], details or None, [1, 2], {"more": 42}]
+    read = Metadata.from_wire(decode(encode(later)))
+    assert dataclasses.replace(read, further=b"") == ours
+    assert encode(read.to_wire()) == encode(later)
+    assert len({read, ours, Metadata.from_wire(later)}) == 2
+    told, ignorant = (Summary.of(member(metadata=each)) for each in (read, ours))
+    assert told.contents != ignorant.contents
+
+
+def test_metadata_of_a_later_version_has_at_most_512_bytes_too() -> None:
+    with pytest.raises(RemoteProtocolError, match="at most 512"):
+        Metadata.from_wire([*FULL.to_wire()[:5], None, "x" * 512])
 
 
 def test_metadata_is_equal_and_hashed_by_value_whatever_the_order() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Never, assert_type
 import trio
 
 import swimring
-from swimring import Answer, Broadcast, Channel, Member, Missed, Objects, Request, Service
+from swimring import Answer, Broadcast, ByteStream, Channel, Member, Missed, Objects, Reply, Request, Service
 from swimring.service import ChannelCall, ItemsCall, ItemStream, TypedCall
 
 if TYPE_CHECKING:
@@ -61,6 +61,25 @@ async def chat(channel: Channel[Line, str], topic: str) -> int:
 @app.on("sum")
 async def total(channel: Channel[int, Never]) -> int:
     return sum([number async for number in channel])
+
+
+@app.on("follow")
+async def follow(request: Request, since: int) -> Reply[int]:
+    return Reply(since, streams={"lines": Objects([Line("x")], Line), "in": take, "file": b"abc"})
+
+
+async def take(stream: ByteStream) -> None:
+    assert_type(await stream.receive(), bytes)
+
+
+async def a_node_gets_a_reply(node: swimring.Node) -> None:
+    async with node.open(follow, "k", 5) as call:
+        reply = await call.result()
+        assert_type(reply, Reply[int])
+        assert_type(reply.value, int)
+        assert_type(reply.streams["lines"].objects(Line), ItemStream[Line, Line])
+    assert_type((await node.call(follow, "k", 5)).value, int)
+    Reply(1, streams={"x": 5})  # type: ignore[dict-item]
 
 
 async def a_node_streams(node: swimring.Node, path: Path, lines: AsyncIterator[Line]) -> None:

@@ -1,8 +1,9 @@
 """Membership beside Serf and beside the theory: the tables of docs/concepts/membership.md.
 
-Run it from the root of the repository: ``python -m tests.benchmarks.membership``. It takes some 25 minutes; with
-``--quick`` 6, with ``--rows G5,G7`` what these rows need. As root on Linux every cluster gets a network namespace of
-its own; otherwise all run on the loopback interface one after the other, and the rows that need one are left out.
+Run it from the root of the repository: ``python -m tests.benchmarks.membership``. It takes some 25 minutes and then as
+long as the simulations do, see `tests.benchmarks.membership_simulated`; with ``--rows G5,G7`` what these rows need and
+no simulation, with ``--quick`` few repetitions. As root on Linux every cluster gets a network namespace of its own;
+otherwise all run on the loopback interface one after the other, and the rows that need one are left out.
 """
 
 # ruff: noqa: T201 - a program prints
@@ -12,10 +13,11 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -26,6 +28,8 @@ from .rows import Results, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+SIMULATED: Final = "tests.benchmarks.membership_simulated"
 
 
 async def run_job(job: Job, results: Results, *, isolated: bool, save: Path | None) -> None:
@@ -92,7 +96,10 @@ def main() -> None:
         ]
         trio.run(partial(run_all, plan, results, isolated=isolated, save=options.save))
         print(f"load average at the end {os.getloadavg()[0]:.1f}\n")
-    print("\n".join(table(results)))
+    print("\n".join(table(results)), flush=True)
+    if not (options.show or options.rows or options.quick):
+        print(flush=True)
+        subprocess.run([sys.executable, "-m", SIMULATED], check=True)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ async def updates(crowd: Crowd, count: int, rng: random.Random) -> Result:
 
 async def kills(crowd: Crowd, count: int, rng: random.Random) -> Result:
     """One member after the other ends without a word, and comes back."""
-    result: Result = {"suspect": [], "first": [], "all": [], "false": 0, "health": 0}
+    result: Result = {"suspect": [], "first": [], "all": [], "false": 0, "health": []}
     for _ in range(count):
         await trio.sleep(SETTLE + rng.uniform(0, 1))
         victim = rng.choice(crowd.names[1:])
@@ -215,7 +215,7 @@ async def kills(crowd: Crowd, count: int, rng: random.Random) -> Result:
         for word, at in (("suspect", "suspect"), ("dead", "first")):
             result[at].append(min((when for when, what, who in said if (what, who) == (word, victim)), default=None))
         result["false"] += sum(word == "dead" and who != victim for _, word, who in said)
-        result["health"] = max(result["health"], *(one.health for one in crowd.followers.values()))
+        result["health"].append(max(one.health for one in crowd.followers.values()))
         await crowd.open(victim)
         await crowd.gossipers[victim].join([Address("127.0.0.1", FIRST_PORT)])
         await crowd.wait(lambda: all(victim in one.alive for one in crowd.followers.values() if one.name != victim))  # noqa: B023

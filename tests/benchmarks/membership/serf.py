@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
-_WORDS: Final = {"Join": "alive", "Failed": "dead", "Leave": "left", "Update": "updated"}
-_EVENT: Final = re.compile(r"serf: EventMember(Join|Failed|Leave): (\S+)")
+_WORDS: Final = {"Join": "alive", "Failed": "dead", "Leave": "left"}
+_EVENT: Final = re.compile(r"serf: EventMember(Join|Failed|Leave)(?: \(forced\))?: (\S+)")
 _SUSPECT: Final = re.compile(r"memberlist: Suspect (\S+) has failed")
 _UP: Final = "Serf agent running!"
 
