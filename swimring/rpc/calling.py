@@ -22,8 +22,8 @@ from swimring.mux import (
     encode_fields,
     stream_ids,
 )
+from swimring.service import checked_sources, feed
 
-from .feeding import checked_sources, feed
 from .parking import Turnstile
 from .streams import reset_code
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
     from swimring.mux import GoAwayArrived, StreamsOffered
+    from swimring.service import Source
 
     from .connection import Connection
-    from .feeding import Source
     from .outgoing import Outgoing
     from .streams import PeerStream
 
@@ -344,7 +344,7 @@ class Calling:
     async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
         try:
             with feeder.scope:
-                await feed(feeder.stream, feeder.source)
+                await feed(feeder.stream, feeder.source, trio.open_file)
         except CallError:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()

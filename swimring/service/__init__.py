@@ -2,6 +2,7 @@
 
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
+from .feeding import OpenFile, Source, checked_sources, close_source, feed
 from .items import ItemKinds, ItemStream, Objects, kinds_of
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
@@ -9,6 +10,7 @@ from .reply import Reply, ReplySource
 from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSource
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
+from .streams import SessionStream, Signal, Waiting, reset_code
 
 __all__ = [
     "BUILT_IN",
@@ -30,6 +32,7 @@ __all__ = [
     "NodeView",
     "Objects",
     "OpenCall",
+    "OpenFile",
     "OpenedCall",
     "Registered",
     "Registration",
@@ -37,14 +40,22 @@ __all__ = [
     "ReplySource",
     "Request",
     "Service",
+    "SessionStream",
+    "Signal",
+    "Source",
     "StreamSource",
     "StreamingEndpoint",
     "StreamingHandler",
     "TypedCall",
+    "Waiting",
     "WithStreams",
     "as_told",
+    "checked_sources",
+    "close_source",
+    "feed",
     "kinds_of",
     "opened",
     "raise_as_declared",
+    "reset_code",
     "streams_of_call",
 ]
