@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -15,11 +15,11 @@ from swimring.mux import (
     CallEnded,
     CallHeader,
     CallKind,
-    FailureArrived,
     ReplyArrived,
     ResetCode,
-    decode_failure,
     encode_fields,
+    error_of,
+    outcome_of,
     stream_ids,
 )
 from swimring.service import checked_sources, feed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from swimring.identity import Key
-    from swimring.mux import GoAwayArrived, StreamsOffered
+    from swimring.mux import Answer, FailureArrived, GoAwayArrived, StreamsOffered
     from swimring.service import Source
 
     from .connection import Connection
@@ -63,9 +63,6 @@ def _header(out: Outgoing, kind: CallKind) -> CallHeader:
         hops=out.hops,
         attempt=out.attempt,
     )
-
-
-Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 
 
 class _Pending:
@@ -135,7 +132,7 @@ class Call:
         answer = self._pending.answer
         if answer is None:
             return "orphaned" if self.orphaned else "open"
-        return self._calling.outcome(answer)
+        return outcome_of(answer)
 
     async def result(self) -> object:
         """Wait for the handler's value; one task at a time, as often as you like.
@@ -241,34 +238,11 @@ class Calling:
 
     def _error(self, answer: Answer, key: Key | None) -> CallError:
         owner = self._connection.peer_name
-        match answer:
-            case FailureArrived(body=body):
-                try:
-                    failure = decode_failure(body, key=key, owner=owner)
-                except RemoteProtocolError as error:
-                    self._connection.refuse_bytes(error)
-                    raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
-                return failure
-            case CallError():
-                answer.key, answer.owner = key, owner
-                return answer
-            case _:
-                return ConnectionLost("the call was cancelled", key=key, owner=owner)
-
-    def outcome(self, answer: Answer) -> str:
-        """An answer in a word: ok, cancelled, or the class of the error."""
-        match answer:
-            case ReplyArrived():
-                return "ok"
-            case CallEnded():
-                return "cancelled"
-            case FailureArrived(body=body):
-                try:
-                    return type(decode_failure(body)).__name__
-                except RemoteProtocolError as error:
-                    return type(error).__name__
-            case CallError():
-                return type(answer).__name__
+        try:
+            return error_of(answer, key=key, owner=owner)
+        except RemoteProtocolError as error:
+            self._connection.refuse_bytes(error)
+            raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
 
     # ------------------------------------------------------------------------------------------ for the connection
 

@@ -1,8 +1,9 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
+from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
-from .feeding import OpenFile, Source, checked_sources, close_source, feed
+from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
 from .items import ItemKinds, ItemStream, Objects, kinds_of
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
@@ -44,9 +45,12 @@ __all__ = [
     "Signal",
     "Source",
     "StreamSource",
+    "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
+    "Talking",
     "TypedCall",
+    "Unary",
     "Waiting",
     "WithStreams",
     "as_told",
@@ -56,6 +60,11 @@ __all__ = [
     "kinds_of",
     "opened",
     "raise_as_declared",
+    "read_call",
+    "read_open",
+    "readable_again",
     "reset_code",
+    "returned",
     "streams_of_call",
+    "typed",
 ]

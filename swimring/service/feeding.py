@@ -20,6 +20,11 @@ Source: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterab
 _FILE_CHUNK: Final = 256 * 1024
 
 
+def readable_again(streams: Mapping[str, object]) -> bool:
+    """Whether all ``streams`` can be sent once more: no source is an iterator that was read."""
+    return all(isinstance(source, (bytes, bytearray, memoryview, PathLike)) for source in streams.values())
+
+
 def checked_sources(streams: Mapping[str, object]) -> dict[str, Source]:
     """The streams that have a source (see `swimring.service.StreamSource`), with it.
 
