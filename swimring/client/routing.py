@@ -1,7 +1,8 @@
 """Where a call goes, and what follows when it is refused there: the rules of a node's routing, for a client.
 
-A node hears of changes by gossip; a client has to ask. So each refusal that the ring may explain is followed by a look
-at the members through another node, before the policy decides about the next attempt.
+A node hears of changes by gossip, a client from the node that it follows. As that may be the one that is gone, each
+refusal that the ring may explain is followed by a look at the members through another node, which is told whom the
+client could not reach, before the policy decides about the next attempt.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from swimring.policies import Ask, RetryPolicy, Wait, safe_to_retry
 from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
+from .following import NAMESPACE
+
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,18 +30,15 @@ if TYPE_CHECKING:
 
     from .calling import HeldCall
     from .directory import Directory
+    from .following import Follower
     from .link import Link
     from .links import Links
     from .message import Message
-    from .refreshing import Refresher
 
     _T = TypeVar("_T")
     _Perform: TypeAlias = Callable[[Link, int, int], Awaitable[_T]]
 
-NAMESPACE: Final = "swimring"
-"""The service that every node answers for itself; it has no ring."""
 _LEARN_WITHIN: Final = 1.0
-_ASK_EVERY: Final = 0.1
 
 _log = logging.getLogger("swimring.client")
 
@@ -71,7 +71,7 @@ class Routing:
         self,
         directory: Directory,
         links: Links,
-        refresher: Refresher,
+        follower: Follower,
         *,
         home: str,
         rng: random.Random,
@@ -80,7 +80,7 @@ class Routing:
         """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached."""
         self._directory = directory
         self._links = links
-        self._refresher = refresher
+        self._follower = follower
         self._home = home
         self._rng = rng
         self._policy = policy or RetryPolicy()
@@ -180,24 +180,18 @@ class Routing:
                 None if target is None else target.id, self._version(message), now=anyio.current_time()
             )
             if isinstance(verdict, Wait):
-                attempts.waited(ring_changed=await self._wait(message, verdict.until, after=attempts.error))
+                attempts.waited(ring_changed=await self._wait(message, verdict.until))
             elif isinstance(verdict, Ask) and target is not None:
                 return target, verdict.hop
             else:
                 raise attempts.error or Unreachable(f"no member takes keys of service {message.ns!r}", key=message.key)
 
-    async def _wait(self, message: Message, until: float, *, after: CallError | None) -> bool:
-        """Wait until ``until``, or until the ring of the service changes; whether it did.
-
-        A node would hear of the change; a client asks for it, and all calls that wait share the answers.
-        """
+    async def _wait(self, message: Message, until: float) -> bool:
+        """Wait until ``until``, or until the ring of the service changes; whether it did."""
         before = self._version(message)
         with anyio.move_on_after(until - anyio.current_time()):
             while self._version(message) == before:
-                with anyio.move_on_after(_ASK_EVERY):
-                    await self._directory.changed.wait()
-                    continue
-                await self._refresher.refresh(after=after)
+                await self._directory.changed.wait()
         return self._version(message) != before
 
     async def _learn(self, error: CallError, name: str, *, until: float) -> None:
@@ -207,7 +201,7 @@ class Routing:
         if isinstance(error, Moved) and self._take_in(error, name):
             return
         with anyio.move_on_after(min(_LEARN_WITHIN, until - anyio.current_time())):
-            await self._refresher.refresh(after=error)
+            await self._follower.refresh(after=error)
 
     def _take_in(self, refusal: Moved, name: str) -> bool:
         """Patch the rings with the records that ``refusal`` carries; whether that changed anything."""
@@ -232,7 +226,7 @@ class Routing:
         if message.ns == NAMESPACE:
             return self._first(self._home_first(), message, attempts)
         if message.ns and not self._directory.offering(message.ns):
-            await self._refresher.refresh()  # somebody may have begun to offer it
+            await self._follower.refresh()  # somebody may have begun to offer it
         offering = self._directory.offering(message.ns)
         if not offering:
             raise NoSuchHandler(self._directory.nobody(message.ns), key=message.key)
