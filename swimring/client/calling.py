@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -290,12 +291,13 @@ def _give_up(streams: Mapping[str, LinkStream], error: BaseException) -> None:
 
 def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHeader:
     """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+    deadline = anyio.current_effective_deadline() if message.deadline is None else message.deadline
     return CallHeader(
         ns=message.ns,
         cmd=message.cmd,
         key=message.key,
         kind=kind,
-        remaining=anyio.current_effective_deadline() - anyio.current_time(),
+        remaining=deadline if deadline == math.inf else deadline - anyio.current_time(),
         idempotent=message.idempotent,
         streams=tuple(message.streams) if message.streams else (),
         traceparent=message.traceparent,

@@ -35,6 +35,8 @@ class Message:
     """What feeds each named byte stream."""
     traceparent: str | None = None
     """W3C trace context."""
+    deadline: float | None = None
+    """When the caller stops waiting; None: not asked yet. To ask costs as much as to encode a header."""
 
 
 def read_message(

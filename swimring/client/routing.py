@@ -148,7 +148,7 @@ class Routing:
     ) -> tuple[_T, str]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
-        deadline = anyio.current_effective_deadline()
+        deadline = message.deadline = anyio.current_effective_deadline()
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
