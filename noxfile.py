@@ -95,6 +95,13 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def scale(session: nox.Session) -> None:
+    """A bad day of a thousand members in one process, and what it costs: `nox -s scale -- --nodes 1000 --seed 1`."""
+    session.install(*WITH_TESTS)
+    session.run("python", "-m", "tests.simulation.bad_day", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the side-by-side measurements: `nox -s bench -- rpc --quick` (without a name: all of them)."""
     session.install(*WITH_TESTS)

@@ -2,6 +2,7 @@
 
 ``--seeds N`` says under how many; `nox -s simulate` uses it for long sweeps. The seed is in the name of the test.
 Hypothesis draws the same examples in every run and never looks at the time: a slow machine is no failure.
+``--examples N`` draws that many new ones instead; `nox -s fuzz` uses it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import inspect
 
 import hypothesis
 import pytest
+
+from tests.examples import LONG
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -20,6 +23,14 @@ SEEDS = 3
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=SEEDS, help="how many seeds to run each simulation under")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+    parser.addoption("--examples", type=int, help="how many new examples Hypothesis draws for each property")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    count = config.getoption("examples")
+    if count is not None:
+        hypothesis.settings.register_profile(LONG, deadline=None, max_examples=count, print_blob=True)
+        hypothesis.settings.load_profile(LONG)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

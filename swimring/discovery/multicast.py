@@ -23,7 +23,7 @@ import trio
 
 from swimring.codec import decode, encode
 from swimring.errors import ProtocolError, RemoteProtocolError
-from swimring.identity import Address
+from swimring.identity import Address, is_host
 
 if TYPE_CHECKING:
     import random
@@ -73,10 +73,15 @@ def decode_call(data: bytes, *, key: bytes) -> tuple[Address, bool]:
     if not hmac.compare_digest(_tag(body, key), tag):
         raise RemoteProtocolError("of another cluster, or damaged")
     match decode(body[1:]):
-        case [int(kind), str(host), int(port), *_] if host and len(host) <= _LONGEST_HOST and 0 < port <= 65_535:
+        case [int(kind), str(host), int(port), *_] if _can_be_dialled(host, port):
             return Address(host, port), kind == _QUESTION
         case _:
             raise RemoteProtocolError("no address in it")
+
+
+def _can_be_dialled(host: str, port: int) -> bool:
+    # A host that no resolver takes would cost all others their look-up.
+    return is_host(host) and len(host) <= _LONGEST_HOST and 0 < port <= 65_535
 
 
 class MulticastSeeds:

@@ -6,7 +6,8 @@ Everything that changes the membership goes through here, synchronously: decide,
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,14 +25,19 @@ if TYPE_CHECKING:
     from swimring.swim import Member, Metadata, Rumour, Suspicion
 
 _log = logging.getLogger("swimring.gossip")
+_VERDICTS: Final = 64
 
 
 class Beliefs:
     """What the duties of one node share."""
 
     def __init__(self, membership: Membership, instruments: Instruments) -> None:
-        """Wrap ``membership``; duties add themselves to ``followers``; ``quiet_since`` is when it changed last."""
+        """Wrap ``membership``; duties add themselves to ``followers``; ``quiet_since`` is when it changed last.
+
+        ``verdicts`` are the names of the last 64 that we declared dead ourselves and have not told so.
+        """
         self.membership = membership
+        self.verdicts: deque[str] = deque(maxlen=_VERDICTS)
         self.followers: list[Callable[[Change], None]] = []
         self.listeners = Subscriptions(lambda: membership.members)
         self.instruments = instruments
@@ -66,7 +72,8 @@ class Beliefs:
 
     def declare_dead(self, suspicion: Suspicion) -> None:
         """A suspect did not speak up in time."""
-        self._follow(self.membership.declare_dead(suspicion, now=trio.current_time()))
+        if self._follow(self.membership.declare_dead(suspicion, now=trio.current_time())):
+            self.verdicts.append(suspicion.suspect.name)
 
     def bury(self, casualty: NodeId) -> None:
         """There is proof of a death."""

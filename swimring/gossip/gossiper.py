@@ -30,6 +30,7 @@ from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
 from .mail import Delivery, Mail
+from .names import Names
 from .prober import Prober
 from .push_pull import PushPull
 from .recalling import Recalling
@@ -87,11 +88,12 @@ class Gossiper:
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
         self._broadcasting = broadcasting = Broadcasting(membership, profile)
+        self._names = names = Names(network)
         self._mail = mail = Mail(
             beliefs=beliefs,
             broadcasting=broadcasting,
             datagrams=datagrams,
-            network=network,
+            names=names,
             envelopes=envelopes,
             profile=profile,
         )
@@ -288,6 +290,7 @@ class Gossiper:
             "push-pull": self._streams.run,
             "healer": self._healer.run,
             "relay": self._relay.run,
+            "names": self._names.run,
         }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")
@@ -320,6 +323,7 @@ class Gossiper:
         to_answer = self._beliefs.hear(envelope.rumours, source=envelope.source.name)
         self._broadcasting.hear(envelope.broadcasts)
         await self._answer(delivery)
+        await self._contradict_dead(envelope)
         for name in to_answer:
             accuser = self._membership.get(name)
             if accuser is not None:
@@ -336,6 +340,14 @@ class Gossiper:
                 self._rounds.take(delivery.envelope)
             case PingRequest() | RefusalQuery():
                 self._relay.help_soon(delivery)
+
+    async def _contradict_dead(self, envelope: Envelope) -> None:
+        """Let a sender that we take for dead hear of it; the answer to a ping says so anyway."""
+        sender = self._membership.get(envelope.source.name)
+        if sender is None or sender.status is not Status.DEAD or isinstance(envelope.message, Ping):
+            return
+        if sender.id == envelope.source and self._may_correct(sender.name):
+            await self._mail.send(Gossip(), to=sender)
 
     async def _answer_ping(self, delivery: Delivery) -> None:
         envelope = delivery.envelope

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swimring.codec import encode
-from swimring.swim import MAX_FRAME, Broadcast, Member, Replay, Rumour, State, Summary
+from swimring.swim import MAX_FRAME, MEMBERS_LIMIT, Broadcast, BytesRefused, Member, Replay, Rumour, State, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ PARTS_LIMIT: Final = 256
 
 
 class Heard:
-    """What somebody said in all parts of its turn; at most 256 frames of 64 KiB.
+    """What somebody said in all parts of its turn; at most 256 frames of 64 KiB, and 65,536 of each kind of thing.
 
     ``records`` are those it showed; ``digest``, ``wanted`` and ``recap`` are None if it said nothing of them.
     """
@@ -34,13 +34,21 @@ class Heard:
         self.refuted = False
 
     def take(self, state: State, rumours: Iterable[Rumour]) -> None:
-        """Add one part."""
+        """Add one part.
+
+        Raises:
+            BytesRefused: nobody holds so many records.
+        """
         self.records += [rumour.member for rumour in rumours]
         if state.digest is not None:
-            self.digest = [*(self.digest or ()), *state.digest]
+            self.digest = self.digest or []
+            self.digest += state.digest
         if state.wanted is not None:
-            self.wanted = [*(self.wanted or ()), *state.wanted]
+            self.wanted = self.wanted or []
+            self.wanted += state.wanted
         self.recap = self.recap or state.recap
+        if max(len(self.records), len(self.digest or ()), len(self.wanted or ())) > MEMBERS_LIMIT:
+            raise BytesRefused("oversized", f"a state of more than {MEMBERS_LIMIT} members")
 
 
 @dataclass(slots=True)

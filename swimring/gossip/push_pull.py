@@ -265,7 +265,7 @@ class PushPull:
             await self._mail.send(Gossip(), to=partner)
 
     def _named(self, names: Iterable[str]) -> list[Member]:
-        return [member for name in names if (member := self._membership.get(name)) is not None]
+        return [member for name in dict.fromkeys(names) if (member := self._membership.get(name)) is not None]
 
     async def _say(
         self, frames: Frames, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]

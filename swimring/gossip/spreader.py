@@ -1,4 +1,7 @@
-"""Spreads rumours and broadcasts: while there are any, a few random members hear of them at every interval."""
+"""Spreads rumours and broadcasts: while there are any, a few random members hear of them at every interval.
+
+Whom we declared dead ourselves hears that first, one of them a round: if it lives, it need not be found by chance.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ class Spreader:
     ) -> None:
         """Follow ``beliefs`` and ``broadcasting``."""
         self._membership = beliefs.membership
+        self._verdicts = beliefs.verdicts
         self._broadcasting = broadcasting
         self._mail = mail
         self._profile = profile
@@ -39,10 +43,11 @@ class Spreader:
         self.wake()
         while True:
             await self._something.wait()
+            await self._tell_verdict()
             await self.spread_once()
             await trio.sleep(self._profile.gossip_interval)
             self._broadcasting.sent()
-            if not self._has_something or self._membership.active_count == 1:
+            if not self._verdicts and (not self._has_something or self._membership.active_count == 1):
                 self._something = trio.Event()
 
     def wake(self) -> None:
@@ -54,6 +59,13 @@ class Spreader:
         for member in self._membership.sample(self._rng, fanout or self._profile.gossip_fanout, self._hears):
             if self._has_something:
                 await self._mail.gossip(Gossip(), to=member)
+
+    async def _tell_verdict(self) -> None:
+        while self._verdicts:
+            victim = self._membership.get(self._verdicts.popleft())
+            if victim is not None and victim.status is Status.DEAD:
+                await self._mail.send(Gossip(), to=victim)
+                return
 
     @property
     def _has_something(self) -> bool:

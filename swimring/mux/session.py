@@ -58,6 +58,10 @@ class GoAwayCode(enum.IntEnum):
     """There is another connection between the two; all calls that were sent before both sides said so still finish."""
 
 
+_OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
+_CLOSED: Final = Phase.CLOSED
+
+
 class Session:
     """Calls and byte streams over one connection, for either side."""
 
@@ -99,6 +103,7 @@ class Session:
         self._dialled = dialled
         self._secret = secret
         self._expected_proof = b""
+        self._early_farewell = b""
         if dialled:
             self._greet()
 
@@ -134,13 +139,13 @@ class Session:
         Raises:
             RemoteProtocolError: they break the protocol; the session is closed, the events of this batch are lost.
         """
-        if self._phase is Phase.CLOSED:
+        if self._phase is _CLOSED:
             return []
         events: list[Event] = []
         try:
             if self._tail:
                 data = self._tail + data
-            if self._phase is Phase.OPEN:
+            if self._phase is _OPEN:
                 self._parse(data, events)
             else:
                 self._parse_hello(self._preface(data), events)
@@ -156,10 +161,10 @@ class Session:
         Raises:
             RemoteProtocolError: it stopped within a frame or before its hello.
         """
-        phase, self._phase = self._phase, Phase.CLOSED
-        if phase is Phase.CLOSED:
+        phase, self._phase = self._phase, _CLOSED
+        if phase is _CLOSED:
             return
-        if self._tail or phase is not Phase.OPEN:
+        if self._tail or phase is not _OPEN:
             raise RemoteProtocolError(f"the connection ended {'in a frame' if self._tail else phase.value}")
 
     def bytes_to_send(self, limit: int = 65536) -> bytes:
@@ -198,7 +203,7 @@ class Session:
         Raises:
             LocalProtocolError: not open, told to go away, too large, no room (`has_room`), or a bad header.
         """
-        if self._phase is not Phase.OPEN or self.told_to_go_away:
+        if self._phase is not _OPEN or self.told_to_go_away:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
 
@@ -276,16 +281,20 @@ class Session:
     def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
         """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once.
 
-        On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
+        Before the hellos it counts at once and is said right behind them. On a duplicate nothing is refused: what the
+        peer has sent before it hears of it is finished, too.
         """
-        if self.going_away or self._phase is not Phase.OPEN:
+        if self.going_away or self._phase is Phase.CLOSED:
             return
         self.going_away = True
         self._line.refusing = code != GoAwayCode.DUPLICATE
         hint = None if retry_after is None else int(retry_after * 1000)
         last = self._line.last_there if self._line.refusing else MAX_STREAM_ID
-        body = encode([last, code, reason[:_MAX_REASON], hint])
-        self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
+        farewell = frame(Kind.GOAWAY, 0, 0, encode([last, code, reason[:_MAX_REASON], hint]))
+        if self._phase is _OPEN:
+            self._line.outbox.push(farewell)
+        else:
+            self._early_farewell = farewell
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Refuse a hello for a reason that only the driver knows; the session is closed."""
@@ -338,10 +347,10 @@ class Session:
             word, rest = HEADER.unpack_from(data)
             self._dispatch_hello(word & 0xFF, rest >> 56, rest & MAX_STREAM_ID, data[HEADER_SIZE:end], events)
             data = data[end:]
-            if self._phase is Phase.CLOSED:
+            if self._phase is _CLOSED:
                 self._tail = b""
                 return
-            if self._phase is Phase.OPEN:
+            if self._phase is _OPEN:
                 self._parse(data, events)
                 return
 
@@ -362,7 +371,7 @@ class Session:
             handler = handlers.get(word & 0xFF)
             if handler is not None:
                 handler(rest >> 56, rest & MAX_STREAM_ID, data[body_at:at], events)
-                if self._phase is Phase.CLOSED:
+                if self._phase is _CLOSED:
                     self._tail = b""
                     return
             elif not rest >> 56 & IGNORABLE:
@@ -413,13 +422,15 @@ class Session:
         self._open(self.peer, events)
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
-        self._phase = Phase.OPEN
+        self._phase = _OPEN
+        if self._early_farewell:
+            self._line.outbox.push(self._early_farewell)
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:
         match decode(body):
             case [int(code), str(reason), *_]:
-                self._phase = Phase.CLOSED
+                self._phase = _CLOSED
                 events.append(RefusalArrived(code=code, reason=reason[:_MAX_REASON]))
             case _:
                 raise RemoteProtocolError("malformed refusal")
@@ -462,7 +473,7 @@ class Session:
 
     def _close(self, error: RemoteProtocolError, *, hello: bool = False) -> None:
         """Say why, as the last frame; to somebody who does not even know byte 0, say nothing."""
-        phase, self._phase = self._phase, Phase.CLOSED
+        phase, self._phase = self._phase, _CLOSED
         outbox = self._line.outbox
         if phase is Phase.PREFACE and not hello:
             outbox.clear()

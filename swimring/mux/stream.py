@@ -75,11 +75,19 @@ class ResetCode(enum.IntEnum):
     """The reader or the writer failed."""
 
 
+_OPEN: Final = StreamState.OPEN  # as quick to look up as they are often asked about
+_ENDED_HERE: Final = StreamState.ENDED_HERE
+_CLOSED: Final = StreamState.CLOSED
+_SEND: Final = Step.SEND
+_DATA: Final = Step.DATA
+_DATA_END: Final = Step.DATA_END
+
+
 class _Stream:
     __slots__ = ("allowance", "state", "window")
 
     def __init__(self, window: int, allowance: int) -> None:
-        self.state = StreamState.OPEN
+        self.state = _OPEN
         self.window = Window(window)
         self.allowance = Allowance(allowance)
 
@@ -100,7 +108,7 @@ class Streams:
     def state(self, stream_id: int) -> StreamState:
         """Where in its life a stream is."""
         stream = self._streams.get(stream_id)
-        return StreamState.CLOSED if stream is None else stream.state
+        return _CLOSED if stream is None else stream.state
 
     def announce(self, ids: Iterable[int]) -> None:
         """Open the streams of a call."""
@@ -122,7 +130,7 @@ class Streams:
         Raises:
             LocalProtocolError: our direction has ended.
         """
-        stream = self._step(stream_id, Step.SEND)
+        stream = self._step(stream_id, _SEND)
         count = min(len(data), stream.allowance.available, self._line.allowance.available)
         stream.allowance.spend(count)
         self._line.allowance.spend(count)
@@ -144,9 +152,9 @@ class Streams:
     def reset(self, stream_id: int, code: int, reason: str) -> None:
         """Give up a stream; nothing happens if it is closed already."""
         stream = self._streams.get(stream_id)
-        if stream is None or stream.state is StreamState.CLOSED:
+        if stream is None or stream.state is _CLOSED:
             return
-        ended_here = stream.state is StreamState.ENDED_HERE
+        ended_here = stream.state is _ENDED_HERE
         stream.state = LIFE[stream.state, Step.SEND_RESET]
         packed = frame(Kind.RESET, 0, stream_id, encode([code, reason[:_MAX_REASON]]))
         if ended_here and self._line.outbox.has_bulk(stream_id):
@@ -159,7 +167,7 @@ class Streams:
     def settle(self, stream_id: int) -> None:
         """Forget a stream that is closed and has nothing left to send: it counts against the limit until then."""
         stream = self._streams.get(stream_id)
-        if stream is None or stream.state is not StreamState.CLOSED or self._line.outbox.has_bulk(stream_id):
+        if stream is None or stream.state is not _CLOSED or self._line.outbox.has_bulk(stream_id):
             return
         del self._streams[stream_id]
         self._line.closed(stream_id)
@@ -168,7 +176,7 @@ class Streams:
         """The application has read ``count`` bytes, or will never: return their credit."""
         self._line.return_data(count)
         stream = self._streams.get(stream_id)
-        if stream is None or stream.state not in (StreamState.OPEN, StreamState.ENDED_HERE):
+        if stream is None or stream.state not in (_OPEN, _ENDED_HERE):
             return
         grant = stream.window.release(count)
         if grant:
@@ -185,10 +193,10 @@ class Streams:
             return
         stream.window.arrive(len(body))
         if body:
-            self._arrive(stream_id, stream, Step.DATA)
+            self._arrive(stream_id, stream, _DATA)
             events.append(DataArrived(stream_id=stream_id, data=body))
         if flags & END:
-            self._arrive(stream_id, stream, Step.DATA_END)
+            self._arrive(stream_id, stream, _DATA_END)
             events.append(EndArrived(stream_id=stream_id))
 
     def on_reset(self, _flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:
@@ -216,7 +224,7 @@ class Streams:
         stream = self._streams.get(stream_id)
         if stream is None:
             self._line.check_late(stream_id, what)
-        elif stream.state is StreamState.CLOSED:
+        elif stream.state is _CLOSED:
             return None
         return stream
 

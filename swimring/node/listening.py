@@ -52,10 +52,6 @@ class Protocol:
     without_tls: bytes = b""
 
 
-class _HandshakeFailed(Exception):
-    """A connection that began with a TLS hello came to nothing; the text says why."""
-
-
 class Reception:
     """Accepts connections and hands each to the protocol that its first byte names."""
 
@@ -109,30 +105,28 @@ class Reception:
         received, fault = b"", ""
         try:
             with patience:
-                stream, received = await self._open(stream)
-        except _HandshakeFailed as failure:
-            fault = str(failure)
+                received = bytes(await stream.receive_some(_FIRST_READ))
+                if self._certificates is not None and received[:1] == _TLS_HANDSHAKE:
+                    stream = await accept_tls(stream, self._certificates, received)
+                    received = await stream.receive_some(_FIRST_READ)
+        except trio.BrokenResourceError as error:
+            if not received:
+                raise
+            fault = f"TLS: {error}"
         finally:
             evicted = patience not in self._unidentified
             self._unidentified.pop(patience, None)
+        if patience.cancelled_caught and evicted:
+            return  # it was counted by who took its place
+        if patience.cancelled_caught and received:
+            fault = "TLS: the handshake took too long"
         protocol = self._protocols.get(received[0]) if received else None
         if fault:
             self._refuse(fault, remote)
         elif protocol is not None:
             await self._serve(protocol, stream, remote, received)
-        elif received or not evicted:
+        else:
             self._refuse(_what_is_wrong(received), remote)
-
-    async def _open(self, stream: trio.abc.Stream) -> tuple[trio.abc.Stream, bytes]:
-        """The stream to talk over, and what was said first; behind TLS if that is how it begins."""
-        received = bytes(await stream.receive_some(_FIRST_READ))
-        if self._certificates is None or received[:1] != _TLS_HANDSHAKE:
-            return stream, received
-        try:
-            secured = await accept_tls(stream, self._certificates, received)
-            return secured, await secured.receive_some(_FIRST_READ)
-        except trio.BrokenResourceError as error:
-            raise _HandshakeFailed(f"TLS: {error}") from error
 
     def _is_too_plain(self, stream: trio.abc.Stream) -> bool:
         required = self._certificates is not None and self._certificates.required

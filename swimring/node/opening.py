@@ -27,7 +27,7 @@ from swimring.service import Dispatcher, Request, Service
 from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
-from .gathering import gather
+from .gathering import answering_while_gathering, gather
 from .groups import lone_error_raised_bare
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, PeerStream, Pool
+    from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
     from swimring.security import TlsSettings
     from swimring.swim import Profile
 
@@ -247,7 +247,7 @@ class _Opening:
         settings = self._settings
         try:
             if settings.expect > 1:
-                await gather(gossiper, metadata=settings.metadata, expect=settings.expect)
+                await self._gather(node, gossiper)
                 return
             joined = await gossiper.join(await finder.addresses())
         except BaseException:
@@ -294,23 +294,9 @@ class _Opening:
             incoming.begin(declare=bound.endpoint.errors.describe)
             return await bound.invoke(request, items)
 
-        def is_suspect(name: str) -> bool:
-            member = gossiper.member(name)
-            return member is not None and member.status is not swim.Status.ALIVE
-
         me = gossiper.me.id
         async with (
-            open_pool(
-                me=me,
-                cluster=self._settings.cluster,
-                network=self._network,
-                host=self._host,
-                serve=serve,
-                instruments=self._instruments,
-                connection_lost=gossiper.suspect_connection,
-                is_suspect=is_suspect,
-                secret=self._secret,
-            ) as pool,
+            self._taking_calls(gossiper, serve) as pool,
             open_here(me=me, serve=serve, instruments=self._instruments) as here,
         ):
             node.use(
@@ -324,9 +310,45 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
+            yield pool, here
+
+    @asynccontextmanager
+    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+        """Connections of calls, those that have waited for it included, are answered by ``serve``."""
+
+        def is_suspect(name: str) -> bool:
+            member = gossiper.member(name)
+            return member is not None and member.status is not swim.Status.ALIVE
+
+        async with open_pool(
+            me=gossiper.me.id,
+            cluster=self._settings.cluster,
+            network=self._network,
+            host=self._host,
+            serve=serve,
+            instruments=self._instruments,
+            connection_lost=gossiper.suspect_connection,
+            is_suspect=is_suspect,
+            secret=self._secret,
+        ) as pool:
             self._pool = pool
             self._pool_ready.set()
-            yield pool, here
+            try:
+                yield pool
+            finally:
+                self._let_connections_wait()
+
+    def _let_connections_wait(self) -> None:
+        self._pool, self._pool_ready = None, trio.Event()
+
+    async def _gather(self, node: Node, gossiper: Gossiper) -> None:
+        """Wait for the cluster to form; who asks meanwhile hears whom this node waits for, and nothing else."""
+        dispatcher = Dispatcher([builtin_service(node, self._keys)])
+        async with self._taking_calls(gossiper, answering_while_gathering(node, dispatcher)) as pool:
+            await gather(gossiper, metadata=self._settings.metadata, expect=self._settings.expect)
+            self._let_connections_wait()
+            with trio.move_on_after(mux.Limits().cancel_grace):
+                await pool.drain()
 
     def _secret(self) -> mux.Secret | None:
         """What one more connection needs to prove who we are; the keys are those of the moment."""

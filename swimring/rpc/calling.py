@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .streams import PeerStream
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
+_REQUEST: Final = CallKind.REQUEST  # as quick to look up as it is often needed
 
 
 class Superseded(Draining):
@@ -179,7 +180,7 @@ class Calling:
         body = encode_fields(out.fields)
         if self.room or not self._session.has_room(len(body) + _HEADER_ALLOWANCE):
             await self._wait_for_room(len(body), 0)
-        call_id, pending = self._send(out, CallKind.REQUEST, body)
+        call_id, pending = self._send(out, _REQUEST, body)
         try:
             await pending.arrival()
         except trio.Cancelled:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _READ: Final = 64 * 1024
 _LARGE_READ: Final = 256 * 1024
 _LAST_WORDS: Final = 0.5
+_CLOSED: Final = Phase.CLOSED
 
 
 class Connection:
@@ -180,6 +181,11 @@ class Connection:
         self._writer.watched = True
         self.poke()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a farewell has to wait for it; a stranger that says no hello has no calls to wait for."""
+        return (self.open or (self.dialled and not self.ready.is_set())) and not self._quiet.is_set()
+
     async def wait_idle(self) -> None:
         """Wait until no call of either side is open and all answers are written, or the connection has ended."""
         self._writer.watched = True
@@ -236,7 +242,7 @@ class Connection:
         self.serving.credit.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
-        return self.session.phase is not Phase.CLOSED
+        return self.session.phase is not _CLOSED
 
     def _take_end(self) -> None:
         self.reason = self.reason or "the peer closed the connection"

@@ -80,6 +80,7 @@ class _Dial:
 
     address: Address
     settled: trio.Event
+    connecting: trio.CancelScope
     error: str = ""
 
 
@@ -261,14 +262,24 @@ class Pool:
         await self._run(self._make(stream, dialled=False, expected=None), received)
 
     async def drain(self) -> None:
-        """Take no more calls from anybody and wait until those under way, of both sides, are over."""
+        """Take no more calls from anybody and wait until those under way, of both sides, are over.
+
+        Who was dialled a moment ago may have calls on their way to us: a connection that is to become open is told
+        the same, and waited for.
+        """
         self._draining = True
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
-        for connection in self.connections:
-            if connection.open:  # a stranger that says no hello has no calls to wait for
-                await connection.wait_idle()
         await trio.lowlevel.checkpoint()
+        await self._wait_idle()
+        for dial in list(self._dials.values()):  # who has heard nothing of us yet shall not begin to call us
+            dial.connecting.cancel()
+            await dial.settled.wait()
+        await self._wait_idle()
+
+    async def _wait_idle(self) -> None:
+        while busy := [one for one in self._all if one.busy]:
+            await busy[0].wait_idle()
 
     def end_life(self, name: str, generation: int) -> None:
         """A life of a peer is over, as membership has found out: calls under way to it are lost now.
@@ -302,7 +313,7 @@ class Pool:
         if self._outbound >= self._limits.dials:
             raise Unreachable("this node has all the connections it may open", owner=name)
         self._outbound += 1
-        dial = self._dials[name] = _Dial(address=address, settled=trio.Event())
+        dial = self._dials[name] = _Dial(address=address, settled=trio.Event(), connecting=trio.CancelScope())
         self._nursery.start_soon(self._dial, name, dial)
         return dial
 
@@ -313,12 +324,15 @@ class Pool:
             self._outbound -= 1
 
     async def _hold_dialled(self, name: str, dial: _Dial) -> None:
+        stream, text = None, "no answer in time"
+        dial.connecting.deadline = trio.current_time() + self._limits.dial_within
         try:
-            with trio.fail_after(self._limits.dial_within):
+            with dial.connecting:
                 stream = await self._network.connect(dial.address)
-        except (OSError, trio.TooSlowError) as error:
+        except OSError as error:
+            text = str(error) or type(error).__name__
+        if stream is None:
             if self._dials.get(name) is dial:  # else the peer has dialled us meanwhile
-                text = str(error) or type(error).__name__
                 self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
             return
         connection = self._make(stream, dialled=True, expected=name)
@@ -338,6 +352,7 @@ class Pool:
     def _settle(self, name: str) -> None:
         dial = self._dials.pop(name, None)
         if dial is not None:
+            dial.connecting.cancel()  # who has heard nothing of us yet need not
             dial.settled.set()
 
     # ------------------------------------------------------------------------------------------------ connections
@@ -346,10 +361,13 @@ class Pool:
         def adopt(connection: Connection) -> None:
             self._adopt(connection, expected)
 
+        session = Session(
+            me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled, secret=self._secret()
+        )
+        if self._draining:
+            session.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         return Connection(
-            session=Session(
-                me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled, secret=self._secret()
-            ),
+            session=session,
             stream=stream,
             limits=self._limits,
             workers=self._workers,
@@ -399,6 +417,8 @@ class Pool:
         elif new.peer.generation > old.peer.generation:
             self._prefer(new)
             old.close(f"a later life of {name} has connected")
+        elif old.session.going_away:
+            self._prefer(new)  # told that we take no more calls over the old one, of course it asks at the door again
         elif self._wins(new, old):
             self._prefer(new)
             old.go_away(GoAwayCode.DUPLICATE, "another connection took over")
@@ -412,8 +432,6 @@ class Pool:
             new.go_away(GoAwayCode.DUPLICATE, "another connection exists")
         new.adopted = True
         self._instruments.tell(Instrument.connection_opened, name)
-        if self._draining:
-            new.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
 
     def _check_room(self, new: Connection) -> None:
         inbound = sum(one.adopted and not one.dialled for one in self._all)

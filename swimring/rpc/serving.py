@@ -39,6 +39,10 @@ _log = logging.getLogger("swimring.rpc")
 _NO_STREAMS: Final[Mapping[str, PeerStream]] = MappingProxyType({})
 
 
+_CAST: Final = CallKind.CAST  # as quick to look up as they are often asked about
+_REQUEST: Final = CallKind.REQUEST
+
+
 class Incoming:
     """One call as it arrives at `Serve`."""
 
@@ -248,7 +252,7 @@ class CallJob:
     def expire(self, until: float) -> None:
         """The connection is lost: nobody will hear the answer."""
         self._lost = True
-        if self._header.kind is CallKind.CAST:
+        if self._header.kind is _CAST:
             return
         self.deadline = min(self.deadline, until)
         if self._scope is not None:
@@ -357,7 +361,7 @@ class CallJob:
 
     @property
     def _answer_size(self) -> int:
-        return 0 if self._answer is None or self._header.kind is CallKind.CAST else len(self._answer)
+        return 0 if self._answer is None or self._header.kind is _CAST else len(self._answer)
 
     def _incoming(self) -> Incoming:
         body, self._body = self._body, b""
@@ -374,7 +378,7 @@ class CallJob:
     def _keep(self, value: object) -> None:
         if isinstance(value, Reply):
             value = self._take_streams(value)
-        if self._header.kind is CallKind.REQUEST:
+        if self._header.kind is _REQUEST:
             self._answer = encode(value)
             most = self._connection.peer_message_limit
             if len(self._answer) > most:
@@ -385,7 +389,7 @@ class CallJob:
     def _take_streams(self, reply: Reply[object]) -> object:
         if reply.sources:
             self._offer = Offer(reply.sources)
-            if self._header.kind is CallKind.REQUEST:
+            if self._header.kind is _REQUEST:
                 self._offer.check(self._connection)
         return reply.value
 
@@ -397,7 +401,7 @@ class CallJob:
         self._answer = encode_failure(error, executed=executed, declare=self._declare)
 
     def _send(self) -> None:
-        session, call_id, is_cast = self._connection.session, self.call_id, self._header.kind is CallKind.CAST
+        session, call_id, is_cast = self._connection.session, self.call_id, self._header.kind is _CAST
         if self._answer is None or is_cast:
             if self._cancelled or is_cast:
                 session.done(call_id)

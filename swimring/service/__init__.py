@@ -1,5 +1,6 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
+from .answer import Answer, AnswerStream
 from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
@@ -16,6 +17,8 @@ from .streams import SessionStream, Signal, Waiting, reset_code
 __all__ = [
     "BUILT_IN",
     "UNDECLARED",
+    "Answer",
+    "AnswerStream",
     "BoundCall",
     "ByteStream",
     "Caller",

@@ -90,8 +90,8 @@ def kinds_of(annotation: object) -> ItemKinds:
 class ItemStream(Generic[In, Out]):
     """Objects in both directions. One task may send while another receives; iterating ends where the other side ended.
 
-    The reader takes the items of one chunk of bytes, at most 64 KiB, without a further checkpoint; the writer waits
-    as soon as the window of the stream is full of what was not read.
+    The reader takes the items of one chunk of bytes without a further checkpoint: some KiB of small ones. The writer
+    waits as soon as the window of the stream is full of what was not read.
     """
 
     def __init__(self, stream: ByteStream, kinds: ItemKinds) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from swimring.mux import EndArrived, ResetArrived, Session
 
 _MAX_REASON: Final = 200
+_SMALL: Final = 4096
+"""Bytes from which on a piece is worth a turn of the scheduler of its own."""
+_AT_ONCE: Final = 32
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
 _GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
@@ -89,6 +93,7 @@ class SessionStream:
         self._readable = waiting.signal()
         self._writable = waiting.signal()
         self._sending = False
+        self._turns = 0
         self.received = 0
         self.sent = 0
         self.item_limit, self.peer_item_limit = item_limits
@@ -114,7 +119,11 @@ class SessionStream:
             StreamLost: the connection ended; its ``offset`` counts the bytes handed over before.
             ClosedResourceError: of the event loop's library; this side has closed the stream or sent its end.
         """
-        await self._waiting.checkpoint()
+        self._turns += 1
+        if len(data) >= _SMALL or not self._turns % _AT_ONCE:
+            await self._waiting.checkpoint()
+        else:
+            await self._waiting.checkpoint_if_cancelled()
         if self._sending:
             raise self._waiting.busy()
         self._sending = True

@@ -21,7 +21,7 @@ from .events import (
 from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .lamport import LamportClock
 from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
-from .members import Change, Membership
+from .members import MEMBERS_LIMIT, Change, Membership
 from .messages import (
     Ack,
     Envelope,
@@ -70,6 +70,7 @@ __all__ = [
     "MAGIC",
     "MAX_DATAGRAM",
     "MAX_FRAME",
+    "MEMBERS_LIMIT",
     "METADATA_LIMIT",
     "PROFILES",
     "REMEMBERED",

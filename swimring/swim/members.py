@@ -394,7 +394,7 @@ class Membership:
         return True
 
     def _count_alone(self, accuser: str, change: int) -> None:
-        """Keep the number of suspicions in which ``accuser`` is alone; counting them anew takes time."""
+        """In so many more suspicions ``accuser`` is alone; counted here, as going through all of them takes long."""
         self._alone[accuser] += change
         if not self._alone[accuser]:
             del self._alone[accuser]

@@ -20,11 +20,15 @@ RUMOURS_AT: Final = 7
 
 MAX_RUMOURS: Final = 4096
 _MAX_KNOWN: Final = 16_384
+_MAX_SIZE: Final = 1024  # of a rumour that is remembered; one with all at its largest is parsed again each time
 _VERSIONS: Final = 8
 _EMPTY_ARRAY: Final = b"\x80"
 
 _known: dict[bytes, list[tuple[bytes, Rumour]]] = {}
-"""By the encoded name: the latest 8 rumours about it, newest first, as bytes and as read; 16,384 names, then anew."""
+"""By the encoded name: the latest 8 rumours about it, newest first, as bytes and as read; 16,384 names, then anew.
+
+Only those of at most 1 KiB: what a sender appends for later versions must not fill the memory.
+"""
 
 
 def read_array(body: bytes) -> Any:
@@ -100,6 +104,8 @@ def _read_one(body: bytes, at: int) -> tuple[Rumour, int]:
     wire, end = decode_first(body, at)
     rumour = Rumour.from_wire(wire)
     rumour = Rumour(member=_shared(rumour.member), accuser=rumour.accuser)
+    if end - at > _MAX_SIZE:
+        return rumour, end
     if len(_known) >= _MAX_KNOWN:
         _known.clear()
     versions = _known.setdefault(name, [])

@@ -213,7 +213,7 @@ def _from_wire(wire: object) -> Envelope:
     assert isinstance(wire, list)
     message = _message_from_wire(number(kind, NUMBER_LIMIT, "kind"), wire[8:])
     return Envelope(
-        source=NodeId(name_from(name), number(generation, NUMBER_LIMIT, "generation")),
+        source=_identity(name, generation),
         incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
@@ -233,10 +233,22 @@ def _broadcasts_in(message: Message, body: Sequence[object]) -> tuple[Broadcast,
     return tuple(Broadcast.from_wire(broadcast) for broadcast in found)
 
 
+def _identity(name: object, generation: object) -> NodeId:
+    if type(name) is str and type(generation) is int:
+        return _known_identity(name, generation)
+    raise RemoteProtocolError("source or destination: a name and a number")
+
+
+@functools.lru_cache(maxsize=8192)
+def _known_identity(name: str, generation: int) -> NodeId:
+    """Checked once for each of those that talk to each other."""
+    return NodeId(name_from(name), number(generation, NUMBER_LIMIT, "generation"))
+
+
 def _destination(name: object, generation: object) -> NodeId | None:
     if name == "":
         return None
-    return NodeId(name_from(name), number(generation, NUMBER_LIMIT, "destination"))
+    return _identity(name, generation)
 
 
 def _message_to_wire(message: Message) -> tuple[int, list[object]]:

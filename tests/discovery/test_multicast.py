@@ -42,6 +42,9 @@ def test_a_call_of_another_cluster_version_or_shape_is_refused() -> None:
         encode_call(A, question=True, key=multicast_key("d")),
         encode_call(Address("h" * 254, 1), question=True, key=KEY),
         encode_call(Address("", 1), question=True, key=KEY),
+        encode_call(Address("a\0b", 1), question=True, key=KEY),
+        encode_call(Address("a b", 1), question=True, key=KEY),
+        encode_call(Address("unix:/tmp/a", 1), question=True, key=KEY),
         encode_call(Address("a", 0), question=True, key=KEY),
         encode_call(Address("a", 65_536), question=True, key=KEY),
     ]

@@ -9,11 +9,13 @@ import pytest
 import trio
 
 from swimring.codec import decode
+from swimring.gossip.parts import Heard
 from swimring.identity import Address, NodeId
 from swimring.swim import (
     FRAME_HEADER_SIZE,
     MAX_FRAME,
     TAG_SIZE,
+    BytesRefused,
     Envelope,
     Member,
     Metadata,
@@ -185,3 +187,19 @@ async def test_who_hangs_up_in_the_middle_ends_only_its_connection(said: Sequenc
         assert a.recorder.failed_duties == []
         assert a.gossiper.member("x0") is None
         assert await b.gossiper.join([a.address]) == 1
+
+
+def test_nobody_is_listened_to_for_more_names_than_a_membership_holds() -> None:
+    names = tuple(f"n{number}" for number in range(1000))
+    summaries = tuple(Summary.of(record(name)) for name in names)
+    rumours = [Rumour(member=record(name)) for name in names]
+    for said, shown in (
+        (State(more=True, digest=summaries), []),
+        (State(more=True, wanted=names), []),
+        (State(more=True), rumours),
+    ):
+        heard = Heard(OLD)
+        for _ in range(65):
+            heard.take(said, shown)
+        with pytest.raises(BytesRefused, match="65536"):
+            heard.take(said, shown)

@@ -106,12 +106,12 @@ def test_any_other_proof_is_refused(proof: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.HELLO, Kind.REQUEST, Kind.PING])
-def test_nothing_else_is_allowed_before_the_proof(kind: Kind) -> None:
+def test_nothing_else_is_allowed_before_the_proof(kind: int) -> None:
     here, there = pair(secret(OLD), secret(OLD, nonce=8))
     hello = here.bytes_to_send()
     there.receive(hello)
     with pytest.raises(RemoteProtocolError, match="while waiting for the proof"):
-        there.receive(hello[1:] if kind is Kind.HELLO else frame(kind, 0, 0, b"12345678"))
+        there.receive(hello[1:] if kind == Kind.HELLO else frame(kind, 0, 0, b"12345678"))
 
 
 def test_a_proof_fits_one_pair_of_hellos_and_one_side() -> None:

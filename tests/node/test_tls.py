@@ -12,6 +12,7 @@ from swimring.errors import ConfigError, Unreachable
 from swimring.identity import Address, NodeId
 from swimring.instrument import Instruments
 from swimring.node import open_node
+from swimring.node.listening import IDENTIFY_WITHIN
 from swimring.rpc import Outgoing, open_connection, open_pool
 from swimring.testing import open_simulated_network, run_simulation
 from tests.certificates import Authority
@@ -217,6 +218,21 @@ def test_certificates_that_cannot_be_used_stop_a_node_before_it_starts(authority
         with pytest.raises(ConfigError, match="tls ca"):
             async with node_at(network, "a", Shop().service, tls=tls):
                 pass
+
+    simulate(scenario)
+
+
+def test_a_handshake_that_stalls_is_not_waited_for(authority: Authority) -> None:
+    async def scenario(network: SimulatedNetwork) -> None:
+        recorder, shop = Recorder(), Shop()
+        async with node_at(network, "a", shop.service, tls=authority.issue(), instruments=[recorder]) as node:
+            began = trio.current_time()
+            async with await network.at("stranger").connect(Address("a", PORT)) as stream:
+                await stream.send_all(b"\x16\x03\x01\x02\x00\x01")
+                assert await stream.receive_some() == b""
+            assert trio.current_time() - began == pytest.approx(IDENTIFY_WITHIN, abs=0.1)
+            assert recorder.refused == [("stream", "TLS: the handshake took too long")]
+            assert await node.call(shop.where, "k") == "a"
 
     simulate(scenario)
 

@@ -303,3 +303,28 @@ async def test_calls_with_more_streams_than_allowed_wait_until_others_are_closed
                 nursery.start_soon(upload)
         assert right == 10
         assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
+async def test_small_pieces_leave_and_are_read_together_and_others_have_their_turns(clock: MockClock) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with two_ends(mirror) as (a, b, _), trio.open_nursery() as nursery:
+        async with (await a.to(b)).open(Outgoing(cmd="c", streams={"talk": None})) as call:
+            talk = call.streams["talk"]
+            nursery.start_soon(count)
+            for number in range(3_200):
+                await talk.send(number.to_bytes(2, "big"))
+            assert 50 <= turns <= 1_600, "not one for each piece, and not none"
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await talk.send_eof()
+                pieces = [piece async for piece in talk]
+                assert await call.result() == 6_400
+            assert sum(map(len, pieces)) == 6_400
+            assert len(pieces) < 1_600

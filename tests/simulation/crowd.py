@@ -82,6 +82,8 @@ class Person:
     gossiper: Gossiper
     scope: trio.CancelScope
     here: bool = True
+    settled: trio.Event = field(default_factory=trio.Event)
+    """Set when it has joined, or was ended before it could."""
 
     @property
     def host(self) -> str:
@@ -121,7 +123,7 @@ class Crowd:
         with belonging_to(host_of(name)):
             person: Person = await self.nursery.start(self._live, name, generation)
         self.people[name] = person
-        await person.gossiper.join([Address(host, PORT) for host in SEEDS if host != host_of(name)])
+        await person.settled.wait()
 
     async def _live(self, name: str, generation: int, *, task_status: trio.TaskStatus[Person]) -> None:
         host = host_of(name)
@@ -146,10 +148,16 @@ class Crowd:
                 person = Person(name, gossiper, scope)
                 self.welcome(person)
                 task_status.started(person)
+                nursery.start_soon(self._join, person)
                 while True:
                     stream, remote = await binding.listener.accept()
                     nursery.start_soon(gossiper.serve_stream, stream, remote, b"")
         binding.close()
+        person.settled.set()
+
+    async def _join(self, person: Person) -> None:
+        await person.gossiper.join([Address(host, PORT) for host in SEEDS if host != person.host])
+        person.settled.set()
 
     def crash(self, victims: Iterable[Person]) -> None:
         """Kill the processes: their machines refuse connections."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,29 +97,35 @@ def test_no_packet_exceeds_its_budget_or_repeats_a_member(puts: list[tuple[str, 
         assert len(set(names(taken))) == len(taken)
 
 
+@dataclass
+class Waiting:
+    rumour: Rumour
+    number: int
+    sent: int = 0
+
+    def rank(self, receiver: str) -> tuple[bool, int, int, int]:
+        return (self.rumour.member.name != receiver, self.sent, -size(self.rumour), -self.number)
+
+
 class Plain:
     """The order in words: sorts everything for each packet."""
 
     def __init__(self) -> None:
-        self.queued: dict[str, list[Any]] = {}
+        self.queued: dict[str, Waiting] = {}
         self.count = 0
 
     def put(self, each: Rumour) -> None:
         self.count += 1
-        self.queued[each.member.name] = [each, self.count, 0]
+        self.queued[each.member.name] = Waiting(each, self.count)
 
     def take(self, *, budget: int, limit: int, receiver: str, besides: str) -> list[Rumour]:
         chosen = []
-        order = sorted(
-            self.queued.values(), key=lambda it: (it[0].member.name != receiver, it[2], -size(it[0]), -it[1])
-        )
-        for it in order:
-            each: Rumour = it[0]
-            name = each.member.name
+        for waiting in sorted(self.queued.values(), key=lambda it: it.rank(receiver)):
+            each, name = waiting.rumour, waiting.rumour.member.name
             untold = name == besides or (name == receiver and each.member.status is Status.ALIVE)
             if untold or size(each) <= budget:
-                it[2] += 1
-                if it[2] >= limit:
+                waiting.sent += 1
+                if waiting.sent >= limit:
                     del self.queued[name]
                 if not untold:
                     chosen.append(each)

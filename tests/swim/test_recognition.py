@@ -23,7 +23,7 @@ from swimring.swim import (
     encode_frame,
     tag_key,
 )
-from swimring.swim.recognition import array_head, read_array
+from swimring.swim.recognition import _known, array_head, read_array
 from swimring.swim.wire import _sealed
 from tests.swim.records import member, rumour
 
@@ -117,3 +117,12 @@ def test_the_bytes_that_things_bring_along_are_those_of_their_wire_form() -> Non
     for each in (record, Rumour(member=record), Rumour(member=record, accuser="carol"), Summary.of(record)):
         assert each.encoded == each.encoded == encode(each.to_wire())
         assert decode(each.encoded) == each.to_wire()
+
+
+def test_what_is_appended_to_a_rumour_does_not_fill_the_memory() -> None:
+    record = member("padded", Status.ALIVE, 1)
+    for padding in (500, 2000, 60_000):
+        padded = [*record.to_wire(), "carol", "x" * padding]
+        assert read_array(encode(wire(padded)))[7] == [Rumour(member=record, accuser="carol")]
+    kept = _known[encode("padded")]
+    assert [len(encoded) for encoded, _ in kept] == [len(encode([*record.to_wire(), "carol", "x" * 500]))]
