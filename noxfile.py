@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "lint", "types"]
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-WITH_TESTS = ("-e", ".[cli,client,test]")
+WITH_TESTS = ("-e", ".[cli,client,examples,test]")
 
 
 def _supported_interpreters() -> dict[str, str]:
