@@ -14,14 +14,16 @@ from swimring.codec import decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived, StreamsOffered
-from .frames import END, Kind, cut, frame
-from .header import CallKind, split_request
+from .frames import END, HEADER_SIZE, Kind, cut, frame
+from .header import CallKind, small_request, split_request
 from .line import offered_ids, stream_ids
 from .offers import check_names, decode_offer, encode_offer
 from .stream import ResetCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from swimring.identity import Key
 
     from .events import Event
     from .header import CallHeader
@@ -137,6 +139,30 @@ class Calls:
             self._streams.announce(stream_ids(call_id, call.streams))
         return call_id
 
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
+        """`request` of a first attempt without streams and trace, if it fits into one frame and there is room now.
+
+        Raises:
+            LocalProtocolError: a bad header.
+        """
+        line = self._line
+        call_id, allowance, peer = line.next_here, line.message_allowance, line.peer
+        packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
+        size = len(packed) - HEADER_SIZE
+        if (
+            size > peer.frame_body
+            or size > peer.message
+            or size > allowance.available
+            or line.open_here >= peer.streams
+        ):
+            return None
+        allowance.available -= size
+        line.next_here += 2
+        line.open_here += 1
+        call = self._made_here[call_id] = _Call(0, _RUNNING)
+        call.number = line.outbox.push(packed)
+        return call_id
+
     def _send_parts(self, call_id: int, call: _Call, message: bytes) -> None:
         outbox = self._line.outbox
         first, *rest = cut(Kind.REQUEST, call_id, message, self._line.peer.frame_body)
@@ -237,6 +263,26 @@ class Calls:
             return
         call = self._made_there[call_id] = _Call(0, _ASKING)
         self._gather(call_id, call, CallStep.BODY, body)
+
+    def on_reply(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """REPLY: nearly every one is the whole answer of a call that somebody waits for."""
+        call, line, size = self._made_here.get(call_id), self._line, len(body)
+        if (
+            call is None
+            or call.state is not _RUNNING
+            or call.cancelled
+            or call.cast
+            or not flags & END
+            or size > line.limits.message
+        ):
+            self.on_answer(Kind.REPLY, flags, call_id, body, events)
+            return
+        grant = line.message_window.pass_on(size)
+        if grant:
+            line.grant_messages(grant)
+        del self._made_here[call_id]
+        line.open_here -= 1
+        events.append(ReplyArrived(call_id, body))
 
     def on_answer(self, kind: int, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REPLY or FAILURE: the whole message, or its first part."""

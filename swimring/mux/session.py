@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import NodeId
+    from swimring.identity import Key, NodeId
 
     from .events import Event
     from .header import CallHeader
@@ -55,7 +55,7 @@ class GoAwayCode(enum.IntEnum):
     DRAINING = 2
     """The sender is leaving; calls that it accepted still finish."""
     DUPLICATE = 3
-    """There is another connection between the two; all calls that were sent before both sides said so still finish."""
+    """There is another connection, or no need of one; calls that were sent before both sides said so still finish."""
 
 
 _OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
@@ -120,6 +120,11 @@ class Session:
     def idle(self) -> bool:
         """Whether no call and no stream is open on either side."""
         return not len(self._calls) and not len(self._streams)
+
+    @property
+    def used(self) -> bool:
+        """Whether either side has ever made a call."""
+        return self._line.used
 
     @property
     def open_calls(self) -> int:
@@ -206,6 +211,18 @@ class Session:
         if self._phase is not _OPEN or self.told_to_go_away:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
+
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
+        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+
+        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame.
+
+        Raises:
+            LocalProtocolError: not open, told to go away, or a bad header.
+        """
+        if self._phase is not _OPEN or self.told_to_go_away:
+            raise LocalProtocolError("this connection takes no more calls")
+        return self._calls.ask(ns, cmd, key, remaining, body, idempotent=idempotent)
 
     def reply(self, call_id: int, body: bytes) -> None:
         """Answer a call with an encoded value."""
@@ -306,7 +323,7 @@ class Session:
         calls, streams = self._calls, self._streams
         return {
             Kind.REQUEST: calls.on_request,
-            Kind.REPLY: partial(calls.on_answer, Kind.REPLY),
+            Kind.REPLY: calls.on_reply,
             Kind.FAILURE: partial(calls.on_answer, Kind.FAILURE),
             Kind.OFFER: calls.on_offer,
             Kind.BODY: calls.on_body,

@@ -21,7 +21,7 @@ from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
 from swimring.ownership import Rebalancer
-from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 from swimring.tracing import Trace, enter_trace
@@ -33,6 +33,7 @@ from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -274,8 +275,11 @@ class _Opening:
     ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
         name = node.name
+        forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
         async def serve(incoming: Incoming) -> object:
+            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
+                return relayed
             refuse_unless_owner(rebalancer, name, incoming.header)
             bound = dispatcher.match(incoming.message)
             bound.check_streams(incoming.streams)
@@ -310,7 +314,11 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
-            yield pool, here
+            async with trio.open_nursery() as nursery:
+                watch = Watch(me.name, view=rebalancer, pool=pool, rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
+                yield pool, here
+                nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:

@@ -89,7 +89,10 @@ class Connection:
         self.adopted = False
         self.contested = False
         self.heard = 0.0
-        self.ready = trio.Event()
+        self.ready, self.ended = trio.Event(), trio.Event()
+        self._writer = Writer(session, stream)
+        self.poke = self._writer.poke
+        self.flush = self._writer.flush
         self.calling = Calling(self)
         self.serving = Serving(self, serve)
         self._stream = stream
@@ -98,9 +101,6 @@ class Connection:
         self._is_suspect = is_suspect
         self._called = called
         self._streams: dict[int, PeerStream] = {}
-        self._writer = Writer(session, stream)
-        self.poke = self._writer.poke
-        self.flush = self._writer.flush
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False
@@ -315,6 +315,7 @@ class Connection:
         self._streams.clear()
         self._quiet.set()
         self.ready.set()
+        self.ended.set()
 
     # ---------------------------------------------------------------------------------------------------- events
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
-    from swimring.mux import Secret
+    from swimring.mux import CallHeader, Secret
     from swimring.net import Host, Network
 
     from .calling import Call, Calling
+    from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -119,6 +120,22 @@ class Peer:
                 connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.request(out)
+            except Superseded:
+                continue
+
+    async def relay(self, header: CallHeader, body: bytes) -> Relayed:
+        """Send a call of somebody else on, a cast as well; the answer is as the peer encoded it.
+
+        Raises:
+            CallError: there is none.
+            LocalProtocolError: it is too large for the peer.
+        """
+        while True:
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
+            try:
+                return await connection.calling.relay(header, body)
             except Superseded:
                 continue
 
@@ -299,6 +316,12 @@ class Pool:
             peer = connection.peer
             if peer is not None and peer.name == name and peer.generation <= generation:
                 connection.close(f"{name} is dead")
+
+    def retire(self, name: str) -> None:
+        """Nobody needs a connection to ``name`` for its own sake: end it, unless calls were ever made over it."""
+        connection = self.current(name)
+        if connection is not None and not connection.session.used:
+            connection.go_away(GoAwayCode.DUPLICATE, "nobody needs this connection")
 
     def close(self) -> None:
         """End all connections now."""

@@ -167,6 +167,50 @@ async def _arrivals(people: Sequence[Person], source: Person) -> list[float]:
     return times
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """How long it took until the last member had heard a broadcast, in seconds.
+
+    Attributes:
+        members: how many there are.
+        said: how many broadcasts, of random members, one after the other.
+        mean: of the last one to hear each.
+        longest: the same, the worst.
+    """
+
+    members: int
+    said: int
+    mean: float
+    longest: float
+
+
+def broadcast_hearing(members: int, *, said: int = 20, seed: int = 1) -> Hearing:
+    """One random member after the other says something, and nothing is lost."""
+    return run_simulation(functools.partial(_broadcast_hearing, members, said), seed=seed)
+
+
+async def _broadcast_hearing(members: int, said: int) -> Hearing:
+    rng, last = dice("broadcasts", members), []
+    async with open_crowd() as crowd:
+        await crowd.gather(members, within=1)
+        await crowd.quiet()
+        for number in range(said):
+            await trio.sleep(rng.uniform(0, 2))
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for person in crowd.present:
+                    await nursery.start(_hear_one, person)
+                await rng.choice(crowd.present).gossiper.broadcast("figure", number)
+            last.append(trio.current_time() - began)
+    return Hearing(members=members, said=said, mean=mean(last), longest=max(last))
+
+
+async def _hear_one(person: Person, *, task_status: trio.TaskStatus[None]) -> None:
+    async with person.gossiper.broadcasts() as broadcasts:
+        task_status.started()
+        await anext(broadcasts)
+
+
 # ------------------------------------------------------------------------------------------------------------ load
 
 
@@ -312,6 +356,11 @@ def main() -> None:
             f"| {spread.members} | {spread.log:.1f} | {spread.half:.1f} | {spread.most:.1f} | {spread.all:.1f} |",
             flush=True,
         )
+    print("\nSeconds until all had heard a broadcast\n")
+    print("| members | mean | longest |")
+    print("|---:" * 3 + "|")
+    for hearing in map(broadcast_hearing, sizes):
+        print(f"| {hearing.members} | {hearing.mean:.2f} | {hearing.longest:.2f} |", flush=True)
     print("\nLoad of a quiet member per period\n")
     print("| members | datagrams | bytes in them | bytes in streams |")
     print("|---:" * 4 + "|")

@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of one target for as long as one likes: `python -m tests.fuzz peer-that-dialled [libFuzzer options]`.
+"""Coverage-guided fuzzing of one target for as long as one likes: `python -m tests.fuzz TARGET [libFuzzer options]`.
 
-It needs atheris (not every Python has one); `nox -s fuzz -- TARGET -max_total_time=600` installs it. A finding is a file
-`crash-…` in the working directory: run the same command with that file as an option to see it again.
+It needs atheris, which not every Python has; `nox -s fuzz -- TARGET -max_total_time=600` installs it. What it finds is
+a file `crash-…` in the working directory: name it as an option to see it again.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def decoders(data: bytes) -> None:
     """Whatever is decoded out of a frame."""
     for decoder in (decode, Hello.from_bytes, split_request, partial(decode_fields, CallHeader(cmd="c"))):
         with suppress(RemoteProtocolError):
-            decoder(data)  # type: ignore[operator] # of different types
+            decoder(data)
     with suppress(RemoteProtocolError):
         decode_failure(data)
 

@@ -79,6 +79,7 @@ class Side:
         self.served: set[int] = set()
         self.cancelled_there: set[int] = set()
         self.offered: set[int] = set()
+        self.offered_for: dict[int, int] = {}
         self.out: dict[int, Direction] = {}
         self.reset_here: set[int] = set()
         self.reset_there: set[int] = set()
@@ -144,7 +145,9 @@ class Side:
         assert stream not in self.reset_there
         assert stream not in self.reset_here
         if isinstance(event, ResetArrived):
-            assert stream in self.other.reset_here
+            call = self.other.made.get(self.offered_for.get(stream, 0))
+            # Streams for a call that was cancelled meanwhile are reset by the session itself.
+            assert stream in self.other.reset_here or (call is not None and call.cancelled)
             self.reset_there.add(stream)
             return
         there = self.other.out[stream]
@@ -182,8 +185,10 @@ class Side:
         del self.serving[call_id]
 
     def offer(self, call_id: int, names: list[str]) -> None:
-        self._open(list(self.session.offer(call_id, names)))
+        streams = list(self.session.offer(call_id, names))
+        self._open(streams)
         self.offered.add(call_id)
+        self.offered_for |= dict.fromkeys(streams, call_id)
 
     def send(self, stream: int, count: int) -> None:
         at = self.out[stream].sent
