@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "lint", "types"]
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-WITH_TESTS = ("-e", ".[cli,client,test]")
+WITH_TESTS = ("-e", ".[cli,client,examples,test]")
 
 
 def _supported_interpreters() -> dict[str, str]:
@@ -115,6 +115,15 @@ def scale(session: nox.Session) -> None:
     """A bad day of a thousand members in one process, and what it costs: `nox -s scale -- --nodes 1000 --seed 1`."""
     session.install(*WITH_TESTS)
     session.run("python", "-m", "tests.simulation.bad_day", *session.posargs)
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """Ten members under random faults, and under 5 % loss alone, with 200 seeds each: `nox -s sweep -- --seeds 200`."""
+    session.install(*WITH_TESTS)
+    arguments = session.posargs or ["--seeds", "200"]
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "five_percent_loss_kills_nobody", "-q", *arguments)
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "random_faults_break_no_rule", "-q", *arguments)
 
 
 @nox.session

@@ -86,7 +86,7 @@ class Session:
         if cluster is None and not client:
             raise LocalProtocolError("only a client may leave the cluster open")
         digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
-        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else (OFFERS,))
+        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT, OFFERS) if client else (OFFERS,))
         if secret is not None:
             self.hello = replace(self.hello, nonce=secret.nonce, key_ids=secret.ids)
         self.peer: Hello | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -19,13 +19,14 @@ from swimring.mux import (
     FailureArrived,
     ReplyArrived,
     ResetCode,
-    decode_failure,
     encode_fields,
+    error_of,
+    outcome_of,
     stream_ids,
 )
+from swimring.service import checked_sources, feed
 
 from .failing import failure_in
-from .feeding import checked_sources, feed
 from .forwarding import Relayed
 from .parking import Turnstile
 from .streams import reset_code
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from swimring.identity import Key
-    from swimring.mux import GoAwayArrived, StreamsOffered
+    from swimring.mux import Answer, GoAwayArrived, StreamsOffered
+    from swimring.service import Source
 
     from .connection import Connection
-    from .feeding import Source
     from .outgoing import Outgoing
     from .streams import PeerStream
 
@@ -72,9 +73,6 @@ def _header(out: Outgoing, kind: CallKind) -> CallHeader:
         hops=out.hops,
         attempt=out.attempt,
     )
-
-
-Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 
 
 class _Pending:
@@ -145,7 +143,7 @@ class Call:
         answer = self._pending.answer
         if answer is None:
             return "orphaned" if self.orphaned else "open"
-        return self._calling.outcome(answer)
+        return outcome_of(answer)
 
     async def result(self) -> object:
         """Wait for the handler's value; any number of tasks, as often as they like.
@@ -281,34 +279,11 @@ class Calling:
 
     def _error(self, answer: Answer, key: Key | None) -> CallError:
         owner = self._connection.peer_name
-        match answer:
-            case FailureArrived(body=body):
-                try:
-                    failure = decode_failure(body, key=key, owner=owner)
-                except RemoteProtocolError as error:
-                    self._connection.refuse_bytes(error)
-                    raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
-                return failure
-            case CallError():
-                answer.key, answer.owner = key, owner
-                return answer
-            case _:
-                return ConnectionLost("the call was cancelled", key=key, owner=owner)
-
-    def outcome(self, answer: Answer) -> str:
-        """An answer in a word: ok, cancelled, or the class of the error."""
-        match answer:
-            case ReplyArrived():
-                return "ok"
-            case CallEnded():
-                return "cancelled"
-            case FailureArrived(body=body):
-                try:
-                    return type(decode_failure(body)).__name__
-                except RemoteProtocolError as error:
-                    return type(error).__name__
-            case CallError():
-                return type(answer).__name__
+        try:
+            return error_of(answer, key=key, owner=owner)
+        except RemoteProtocolError as error:
+            self._connection.refuse_bytes(error)
+            raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
 
     # ------------------------------------------------------------------------------------------ for the connection
 
@@ -392,7 +367,7 @@ class Calling:
     async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
         try:
             with feeder.scope:
-                await feed(feeder.stream, feeder.source)
+                await feed(feeder.stream, feeder.source, trio.open_file)
         except CallError:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()

@@ -13,16 +13,17 @@ import trio
 
 from swimring.errors import CallError, LocalProtocolError
 from swimring.mux import RESERVED_STREAM, ResetCode
+from swimring.service import checked_sources, close_source, feed
 
 from .failing import failure_in
-from .feeding import checked_sources, close_source, feed
 from .streams import reset_code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from swimring.service import Source
+
     from .connection import Connection
-    from .feeding import Source
     from .streams import PeerStream
 
 _log = logging.getLogger("swimring.rpc")
@@ -91,7 +92,7 @@ async def _hand_over(connection: Connection, stream: PeerStream, source: _Kept) 
     stream.when_broken = lose_interest
     try:
         with scope:
-            await (source(stream) if callable(source) else feed(stream, source))
+            await (source(stream) if callable(source) else feed(stream, source, trio.open_file))
             stream.conclude()
         if scope.cancelled_caught:
             stream.reset(ResetCode.CANCELLED, "nobody is interested any more")

@@ -12,6 +12,7 @@ import trio
 from swimring.errors import LocalProtocolError, Unreachable
 from swimring.instrument import Instrument
 from swimring.mux import GoAwayCode, HelloRefused, Limits, RefusalCode, Session
+from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
@@ -82,16 +83,6 @@ class _Dial:
     settled: trio.Event
     connecting: trio.CancelScope
     error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pause:
-    """After a failed dial: do not try that address before this time."""
-
-    address: Address
-    failures: int
-    until: float
-    error: str
 
 
 class Peer:
@@ -207,7 +198,7 @@ class Pool:
         self._all: dict[Connection, None] = {}  # in order of opening: a set would close them in an order of its own
         self._current: dict[str, Connection] = {}
         self._dials: dict[str, _Dial] = {}
-        self._pauses: dict[str, _Pause] = {}
+        self._redial = Redial(first=limits.redial_after, longest=limits.redial_at_most, most=limits.dials, rng=host.rng)
         self._draining = False
         self._closed = False
 
@@ -337,10 +328,9 @@ class Pool:
     def _start_dial(self, name: str, address: Address | None) -> _Dial:
         if address is None:
             raise Unreachable(f"{name} is not connected and has no address", owner=name)
-        pause = self._pauses.get(name)
-        left = self._pause_left(name)
-        if pause is not None and pause.address == address and left:
-            raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=left)
+        pause = self._redial.pause(name, address, now=trio.current_time())
+        if pause is not None:
+            raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=self._pause_left(name))
         if self._closed:
             raise Unreachable("this node is closing", owner=name)
         if self._outbound >= self._limits.dials:
@@ -374,24 +364,13 @@ class Pool:
             self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
     def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
-        before = self._pauses.get(name)
-        failures = 0 if before is None or before.address != dial.address else before.failures
-        longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
-        pause = longest * self._host.rng.uniform(0.5, 1.0)
-        self._pauses.pop(name, None)
-        while len(self._pauses) >= self._limits.dials:
-            del self._pauses[next(iter(self._pauses))]
-        self._pauses[name] = _Pause(
-            address=dial.address, failures=min(failures + 1, 30), until=trio.current_time() + pause, error=error
-        )
+        self._redial.failed(name, dial.address, error, now=trio.current_time())
         dial.error = error
         self._settle(name)
         self._connection_lost(name)
 
     def _pause_left(self, name: str) -> float | None:
-        pause = self._pauses.get(name)
-        left = 0.0 if pause is None else pause.until - trio.current_time()
-        return left if left > 0 else None
+        return self._redial.seconds_left(name, now=trio.current_time())
 
     def _settle(self, name: str) -> None:
         dial = self._dials.pop(name, None)
@@ -494,7 +473,7 @@ class Pool:
         assert connection.peer is not None
         name = connection.peer.name
         self._current[name] = connection
-        self._pauses.pop(name, None)
+        self._redial.reached(name)
         self._settle(name)
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:

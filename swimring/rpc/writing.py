@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from swimring.mux import Session
 
 _BATCH: Final = 32
-"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while the rest is made."""
+"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
 
 
 class Writer:

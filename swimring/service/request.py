@@ -151,7 +151,7 @@ class ByteStream(Protocol):
         """
         ...
 
-    async def send(self, data: bytes, /) -> None:
+    async def send(self, data: bytes | bytearray | memoryview, /) -> None:
         """Send ``data``, waiting for credit.
 
         Raises:

@@ -122,7 +122,7 @@ async def test_the_failure_of_the_owner_comes_back_as_it_was_sent(network: Simul
 
 
 @simulated
-async def test_the_deadline_of_a_call_that_is_handed_on_shrinks_and_ends_it_at_the_owner(
+async def test_the_deadline_of_a_call_that_is_handed_on_goes_with_it_and_ends_it_at_the_owner(
     network: SimulatedNetwork,
 ) -> None:
     shop = Shop()
@@ -130,7 +130,7 @@ async def test_the_deadline_of_a_call_that_is_handed_on_shrinks_and_ends_it_at_t
         header = CallHeader(ns="shop", cmd="deadline", key=key_of(a, "b"), remaining=3)
         match await outsider.ask(header, encode_fields({})):
             case [float(left), _]:
-                assert 2.9 < left < 3
+                assert 2.9 < left <= 3  # what is left is told as a duration, rounded up to a millisecond
         with pytest.raises(DeadlineExceeded):
             await outsider.ask(replace(header, cmd="nap", remaining=0.5), encode_fields({"seconds": 9.0}))
         await trio.sleep(0.1)

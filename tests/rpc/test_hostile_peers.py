@@ -1,6 +1,6 @@
 """Peers that mean harm, over the whole of rpc: what they may hold, how long, and what it costs.
 
-The figures of memory were measured with CPython 3.11; the bounds are twice that.
+The figures of memory were measured with CPython 3.11; the bounds are about twice that.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def connected() -> tuple[Session, Session]:
 
 
 def test_a_stranger_costs_what_it_may_send() -> None:
-    """64 KiB: measured 66 KiB."""
+    """At most 64 KiB: 62 KiB measured with that many bytes of a hello that never ends."""
     dribble = (b"\xf1" + (64_000).to_bytes(3, "big") + b"\x01" + bytes(8 + 63_000))[: 64 * 1024 - 100]
     victim = Session(me=NodeId("b", 1), cluster="test", limits=Limits(), dialled=False)
     tracemalloc.start()
@@ -206,7 +206,7 @@ def test_a_stranger_costs_what_it_may_send() -> None:
 
 
 def test_ten_thousand_streams_at_the_limit_cost_a_few_mebibytes() -> None:
-    """588 calls with 16 streams each, and 4 without: measured 5 MiB."""
+    """588 calls with 16 streams each, and 4 without: measured 2.2 MiB."""
     peer, victim = connected()
     names = tuple("abcdefghijklmnop")
     tracemalloc.start()
@@ -220,13 +220,13 @@ def test_ten_thousand_streams_at_the_limit_cost_a_few_mebibytes() -> None:
         before = tracemalloc.get_traced_memory()[0]
         victim.receive(data)
         assert victim.open_calls + victim.open_streams == 10_000
-        assert tracemalloc.get_traced_memory()[0] - before < 12 * MIB
+        assert tracemalloc.get_traced_memory()[0] - before < 5 * MIB
     finally:
         tracemalloc.stop()
 
 
 def test_messages_that_never_end_cost_their_window_and_no_more() -> None:
-    """Begun and not finished, from as many calls as one likes: 4 MiB; measured 4.1 MiB."""
+    """Begun and not finished, from as many calls as one likes: a window of 4 MiB; measured 4.1 MiB."""
     _, victim = connected()
     victim.bytes_to_send()
     part = bytes(60_000)
