@@ -53,8 +53,9 @@ def encode(value: object) -> bytes:
         LocalProtocolError: a part of it has no place on the wire, is nested deeper than 32 levels, or has map keys
             other than str and bytes.
     """
-    if type(value) is not dict or not _is_small_and_plain(value):
-        _check_items((value,), MAX_DEPTH)
+    kind = type(value)
+    if kind not in _PLAIN and not (type(value) is dict and _is_small_and_plain(value)):
+        _CHECKS.get(kind, _check_other)(value, MAX_DEPTH)
     try:
         return cbor2.dumps(value)
     except (cbor2.CBOREncodeError, ValueError, OverflowError) as error:
