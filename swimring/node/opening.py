@@ -168,6 +168,8 @@ class _Opening:
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer) as doors:
+                watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
                 try:
                     yield node
                 finally:
@@ -327,11 +329,7 @@ class _Opening:
             )
             self._pool = pool
             self._pool_ready.set()
-            async with trio.open_nursery() as nursery:
-                watch = Watch(name, view=rebalancer, pool=pool, rng=self._host.rng)
-                nursery.start_soon(watch.run, name="swimring watch")
-                yield pool, here
-                nursery.cancel_scope.cancel()
+            yield pool, here
 
     def _secret(self) -> mux.Secret | None:
         """What one more connection needs to prove who we are; the keys are those of the moment."""

@@ -1,7 +1,7 @@
 """Watches one other member over an idle connection, so that the kernel tells at once when its process has died.
 
-Each node watches the next one in the order of names, so that everybody is watched by one. Who has no connection to anybody
-dies unnoticed until the next probe.
+Each node watches the next one in the order of names, so that everybody is watched by one. Who has no connection to
+anybody dies unnoticed until the next probe.
 """
 
 from __future__ import annotations
