@@ -192,6 +192,50 @@ async def _arrivals(people: Sequence[Person], source: Person) -> list[float]:
     return times
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """How long it took until the last member had heard a broadcast, in seconds.
+
+    Attributes:
+        members: how many there are.
+        said: how many broadcasts, of random members, one after the other.
+        mean: of the last one to hear each.
+        longest: the same, the worst.
+    """
+
+    members: int
+    said: int
+    mean: float
+    longest: float
+
+
+def broadcast_hearing(members: int, *, said: int = 20, seed: int = 1) -> Hearing:
+    """One random member after the other says something, and nothing is lost."""
+    return run_simulation(functools.partial(_broadcast_hearing, members, said), seed=seed)
+
+
+async def _broadcast_hearing(members: int, said: int) -> Hearing:
+    rng, last = dice("broadcasts", members), []
+    async with open_crowd() as crowd:
+        await crowd.gather(members, within=1)
+        await crowd.quiet()
+        for number in range(said):
+            await trio.sleep(rng.uniform(0, 2))
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for person in crowd.present:
+                    await nursery.start(_hear_one, person)
+                await rng.choice(crowd.present).gossiper.broadcast("figure", number)
+            last.append(trio.current_time() - began)
+    return Hearing(members=members, said=said, mean=mean(last), longest=max(last))
+
+
+async def _hear_one(person: Person, *, task_status: trio.TaskStatus[None]) -> None:
+    async with person.gossiper.broadcasts() as broadcasts:
+        task_status.started()
+        await anext(broadcasts)
+
+
 # ------------------------------------------------------------------------------------------------------------ load
 
 
@@ -385,6 +429,12 @@ def _dissemination_table(sizes: Sequence[int]) -> None:
             _row(size, "all the time" if busy else "no", *(f"{figure:.2f}" for figure in figures))
 
 
+def _broadcast_table(sizes: Sequence[int]) -> None:
+    _head("Seconds until all had heard a broadcast", "members", "mean", "longest")
+    for hearing in map(broadcast_hearing, sizes):
+        _row(hearing.members, f"{hearing.mean:.2f}", f"{hearing.longest:.2f}")
+
+
 def _load_table(sizes: Sequence[int]) -> None:
     _head("Load of a quiet member per period", "members", "datagrams", "bytes in them", "bytes in streams")
     for load in map(idle_load, sizes):
@@ -412,6 +462,7 @@ _FALSE_COLUMNS = ("Lifeguard", "events", "at members that were well", "suspicion
 TABLES = {
     "detection": _detection_table,
     "dissemination": _dissemination_table,
+    "broadcasts": _broadcast_table,
     "load": _load_table,
     "slow": _slow_table,
     "pauses": _pauses_table,
