@@ -35,8 +35,8 @@ _CAST: Final = 0x01
 _IDEMPOTENT: Final = 0x02
 _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
-_KEY_KIND: Final = _KEY_TEXT | _KEY_BYTES
 _FORWARD: Final = 0x10
+_KEY_KIND: Final = _KEY_TEXT | _KEY_BYTES
 
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from swimring.swim import Status
-from swimring.testing import open_sim_cluster, run_simulation
+from swimring.testing import PASS, Packet, PacketKind, Verdict, open_sim_cluster, run_simulation
 
 from .leftovers import connections, leftovers
 
@@ -106,6 +106,35 @@ def test_losing_datagrams_and_nothing_else_kills_nobody(seed: int) -> None:
             await _quiet_cluster(cluster, 10)
             with cluster.network.loss(0.05):
                 await trio.sleep(60)
+            assert _failures(cluster) == []
+
+    run_simulation(scenario, seed=seed)
+
+
+class FirewallBetween:
+    """One host is refused every connection to another, as by a firewall; each attempt is judged and counted twice."""
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        self.attempts = 0
+
+    def judge(self, packet: Packet) -> Verdict:
+        if (packet.source, packet.target, packet.kind) != (self.source, self.target, PacketKind.HANDSHAKE):
+            return PASS
+        self.attempts += 1
+        return Verdict(refused=True)
+
+
+def test_a_neighbour_that_only_datagrams_reach_is_tried_ever_less_often_and_lives(seed: int) -> None:
+    async def scenario() -> None:
+        async with open_sim_cluster() as cluster:
+            _, two, _ = await _quiet_cluster(cluster, 3)
+            await two.drain()
+            firewall = FirewallBetween("n1", "n2")
+            with cluster.inject(firewall):
+                await two.restart()
+                await trio.sleep(120)
+            assert firewall.attempts < 80  # with a second between two dials it would be 400
             assert _failures(cluster) == []
 
     run_simulation(scenario, seed=seed)
