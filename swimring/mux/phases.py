@@ -24,7 +24,3 @@ class GoAwayCode(enum.IntEnum):
     """The sender is leaving; calls that it accepted still finish."""
     DUPLICATE = 3
     """There is another connection, or no need of one; calls that were sent before both sides said so still finish."""
-
-
-_OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
-_CLOSED: Final = Phase.CLOSED

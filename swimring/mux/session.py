@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _MAX_REASON: Final = 512
+_OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
+_CLOSED: Final = Phase.CLOSED
 
 
 class Session:
