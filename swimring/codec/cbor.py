@@ -53,7 +53,8 @@ def encode(value: object) -> bytes:
         LocalProtocolError: a part of it has no place on the wire, is nested deeper than 32 levels, or has map keys
             other than str and bytes.
     """
-    _check_items((value,), MAX_DEPTH)
+    if type(value) is not dict or not _is_small_and_plain(value):
+        _check_items((value,), MAX_DEPTH)
     try:
         return cbor2.dumps(value)
     except (cbor2.CBOREncodeError, ValueError, OverflowError) as error:
@@ -168,6 +169,15 @@ _Check: TypeAlias = "Callable[[Any, int], None]"
 _PLAIN: Final = frozenset({str, bytes, bytearray, float, bool, type(None)})
 _LEAST: Final = -(2**64)  # what CBOR says without a tag
 _MOST: Final = 2**64 - 1
+
+
+def _is_small_and_plain(value: dict[object, object]) -> bool:
+    """Whether it is what the fields of nearly every message are: text keys, and no value that needs a closer look."""
+    for key, item in value.items():
+        kind = type(item)
+        if type(key) is not str or not (kind in _PLAIN or (kind is int and _LEAST <= item <= _MOST)):  # type: ignore[operator] # mypy does not follow `type`
+            return False
+    return True
 
 
 def _check_depth(left: int) -> None:

@@ -1,5 +1,6 @@
 """Many calls and byte streams over one connection, without the connection: pure, for any event loop."""
 
+from .answers import Answer, error_of, outcome_of
 from .calls import CALL_LIFE, CallState, CallStep
 from .events import (
     CallArrived,
@@ -40,6 +41,7 @@ __all__ = [
     "MAGIC",
     "NONCE_SIZE",
     "RESERVED_STREAM",
+    "Answer",
     "CallArrived",
     "CallEnded",
     "CallHeader",
@@ -78,7 +80,9 @@ __all__ = [
     "decode_fields",
     "encode_failure",
     "encode_fields",
+    "error_of",
     "join_message",
+    "outcome_of",
     "pack_item",
     "split_message",
     "stream_ids",

@@ -14,14 +14,16 @@ from swimring.codec import decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived, StreamsOffered
-from .frames import END, Kind, cut, frame
-from .header import CallKind, split_request
+from .frames import END, HEADER_SIZE, Kind, cut, frame
+from .header import CallKind, small_request, split_request
 from .line import offered_ids, stream_ids
 from .offers import check_names, decode_offer, encode_offer
 from .stream import ResetCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from swimring.identity import Key
 
     from .events import Event
     from .header import CallHeader
@@ -122,7 +124,11 @@ class Calls:
         line, message = self._line, header.to_bytes() + body
         self._check_size(message)
         line.message_allowance.spend(len(message))
-        call_id = line.open_local(len(header.streams))
+        try:
+            call_id = line.open_local(len(header.streams))
+        except LocalProtocolError:
+            line.message_allowance.refund(len(message))
+            raise
         call = self._made_here[call_id] = _Call(len(header.streams), _RUNNING)
         call.cast = header.kind is _CAST
         if len(message) <= line.peer.frame_body:
@@ -131,6 +137,30 @@ class Calls:
             self._send_parts(call_id, call, message)
         if header.streams:
             self._streams.announce(stream_ids(call_id, call.streams))
+        return call_id
+
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
+        """`request` of a first attempt without streams and trace, if it fits into one frame and there is room now.
+
+        Raises:
+            LocalProtocolError: a bad header.
+        """
+        line = self._line
+        call_id, allowance, peer = line.next_here, line.message_allowance, line.peer
+        packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
+        size = len(packed) - HEADER_SIZE
+        if (
+            size > peer.frame_body
+            or size > peer.message
+            or size > allowance.available
+            or line.open_here >= peer.streams
+        ):
+            return None
+        allowance.available -= size
+        line.next_here += 2
+        line.open_here += 1
+        call = self._made_here[call_id] = _Call(0, _RUNNING)
+        call.number = line.outbox.push(packed)
         return call_id
 
     def _send_parts(self, call_id: int, call: _Call, message: bytes) -> None:
@@ -162,7 +192,7 @@ class Calls:
         """Send a reply or a failure record.
 
         Raises:
-            LocalProtocolError: the call is over, too large, or without credit.
+            LocalProtocolError: the call is over or a cast, or the answer too large or without credit.
         """
         line = self._line
         self._check_size(body)
@@ -202,7 +232,7 @@ class Calls:
         call = self._made_there.get(call_id)
         if call is not None and not (call.cast or call.cancelled):
             raise LocalProtocolError(f"call {call_id} needs an answer")
-        self._finish(call_id, 0)
+        self._finish(call_id, None)
         self._line.answer(frame(Kind.DONE, 0, call_id))
 
     def refuse_above(self, last_id: int) -> tuple[int, ...]:
@@ -233,6 +263,26 @@ class Calls:
             return
         call = self._made_there[call_id] = _Call(0, _ASKING)
         self._gather(call_id, call, CallStep.BODY, body)
+
+    def on_reply(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
+        """REPLY: nearly every one is the whole answer of a call that somebody waits for."""
+        call, line, size = self._made_here.get(call_id), self._line, len(body)
+        if (
+            call is None
+            or call.state is not _RUNNING
+            or call.cancelled
+            or call.cast
+            or not flags & END
+            or size > line.limits.message
+        ):
+            self.on_answer(Kind.REPLY, flags, call_id, body, events)
+            return
+        grant = line.message_window.pass_on(size)
+        if grant:
+            line.grant_messages(grant)
+        del self._made_here[call_id]
+        line.open_here -= 1
+        events.append(ReplyArrived(call_id, body))
 
     def on_answer(self, kind: int, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REPLY or FAILURE: the whole message, or its first part."""
@@ -361,11 +411,14 @@ class Calls:
             raise RemoteProtocolError(f"{step.value} for call {call_id}, but {call.state.value}")
         call.state = after
 
-    def _finish(self, call_id: int, cost: int) -> None:
+    def _finish(self, call_id: int, cost: int | None) -> None:
         call = self._made_there.get(call_id)
         if call is None or call.state is _ASKING:
             raise LocalProtocolError(f"call {call_id} is over or not complete")
-        self._line.message_allowance.spend(cost)
+        if cost is not None:
+            if call.cast:
+                raise LocalProtocolError(f"nobody waits for an answer to cast {call_id}")
+            self._line.message_allowance.spend(cost)
         del self._made_there[call_id]
         self._line.closed(call_id)
 

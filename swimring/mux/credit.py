@@ -30,6 +30,19 @@ class Window:
             raise RemoteProtocolError(f"{count} bytes exceed the remaining credit of {self._room}")
         self._room -= count
 
+    def pass_on(self, count: int) -> int:
+        """Count bytes that came in and are read already; return the credit to announce now.
+
+        Raises:
+            RemoteProtocolError: more than the credit that was given.
+        """
+        room = self._room - count
+        if room < 0:
+            self.arrive(count)
+        self._room = room
+        owed = self._owed = self._owed + count
+        return 0 if owed * 2 < self._size else self.release(0)
+
     def release(self, count: int) -> int:
         """Count bytes that were read; return the credit to announce now, 0 while it is less than half a window."""
         self._owed += count

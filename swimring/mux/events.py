@@ -42,7 +42,7 @@ class CallArrived:
     """Ids of the named byte streams."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class ReplyArrived:
     """The value of a call made here, as CBOR."""
 

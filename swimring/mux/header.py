@@ -11,12 +11,14 @@ import enum
 import math
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 from swimring.identity import MAX_KEY_BYTES
 
+from .frames import END, HEADER, Kind
 from .limits import MAX_NAME, MAX_STREAM_NAME, MAX_STREAMS_PER_CALL
 
 if TYPE_CHECKING:
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
 
 _FIXED: Final = struct.Struct(">BBBIBBHH")
 """Flags, hops, attempt, remaining milliseconds; lengths of ns, cmd, key and extension."""
+_WITH_FRAME: Final = struct.Struct(f"{HEADER.format}{_FIXED.format[1:]}")
+"""The header of a frame, and the fixed part behind it."""
+_WHOLE: Final = END << 56
+_REQUEST_KIND: Final = Kind.REQUEST
 
 _CAST: Final = 0x01
 _IDEMPOTENT: Final = 0x02
 _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
+_FORWARD: Final = 0x10
 
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
@@ -69,6 +76,8 @@ class CallHeader:
     """Attempts before this one."""
     fence: int = 0
     """Fence of the owner the caller believed in; 0 is none."""
+    forward: bool = False
+    """Whether a node that does not own the key shall hand the call on instead of refusing it."""
 
     def to_bytes(self) -> bytes:
         """The fixed part and what it announces.
@@ -77,6 +86,8 @@ class CallHeader:
             LocalProtocolError: a name, the key or a number is out of bounds.
         """
         flags = (_CAST if self.kind is _IS_CAST else 0) | (_IDEMPOTENT if self.idempotent else 0)
+        if self.forward:
+            flags |= _FORWARD
         key, key_flag = _raw_key(self.key)
         extension = b""
         if self.streams or self.traceparent is not None or self.fence:
@@ -135,10 +146,55 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
             hops=hops,
             attempt=attempt,
             fence=fence,
+            forward=flags & _FORWARD != 0,
         )
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"text in a call header is not UTF-8: {error}") from error
     return header, message[body_at:]
+
+
+def small_request(
+    call_id: int, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool
+) -> bytes:
+    """The whole frame of a first attempt with no streams and no trace, as `CallHeader.to_bytes` and `frame` make it.
+
+    Nearly every call is one, so it is packed in one step.
+
+    Raises:
+        LocalProtocolError: a name or the key is out of bounds.
+    """
+    raw_key, flags = _raw_key(key)
+    names, ns_size, cmd_size = _raw_names(ns, cmd)
+    size = _FIXED.size + len(names) + len(raw_key) + len(body)
+    return (
+        _WITH_FRAME.pack(
+            size << 8 | _REQUEST_KIND,
+            _WHOLE | call_id,
+            flags | _IDEMPOTENT if idempotent else flags,
+            0,
+            0,
+            _NO_DEADLINE if remaining == math.inf else _milliseconds(remaining),
+            ns_size,
+            cmd_size,
+            len(raw_key),
+            0,
+        )
+        + names
+        + raw_key
+        + body
+    )
+
+
+@lru_cache(256)
+def _raw_names(ns: str, cmd: str) -> tuple[bytes, int, int]:
+    """Both names as they travel, and the length of each: a program has few of them, and asks again and again."""
+    try:
+        raw_ns, raw_cmd = ns.encode(), cmd.encode()
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"ns and cmd of a header are text: {error}") from error
+    if len(raw_ns) > MAX_NAME or len(raw_cmd) > MAX_NAME:
+        raise LocalProtocolError(f"a header out of bounds (ns, cmd: {MAX_NAME} bytes)")
+    return raw_ns + raw_cmd, len(raw_ns), len(raw_cmd)
 
 
 def _raw_key(key: Key | None) -> tuple[bytes, int]:

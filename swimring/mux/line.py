@@ -166,7 +166,11 @@ class Line:
         """Give credit back for that many bytes of messages that are complete or dropped."""
         grant = self.message_window.release(count)
         if grant:
-            self.outbox.push(frame(Kind.CREDIT, MESSAGES, 0, grant.to_bytes(4, "big")))
+            self.grant_messages(grant)
+
+    def grant_messages(self, grant: int) -> None:
+        """Announce credit for that many more bytes of messages."""
+        self.outbox.push(frame(Kind.CREDIT, MESSAGES, 0, grant.to_bytes(4, "big")))
 
     def return_data(self, count: int) -> None:
         """Give connection credit back for that many bytes of stream data that are read or dropped."""

@@ -6,7 +6,7 @@ What routes it (ns, cmd, key) goes into the header of the call; the other fields
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from swimring.codec import decode, encode
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, RemoteProtocolError
@@ -21,13 +21,8 @@ _ROUTING = frozenset({"ns", "cmd", "key"})
 _WHAT_A_MESSAGE_IS = "a message is a mapping with text keys"
 
 
-class MessageParts(NamedTuple):
-    """A message, taken apart."""
-
-    ns: str
-    cmd: str
-    key: Key | None
-    fields: dict[str, object]
+MessageParts: TypeAlias = "tuple[str, str, Key | None, dict[str, object]]"
+"""A message, taken apart: ns, cmd, key, and the other fields."""
 
 
 def split_message(message: Mapping[str, object]) -> MessageParts:
@@ -43,11 +38,11 @@ def split_message(message: Mapping[str, object]) -> MessageParts:
             raise InvalidRequest(_WHAT_A_MESSAGE_IS)
     fields: dict[str, Any] = dict(message)
     ns, cmd, key = fields.pop("ns", ""), fields.pop("cmd", ""), fields.pop("key", None)
-    if not isinstance(ns, str) or not isinstance(cmd, str):
+    if not (isinstance(ns, str) and isinstance(cmd, str)):
         raise InvalidRequest("ns and cmd of a message are text")
     if key is not None and not (type(key) is str and key.isascii() and len(key) <= MAX_KEY_BYTES):
         key = _checked_key(key)  # of nearly every message the line above says enough
-    return MessageParts(ns, cmd, key, fields)
+    return ns, cmd, key, fields
 
 
 def join_message(ns: str, cmd: str, key: Key | None, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import NodeId
+    from swimring.identity import Key, NodeId
 
     from .events import Event
     from .header import CallHeader
@@ -86,7 +86,7 @@ class Session:
         if cluster is None and not client:
             raise LocalProtocolError("only a client may leave the cluster open")
         digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
-        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else (OFFERS,))
+        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT, OFFERS) if client else (OFFERS,))
         if secret is not None:
             self.hello = replace(self.hello, nonce=secret.nonce, key_ids=secret.ids)
         self.peer: Hello | None = None
@@ -103,6 +103,7 @@ class Session:
         self._dialled = dialled
         self._secret = secret
         self._expected_proof = b""
+        self._early_farewell = b""
         if dialled:
             self._greet()
 
@@ -211,6 +212,18 @@ class Session:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
 
+    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
+        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+
+        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame.
+
+        Raises:
+            LocalProtocolError: not open, told to go away, or a bad header.
+        """
+        if self._phase is not _OPEN or self.told_to_go_away:
+            raise LocalProtocolError("this connection takes no more calls")
+        return self._calls.ask(ns, cmd, key, remaining, body, idempotent=idempotent)
+
     def reply(self, call_id: int, body: bytes) -> None:
         """Answer a call with an encoded value."""
         self._calls.answer(Kind.REPLY, call_id, body)
@@ -285,16 +298,20 @@ class Session:
     def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
         """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once.
 
-        On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
+        Before the hellos it counts at once and is said right behind them. On a duplicate nothing is refused: what the
+        peer has sent before it hears of it is finished, too.
         """
-        if self.going_away or self._phase is not _OPEN:
+        if self.going_away or self._phase is Phase.CLOSED:
             return
         self.going_away = True
         self._line.refusing = code != GoAwayCode.DUPLICATE
         hint = None if retry_after is None else int(retry_after * 1000)
         last = self._line.last_there if self._line.refusing else MAX_STREAM_ID
-        body = encode([last, code, reason[:_MAX_REASON], hint])
-        self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
+        farewell = frame(Kind.GOAWAY, 0, 0, encode([last, code, reason[:_MAX_REASON], hint]))
+        if self._phase is _OPEN:
+            self._line.outbox.push(farewell)
+        else:
+            self._early_farewell = farewell
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Refuse a hello for a reason that only the driver knows; the session is closed."""
@@ -306,7 +323,7 @@ class Session:
         calls, streams = self._calls, self._streams
         return {
             Kind.REQUEST: calls.on_request,
-            Kind.REPLY: partial(calls.on_answer, Kind.REPLY),
+            Kind.REPLY: calls.on_reply,
             Kind.FAILURE: partial(calls.on_answer, Kind.FAILURE),
             Kind.OFFER: calls.on_offer,
             Kind.BODY: calls.on_body,
@@ -423,6 +440,8 @@ class Session:
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
         self._phase = _OPEN
+        if self._early_farewell:
+            self._line.outbox.push(self._early_farewell)
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:

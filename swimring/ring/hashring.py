@@ -123,7 +123,8 @@ class HashRing:
         if not points:
             key_bytes(key)
             return None
-        return self._owners[bisect_right(points, _position(key_bytes(key), self._seed)) % len(points)]
+        position = siphash24(key_bytes(key), key=self._seed).intdigest() & _MASK  # as `_position`
+        return self._owners[bisect_right(points, position) % len(points)]
 
     def owner_at(self, position: int) -> str | None:
         """The owner of one position of the circle, or None if the ring is empty."""

@@ -17,7 +17,7 @@ NO_STREAMS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Outgoing:
     """One call, complete but for its destination."""
 
@@ -40,6 +40,11 @@ class Outgoing:
     traceparent: str | None = None
     """W3C trace context."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is what nearly every call is: a first attempt without streams and trace."""
+        return not (self.attempt or self.hops or self.streams or self.traceparent)
+
 
 def outgoing(
     message: Mapping[str, object],
@@ -53,7 +58,7 @@ def outgoing(
         InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
     """
     ns, cmd, key, fields = split_message(message)
-    return Outgoing(ns=ns, cmd=cmd, key=key, fields=fields, idempotent=idempotent, streams=streams or NO_STREAMS)
+    return Outgoing(ns, cmd, key, fields, idempotent, streams or NO_STREAMS)
 
 
 def whole_message(out: Outgoing) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
@@ -26,6 +25,7 @@ from swimring.errors import (
 )
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
+from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
 from .calling import Superseded
@@ -46,7 +46,6 @@ _T = TypeVar("_T")
 DIRECT: Final = 255
 """Hops of a call that names its member: that one handles it, whatever the ring says."""
 
-_READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
 _MAX_ATTEMPT: Final = 255
 _MAX_LISTED: Final = 16
 
@@ -124,7 +123,7 @@ class _Course:
 
     def __init__(self, out: Outgoing) -> None:
         self._idempotent = out.idempotent
-        self._once = any(not isinstance(source, _READABLE_AGAIN) for source in out.streams.values())
+        self._once = not readable_again(out.streams)
         self._spent = False
 
     async def ask(self, door: Door, out: Outgoing) -> Any:
@@ -222,8 +221,10 @@ class Routing:
             CallError: the outcome, if it is not a result.
             NodeClosed: this node was left before there was an outcome.
         """
-        out, first = self._traced(out), None
-        with _Report(self._instruments, out):
+        if current_trace() is not None:
+            out = self._traced(out)
+        first, outcome, started = None, "cancelled", trio.current_time()
+        try:  # as `_Report` does, at a tenth of what a context manager costs
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
                 self._check_open()
@@ -231,14 +232,23 @@ class Routing:
                 door = None if owner is None else self._at_hand(owner)
                 if owner is not None and door is not None:
                     try:
-                        return await door.request(out)
+                        value = await door.request(out)
+                        outcome = "ok"
+                        return value
                     except Superseded:
                         pass
                     except CallError as error:
                         first = _Failed(_Target(owner.id, owner.address), version, error)
             course = _Course(out)
             value, _ = await self._routed(out, course.ask, course.may_repeat, first)
+            outcome = "ok"
             return value
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            seconds = trio.current_time() - started
+            self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, seconds)
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message where it belongs; nobody answers. Not sent again once it was sent.

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from swimring.mux import Session
 
 _BATCH: Final = 32
-"""Frames that are worth a write of their own: the other side can start on them while the rest is being made."""
+"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
 
 
 class Writer:
     """Takes bytes from the session to the stream."""
 
-    __slots__ = ("_busy", "_send_now", "_session", "_stream", "_unsent", "_work", "watched")
+    __slots__ = ("_busy", "_queued", "_send_now", "_session", "_stream", "_unsent", "_work", "watched")
 
     def __init__(self, session: Session, stream: trio.abc.Stream) -> None:
         """Idle until `run`."""
@@ -37,6 +37,7 @@ class Writer:
         self._stream = stream
         self._work = Signal()
         self._busy = False
+        self._queued = 0
         self._unsent = b""
         self._send_now = _sender(stream)
 
@@ -48,9 +49,12 @@ class Writer:
         """There is something to write: at once if it is ``alone`` or much, else together with what follows."""
         if self._busy or self._unsent:
             return  # `run` looks again when it has written what it has
-        if self._send_now is None or not (alone or self._session.urgent_frames >= _BATCH):
-            self._work.say()
+        self._queued += 1
+        if self._send_now is None or not (alone or self._queued >= _BATCH):
+            if self._queued == 1:  # what follows before `run` has its turn needs no other word
+                self._work.say()
             return
+        self._queued = 0
         if data := self._session.bytes_to_send():
             self._unsent = data[self._send_now(data) :]
         if self._unsent or self.watched or self._session.has_bytes_to_send:
@@ -63,6 +67,7 @@ class Writer:
     async def run(self, written: Callable[[], None]) -> None:
         """Write for ever; ``written`` is called when there is nothing more to write for now."""
         while True:
+            self._queued = 0
             data = self._unsent or self._session.bytes_to_send()
             if data:
                 self._unsent = b""

@@ -58,7 +58,7 @@ async def test_a_client_says_that_it_is_one_and_names_the_cluster_as_soon_as_it_
         async with connect(first.address) as mesh:
             await mesh.request({**ASK, "key": key_of(second, first)})
         hellos = [first.hellos[0], second.hellos[0]]
-        assert [hello.features for hello in hellos] == [(CLIENT,), (CLIENT,)]
+        assert [hello.features for hello in hellos] == [(CLIENT, "offers")] * 2
         assert [hello.cluster for hello in hellos] == [ANY_CLUSTER, cluster_digest("hello")]
         assert hellos[0].node == hellos[1].node
 

@@ -25,7 +25,8 @@ async def test_a_moved_answer_is_followed_with_the_records_it_carries() -> None:
     async with tiny_cluster() as cluster:
         old = await cluster.start("a")
         async with connect(old.address) as mesh:
-            new = await cluster.start("b")
+            await old.wait_followed()
+            new = await cluster.start("b", told=False)
 
             async def refuse(heard: Heard) -> object:
                 raise Moved("b does", records=(new.member.to_wire(), old.member.to_wire()))

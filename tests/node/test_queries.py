@@ -19,12 +19,13 @@ from swimring.errors import (
     Unreachable,
 )
 from swimring.node.querying import AT_ONCE
-from swimring.service import Request, Service
+from swimring.service import Answer, Request, Service
+from swimring.swim import Broadcast
 
 from .nodes import Shop, living_tasks, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
-    from swimring.node import Answer, Answers, Node
+    from swimring.node import Answers, Node
     from swimring.testing import SimulatedNetwork
 
 
@@ -201,3 +202,26 @@ async def test_nobody_asks_after_its_farewell_or_without_saying_what(network: Si
         await a.leave()
         with pytest.raises(NodeClosed):
             a.query("where", service="one")
+
+
+@simulated
+async def test_a_handler_asks_and_tells_everybody_as_its_node_does(network: SimulatedNetwork) -> None:
+    service = Service("poll")
+
+    @service.on("name", idempotent=True)
+    async def name(request: Request) -> str:
+        return request.node.name
+
+    @service.on("everybody", idempotent=True)
+    async def everybody(request: Request) -> list[str]:
+        async with request.node.query("name") as answers:
+            found = sorted([str(answer.value) async for answer in answers])
+        await request.node.broadcast("polled", len(found))
+        return found
+
+    async with nodes_at(network, "ab", service) as (a, b):
+        async with b.broadcasts() as broadcasts:
+            assert await a.call(everybody, "k") == ["a", "b"]
+            heard = await anext(aiter(broadcasts))
+            assert isinstance(heard, Broadcast)
+            assert (heard.name, heard.payload) == ("polled", 2)
