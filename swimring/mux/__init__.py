@@ -27,8 +27,9 @@ from .items import ITEMS, RESERVED_STREAM, ItemReader, pack_item
 from .limits import Limits
 from .line import stream_ids
 from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
+from .phases import GoAwayCode, Phase
 from .proof import NONCE_SIZE, Secret
-from .session import GoAwayCode, Phase, Session
+from .session import Session
 from .stream import LIFE, ResetCode, Step, StreamState
 
 __all__ = [

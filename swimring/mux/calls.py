@@ -194,10 +194,11 @@ class Calls:
         Raises:
             LocalProtocolError: the call is over or a cast, or the answer too large or without credit.
         """
-        line = self._line
-        self._check_size(body)
-        self._finish(call_id, len(body))
-        if len(body) <= line.peer.frame_body:
+        line, size = self._line, len(body)
+        if size > line.peer.message:
+            self._check_size(body)
+        self._finish(call_id, size)
+        if size <= line.peer.frame_body:
             line.outbox.push(frame(kind, END, call_id, body))
             return
         first, *rest = cut(kind, call_id, body, line.peer.frame_body)
@@ -249,16 +250,17 @@ class Calls:
 
     def on_request(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REQUEST: the whole message, or its first part."""
-        self._line.message_window.arrive(len(body))
-        if self._line.refusing:
-            self._line.return_message(len(body))
+        line = self._line
+        line.message_window.arrive(len(body))
+        if line.refusing:
+            line.return_message(len(body))
             return
-        self._line.open_remote(call_id)
+        line.open_remote(call_id)
         if flags & END:
             # Almost every request is one frame: it need not be gathered.
-            call = self._made_there[call_id] = _Call(0, _RUNNING)
-            if len(body) > self._line.limits.message:
+            if len(body) > line.limits.message:
                 self._check_length(call_id, len(body))
+            call = self._made_there[call_id] = _Call(0, _RUNNING)
             self._ask(call_id, call, body, events)
             return
         call = self._made_there[call_id] = _Call(0, _ASKING)
@@ -420,7 +422,7 @@ class Calls:
                 raise LocalProtocolError(f"nobody waits for an answer to cast {call_id}")
             self._line.message_allowance.spend(cost)
         del self._made_there[call_id]
-        self._line.closed(call_id)
+        self._line.open_there -= 1
 
     def _check_size(self, message: bytes) -> None:
         if len(message) > self._line.peer.message:

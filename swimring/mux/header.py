@@ -36,6 +36,7 @@ _IDEMPOTENT: Final = 0x02
 _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
 _FORWARD: Final = 0x10
+_KEY_KIND: Final = _KEY_TEXT | _KEY_BYTES
 
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
@@ -137,7 +138,9 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
         header = CallHeader(
             ns=message[_FIXED.size : cmd_at].decode(),
             cmd=message[cmd_at:key_at].decode(),
-            key=_read_key(flags, message[key_at:extension_at]),
+            key=message[key_at:extension_at].decode()
+            if flags & _KEY_KIND == _KEY_TEXT
+            else _read_key(flags, message[key_at:extension_at]),
             kind=_IS_CAST if flags & _CAST else _IS_REQUEST,
             remaining=math.inf if remaining == _NO_DEADLINE else remaining / 1000,
             idempotent=flags & _IDEMPOTENT != 0,
@@ -215,9 +218,7 @@ def _raw_key(key: Key | None) -> tuple[bytes, int]:
 
 
 def _read_key(flags: int, raw: bytes) -> Key | None:
-    kind = flags & (_KEY_TEXT | _KEY_BYTES)
-    if kind == _KEY_TEXT:
-        return raw.decode()
+    kind = flags & _KEY_KIND
     if kind == _KEY_BYTES:
         return raw
     if kind or raw:

@@ -104,7 +104,9 @@ class Line:
         if call_id % _PARITY == self.next_here % _PARITY or call_id <= self.last_there:
             raise RemoteProtocolError(f"a request with the id {call_id} after {self.last_there}")
         self.last_there = call_id
-        self._count_there(1)
+        self.open_there += 1
+        if self.open_there > self.limits.streams:
+            self._count_there(0)
 
     def open_remote_streams(self, call_id: int, count: int) -> None:
         """Note that the newest call of the other side announced that many streams.

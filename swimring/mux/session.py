@@ -7,7 +7,6 @@ nothing has changed and nothing was sent.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, Refusa
 from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
 from .hello import ANY_CLUSTER, CLIENT, OFFERS, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
 from .line import Line
+from .phases import GoAwayCode, Phase
 from .proof import check_proof, key_id, prove
 from .stream import ResetCode, Streams
 
@@ -35,29 +35,6 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _MAX_REASON: Final = 512
-
-
-class Phase(enum.Enum):
-    """How far a connection is."""
-
-    PREFACE = "waiting for byte 0"
-    HELLO = "waiting for the hello"
-    PROOF = "waiting for the proof"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class GoAwayCode(enum.IntEnum):
-    """Why a side takes no more calls."""
-
-    PROTOCOL = 1
-    """The other side broke the protocol; the connection is over."""
-    DRAINING = 2
-    """The sender is leaving; calls that it accepted still finish."""
-    DUPLICATE = 3
-    """There is another connection, or no need of one; calls that were sent before both sides said so still finish."""
-
-
 _OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
 _CLOSED: Final = Phase.CLOSED
 

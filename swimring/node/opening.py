@@ -168,6 +168,8 @@ class _Opening:
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer) as doors:
+                watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
                 try:
                     yield node
                 finally:
@@ -314,11 +316,7 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
-            async with trio.open_nursery() as nursery:
-                watch = Watch(me.name, view=rebalancer, pool=pool, rng=self._host.rng)
-                nursery.start_soon(watch.run, name="swimring watch")
-                yield pool, here
-                nursery.cancel_scope.cancel()
+            yield pool, here
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:

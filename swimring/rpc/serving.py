@@ -337,10 +337,9 @@ class CallJob:
             return True
         if self._offer is not None:
             return False
-        if self._answer is not None and not self._lost:
-            size = self._answer_size
-            if size and (self._serving.credit or not self._connection.session.has_credit(size)):
-                return False
+        size = 0 if self._lost else self._answer_size
+        if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+            return False
         self.conclude()
         return True
 

@@ -125,7 +125,6 @@ class Spread:
         busy: whether ten other updates a second were under way.
         log: the natural logarithm of the number of members.
         half: mean intervals until half of them knew.
-        most: until 99 % did.
         all: until the last one did.
         worst: the same of the worst update.
     """
@@ -134,7 +133,6 @@ class Spread:
     busy: bool
     log: float
     half: float
-    most: float
     all: float
     worst: float
 
@@ -145,7 +143,7 @@ def dissemination_rounds(members: int, *, busy: bool, updates: int = 20, seed: i
 
 
 async def _dissemination_rounds(members: int, busy: bool, updates: int) -> Spread:
-    rng, halves, mosts, last = dice("updates", members), [], [], []
+    rng, halves, last = dice("updates", members), [], []
     async with open_crowd() as crowd, trio.open_nursery() as nursery:
         await crowd.gather(members, within=1)
         await crowd.quiet()
@@ -161,7 +159,6 @@ async def _dissemination_rounds(members: int, busy: bool, updates: int) -> Sprea
             times = await _arrivals(crowd.present, source)
             rounds = [(time - began) / LAN.gossip_interval for time in times]
             halves.append(rounds[len(rounds) // 2])
-            mosts.append(rounds[math.ceil(0.99 * len(rounds)) - 1])
             last.append(rounds[-1])
             if not busy:
                 await crowd.quiet()
@@ -171,7 +168,6 @@ async def _dissemination_rounds(members: int, busy: bool, updates: int) -> Sprea
         busy=busy,
         log=math.log(members),
         half=mean(halves),
-        most=mean(mosts),
         all=mean(last),
         worst=max(last),
     )
@@ -429,7 +425,7 @@ def _dissemination_table(sizes: Sequence[int]) -> None:
     for size in sizes:
         for busy in (False, True):
             found = dissemination_rounds(size, busy=busy)
-            figures = (found.log, found.half, found.most, found.all, found.worst)
+            figures = (found.log, found.half, found.all, found.worst)
             _row(size, "all the time" if busy else "no", *(f"{figure:.2f}" for figure in figures))
 
 
@@ -461,7 +457,7 @@ def _pauses_table(_sizes: Sequence[int]) -> None:
 
 
 _DETECTION_COLUMNS = ("suspected", "theory", "declared dead", "theory", "known to all")
-_DISSEMINATION_COLUMNS = ("ln n", "to half", "to 99 %", "to the last", "worst of 20")
+_DISSEMINATION_COLUMNS = ("ln n", "to half", "to the last", "worst of 20")
 _FALSE_COLUMNS = ("Lifeguard", "events", "at members that were well", "suspicions", "views equal after")
 TABLES = {
     "detection": _detection_table,

@@ -120,7 +120,7 @@ async def test_a_silent_port_does_not_hold_up_a_scan(monkeypatch: pytest.MonkeyP
     async with tiny_cluster() as cluster, other_server(b"") as mute:
         node = await cluster.start("a")
         monkeypatch.setattr("swimring.client.connecting.SCANNED", (mute, node.address))
-        monkeypatch.setattr("swimring.client.connecting.SCAN_WITHIN", 0.1)
+        monkeypatch.setattr("swimring.client.connecting.SCAN_WITHIN", 0.5)
         async with connect() as mesh:
             assert mesh.cluster == "hello"
 

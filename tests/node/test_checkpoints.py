@@ -99,6 +99,8 @@ async def test_so_is_everything_on_a_call_that_is_held_open(network: SimulatedNe
         }
         assert await missing(small, schedule=False) == []
         assert await missing({"result": chat.result}) == []
+        with assert_checkpoints():
+            await stream.send_eof()
         assert await missing({"result": shouting.result}) == []
         async with a.open(studio.chat, key) as chat:
             with assert_checkpoints():
