@@ -79,7 +79,7 @@ class Watch:
         return watched is not None and watched.name == other
 
     def _next_after(self, name: str) -> Member | None:
-        """Whom the member of that name watches; those that wait for a cluster to form take no connections yet."""
+        """Whom the member of that name watches; those that wait for a cluster to form keep no connections."""
         members = self._view.snapshot.members
         others = [each for each in members.values() if each.name != name and not swim.gathers(each)]
         if name not in members or not others:
