@@ -1,14 +1,14 @@
 """What one small call costs the process that makes it, in processor time and in Python calls.
 
-Run it from the root of the repository: ``python -m tests.benchmarks.calling_side``; it takes 10 seconds. The caller is a
-whole node: `Node.request` with a key that the other node owns, inside `trio.fail_after`. The other process is a node for
-all but its connections, where a loop of a few lines answers each request with the same bytes, so that it is never what
-the caller waits for. Processor time hardly moves when other work keeps the machine busy.
+Run it from the root of the repository: ``python -m tests.benchmarks.calling_side``; it takes 10 seconds. The caller is
+a whole node: `Node.request` with a key that the other node owns, inside `trio.fail_after`. The other process is a node
+for all but its connections, where a loop of a few lines answers each request with the same bytes, so that it is never
+what the caller waits for. Processor time hardly moves when other work keeps the machine busy.
 
 ``... calling_side profile`` shows which functions are called, and how often per call of the node.
 """
 
-# ruff: noqa: T201, TID251 - a program that prints, and measures time
+# ruff: noqa: T201 - a program that prints, and measures time
 from __future__ import annotations
 
 import cProfile
@@ -53,7 +53,7 @@ class CannedPool(Pool):
         hello = Session(me=self.me, cluster="bench", limits=self._limits, dialled=False)
         hello.receive(received)
         while hello.peer is None:
-            hello.receive(await stream.receive_some(65536))
+            hello.receive(bytes(await stream.receive_some(65536)))
         await stream.send_all(hello.bytes_to_send())
         data, owed = b"", 0
         while received := bytes(await stream.receive_some(65536)):
@@ -76,7 +76,7 @@ class CannedPool(Pool):
 
 
 async def serve_forever() -> None:
-    Pool.serve_stream = CannedPool.serve_stream  # type: ignore[method-assign] # the rest of the node is as it always is
+    Pool.serve_stream = CannedPool.serve_stream  # type: ignore[method-assign,assignment] # the rest of the node is as it always is
     async with open_node(bench, cluster="bench", name="server", listen="127.0.0.1:0", join=["127.0.0.1:1"]) as node:
         print(node.me.address, flush=True)
         await trio.sleep_forever()
