@@ -147,7 +147,8 @@ _RULES: Final[Mapping[str, Any]] = {
     "strict_hashable_types": True,
 }
 
-_loads_pair: Final = partial(cbor2.loads, max_depth=MAX_DEPTH + 1, **_RULES)
+_Loads: TypeAlias = "Callable[[bytes], tuple[Any, object]]"
+_loads_pair: Final[_Loads] = partial(cbor2.loads, max_depth=MAX_DEPTH + 1, **_RULES)
 """Bound once: handing so many settings over takes as long as reading a small value."""
 
 
