@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "lint", "types"]
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-WITH_TESTS = ("-e", ".[cli,client,test]")
+WITH_TESTS = ("-e", ".[cli,client,examples,test]")
 
 
 def _supported_interpreters() -> dict[str, str]:
@@ -95,10 +95,35 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Let hostile bytes loose: `nox -s fuzz -- --examples 5000`, or by coverage `nox -s fuzz -- items -runs=100000`.
+
+    The first draws that many examples for each property of bytes, and conversations of two sessions. The second needs
+    atheris (Python 3.11 to 3.13 on Linux); `tests/fuzz/targets.py` names the targets.
+    """
+    session.install(*WITH_TESTS)
+    if session.posargs and not session.posargs[0].startswith("-"):
+        session.install("atheris==3.0.0")
+        session.run("python", "-m", "tests.fuzz", *session.posargs)
+        return
+    places = ("tests/fuzz", "tests/mux/test_conversation.py")
+    session.run("python", "-m", "pytest", "-q", *places, *(session.posargs or ["--examples", "2000"]))
+
+
+@nox.session
 def scale(session: nox.Session) -> None:
     """A bad day of a thousand members in one process, and what it costs: `nox -s scale -- --nodes 1000 --seed 1`."""
     session.install(*WITH_TESTS)
     session.run("python", "-m", "tests.simulation.bad_day", *session.posargs)
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """Ten members under random faults, and under 5 % loss alone, with 200 seeds each: `nox -s sweep -- --seeds 200`."""
+    session.install(*WITH_TESTS)
+    arguments = session.posargs or ["--seeds", "200"]
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "five_percent_loss_kills_nobody", "-q", *arguments)
+    session.run("python", "-m", "pytest", "tests/simulation", "-k", "random_faults_break_no_rule", "-q", *arguments)
 
 
 @nox.session

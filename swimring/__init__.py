@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from .identity import Address as Address
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
-    from .node import Answer as Answer
     from .node import Node as Node
     from .node import open_node as open_node
     from .security import TlsSettings as TlsSettings
+    from .service import Answer as Answer
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
@@ -74,9 +74,9 @@ _HOMES = {
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
-    ".node": ("Answer", "Node", "open_node"),
+    ".node": ("Node", "open_node"),
     ".security": ("TlsSettings",),
-    ".service": ("ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
+    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

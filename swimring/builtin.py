@@ -5,17 +5,20 @@ Clients read the members and compute the rings from them; people read the same t
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import InvalidRequest
 from .service import Request, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from .swim import Member
 
 NAMESPACE: Final = "swimring"
+_TOLD_AT_ONCE: Final = 128  # about 128 KiB at most: a small part of a message, and of the window of a stream
 
 
 class Facts(Protocol):
@@ -30,12 +33,19 @@ class Facts(Protocol):
         """The cluster it belongs to."""
 
     @property
+    def me(self) -> Member:
+        """Its own record."""
+
+    @property
     def points(self) -> int:
         """Points on the ring per unit of weight."""
 
     @property
     def members(self) -> Sequence[Member]:
         """Everybody this node knows of, itself included."""
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[object]]:
+        """Changes of the membership while the block runs, bounded: who is slow hears of many as of one."""
 
     def own_details(self) -> bytes:
         """What this node tells about itself that is too large for gossip, as CBOR."""
@@ -70,25 +80,7 @@ def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
     """The service that answers for ``facts``; ``keys`` are those of a node with a secret."""
     service = Service(NAMESPACE)
 
-    @service.on("ring", idempotent=True)
-    async def ring(request: Request, *, lost: str = "") -> dict[str, Any]:
-        """What a client needs to compute every ring: the members, in their wire form, and the ring's parameters.
-
-        ``lost`` is a member that the client could not reach or lost its connection to. Where clients talk to the owners
-        directly, no other node may have a connection to that member, so nobody else would notice before its next probe.
-        """
-        if lost:
-            facts.suspect_connection(lost)
-        return {
-            "cluster": facts.cluster,
-            "points": facts.points,
-            "members": [member.to_wire() for member in facts.members],
-        }
-
-    @service.on("members", idempotent=True)
-    async def members(request: Request) -> list[dict[str, Any]]:
-        """Every member as this node believes it to be, for people; ``lag`` is how late its timers are, in seconds."""
-        return [{**describe(member), "lag": facts.lag(member.name)} for member in facts.members]
+    _answer_about_members(service, facts)
 
     @service.on("info", idempotent=True)
     async def info(request: Request) -> dict[str, Any]:
@@ -102,6 +94,67 @@ def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
 
     _answer_about_keys(service, keys)
     return service
+
+
+def _answer_about_members(service: Service, facts: Facts) -> None:
+    @service.on("follow", idempotent=True)
+    async def follow(request: Request, *, changes: bool = True, lost: str = "") -> AsyncIterator[dict[str, Any]]:
+        """What a client needs to compute every ring: first everybody, then, with ``changes``, what changes.
+
+        It ends when this node leaves. ``lost`` is a member that the client could not reach or lost its connection to.
+        Where clients talk to the owners directly, no other node may have a connection to that member, so nobody else
+        would notice before its next probe.
+        """
+        facts.suspect_connection(lost)  # a name that nobody has is ignored
+        async with facts.events() as events:
+            told = _Told(facts)
+            for piece in told.everybody():
+                yield piece
+            if not (changes and facts.me.status.active):
+                return
+            async for _event in events:
+                leaving = not facts.me.status.active
+                for piece in told.news():
+                    yield piece
+                if leaving:
+                    return
+
+    @service.on("members", idempotent=True)
+    async def members(request: Request) -> list[dict[str, Any]]:
+        """Every member as this node believes it to be, for people; ``lag`` is how late its timers are, in seconds."""
+        return [{**describe(member), "lag": facts.lag(member.name)} for member in facts.members]
+
+
+class _Told:
+    """What one follower was told: what it is told next is the difference to now, however much happened between."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._members: dict[str, Member] = {}
+
+    def everybody(self) -> Iterator[dict[str, Any]]:
+        """All members, in pieces; the first says of which cluster and how their rings are made."""
+        self._members = {member.name: member for member in self._facts.members}
+        about: dict[str, Any] = {"cluster": self._facts.cluster, "points": self._facts.points}
+        for piece in _pieces(list(self._members.values())):
+            yield {**about, **piece}
+            about = {}
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """Who is new or has changed, in pieces; the last says who was forgotten. Nothing, if nothing has changed."""
+        before, self._members = self._members, {member.name: member for member in self._facts.members}
+        changed = [member for name, member in self._members.items() if before.get(name) is not member]
+        gone = sorted(before.keys() - self._members.keys())
+        if changed or gone:
+            for piece in _pieces(changed):
+                yield piece if piece["more"] else {**piece, "gone": gone}
+
+
+def _pieces(members: list[Member]) -> Iterator[dict[str, Any]]:
+    """At least one, none with more than `_TOLD_AT_ONCE` members; all but the last say that there is more."""
+    for start in range(0, max(len(members), 1), _TOLD_AT_ONCE):
+        end = start + _TOLD_AT_ONCE
+        yield {"members": [member.to_wire() for member in members[start:end]], "more": end < len(members)}
 
 
 def _answer_about_keys(service: Service, keys: Keys | None) -> None:

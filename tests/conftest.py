@@ -1,7 +1,9 @@
 """Marks coroutine tests for Trio unless they are marked for anyio, and runs tests that take a ``seed`` under several.
 
-``--seeds N`` says under how many; `nox -s simulate` uses it for long sweeps. The seed is in the name of the test.
+``--seeds N`` says under how many; `nox -s simulate` uses it for long sweeps. Without it, tests marked ``costly`` run
+under one. The seed is in the name of the test.
 Hypothesis draws the same examples in every run and never looks at the time: a slow machine is no failure.
+``--examples N`` draws that many new ones instead; `nox -s fuzz` uses it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import inspect
 import hypothesis
 import pytest
 
+from tests.examples import LONG
+
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
@@ -18,8 +22,22 @@ SEEDS = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seeds", type=int, default=SEEDS, help="how many seeds to run each simulation under")
+    parser.addoption("--seeds", type=int, help=f"how many seeds to run each simulation under, by default {SEEDS}")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+    parser.addoption("--examples", type=int, help="how many new examples Hypothesis draws for each property")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    count = config.getoption("examples")
+    if count is not None:
+        hypothesis.settings.register_profile(LONG, deadline=None, max_examples=count, print_blob=True)
+        hypothesis.settings.load_profile(LONG)
+
+
+@pytest.fixture
+def in_a_sweep(pytestconfig: pytest.Config) -> bool:
+    """Whether this run takes its time: more seeds than by default, as `nox -s simulate` has."""
+    return bool(pytestconfig.getoption("seeds") > SEEDS)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -27,7 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any("seed" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "seed" in metafunc.fixturenames and not chosen:
         first = metafunc.config.getoption("first_seed")
-        seeds = range(first, first + metafunc.config.getoption("seeds"))
+        few = 1 if metafunc.definition.get_closest_marker("costly") else SEEDS
+        seeds = range(first, first + (metafunc.config.getoption("seeds") or few))
         metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])
 
 

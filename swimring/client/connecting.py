@@ -16,11 +16,11 @@ from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
 from swimring.security import Certificates, key_id, secret_keys
 
-from .directory import ClusterState, Directory
+from .directory import Directory
+from .following import Follower, ask_state
 from .link import SecretRefused
 from .links import Links
 from .mesh import Mesh
-from .refreshing import Refresher, ask_state
 from .routing import Routing
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from swimring.security import TlsSettings
 
     from .link import Link
+    from .news import ClusterState
 
 SCANNED: Final = tuple(Address("127.0.0.1", DEFAULT_PORT + offset) for offset in range(20))
 """Where nodes without configuration are: the loopback ports 7979 to 7998."""
@@ -70,15 +71,16 @@ async def connect(
             links.settle_on(state.cluster)
             links.adopt(link)
             directory = Directory(state)
-            refresher = Refresher(directory, links, tasks, seeds=seeds, rng=rng)
-            tasks.start_soon(refresher.run)
-            yield Mesh(directory, links, Routing(directory, links, refresher, home=link.peer.name, rng=rng))
+            follower = Follower(directory, links, tasks, seeds=seeds, rng=rng)
+            tasks.start_soon(follower.run)
+            yield Mesh(directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng))
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
             # Raised in here, it would leave the task group wrapped into an exception group.
             failure = error
         else:
             # A cast that is still in our buffers would be lost with them.
             with anyio.move_on_after(limits.cancel_grace):
+                await follower.stop()
                 await links.wait_idle()
         finally:
             links.close()

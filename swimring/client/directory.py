@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from swimring.errors import ConfigError, NoSuchHandler, RemoteProtocolError, Unreachable
-from swimring.identity import check_name
+from swimring.errors import ConfigError, NoSuchHandler, Unreachable
 from swimring.ring import MAX_WEIGHT, HashRing, ring_seed
 from swimring.swim import Member
 
@@ -18,40 +16,9 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
 
-_MAX_POINTS: Final = 65_536
+    from .news import ClusterState
+
 _MAX_LISTED: Final = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterState:
-    """What a node answers when it is asked for the ring."""
-
-    cluster: str
-    """The name of its cluster."""
-    points: int
-    """Points on the ring for each unit of weight."""
-    members: tuple[Member, ...]
-    """Everybody that node knows of, itself included."""
-
-    @classmethod
-    def from_wire(cls, reply: object) -> ClusterState:
-        """Read the reply to ``{"ns": "swimring", "cmd": "ring"}``; fields it does not know are ignored.
-
-        Raises:
-            RemoteProtocolError: it is not that.
-        """
-        match reply:
-            case {"cluster": str(cluster), "points": int(points), "members": [*records]}:
-                pass
-            case _:
-                raise RemoteProtocolError("malformed answer about the ring")
-        if not 1 <= points <= _MAX_POINTS:
-            raise RemoteProtocolError(f"a ring with {points} points for each unit of weight")
-        try:
-            check_name(cluster)
-        except ConfigError as error:
-            raise RemoteProtocolError(f"impossible name of a cluster: {error}") from error
-        return cls(cluster=cluster, points=points, members=tuple(Member.from_wire(record) for record in records))
 
 
 class Directory:
@@ -75,6 +42,12 @@ class Directory:
         told = {member.name for member in state.members}
         kept = {name: member for name, member in self._members.items() if name in told or member.status.active}
         self._merge(kept, state.members)
+
+    def learn(self, members: Iterable[Member], *, gone: Iterable[str] = ()) -> None:
+        """Learn what has changed; of those ``gone`` nobody speaks any more, and who takes no part is forgotten."""
+        forgotten = {name for name in gone if name in self._members and not self._members[name].status.active}
+        kept = {name: member for name, member in self._members.items() if name not in forgotten}
+        self._merge(kept, members)
 
     def apply(self, records: Iterable[object]) -> None:
         """Learn from records in their wire form, such as a ``moved`` answer carries.

@@ -7,17 +7,16 @@ callers queue while it is busy leaves in one piece.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from swimring.codec import decode
-from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
 from swimring.mux import (
     CallEnded,
-    CallHeader,
-    CallKind,
     CreditArrived,
+    DataArrived,
+    EndArrived,
     FailureArrived,
     GoAwayArrived,
     GoAwayCode,
@@ -26,47 +25,29 @@ from swimring.mux import (
     RefusalArrived,
     RefusalCode,
     ReplyArrived,
+    ResetArrived,
     Session,
-    decode_failure,
+    StreamsOffered,
 )
 
+from .calling import Calling
 from .reaching import BROKEN, reach, text_of
+from .waiting import LinkStream, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from anyio.abc import ByteStream
+    from anyio.abc import ByteStream, TaskGroup
 
     from swimring.identity import Address, Key, NodeId
     from swimring.mux import Event, Limits, Secret
     from swimring.security import Certificates
 
-    from .message import Message
-
 _log = logging.getLogger("swimring.client")
-
-_HEADER_ALLOWANCE: Final = 5 * 1024
-_MAX_ATTEMPT: Final = 255
-
-_Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
 
 
 class SecretRefused(Unreachable):
     """There is a node, and one of the two has no secret or another one. Nothing was sent; give both the same."""
-
-
-class _Pending:
-    """A call that waits for its answer."""
-
-    __slots__ = ("answer", "arrived")
-
-    def __init__(self) -> None:
-        self.answer: _Answer | None = None
-        self.arrived = anyio.Event()
-
-    def settle(self, answer: _Answer) -> None:
-        self.answer = answer
-        self.arrived.set()
 
 
 class Link:
@@ -80,94 +61,51 @@ class Link:
         self._stream = stream
         self._session = session
         self._limits = limits
-        self._pending: dict[int, _Pending] = {}
-        self._work = anyio.Event()
-        self._room = anyio.Event()
-        self._line = anyio.Lock(fast_acquire=True)
+        self._calling = Calling(self, session, limits)
+        self.request: Final = self._calling.request
+        self.cast: Final = self._calling.cast
+        self.open: Final = self._calling.open
+        self._streams: dict[int, LinkStream] = {}
+        self._work = Signal()
+        self.poke: Final = self._work.say
         self._idle: anyio.Event | None = None
         self._scope = anyio.CancelScope()
+        self._tasks: TaskGroup | None = None
         self._heard = anyio.current_time()
+        self._handlers = self._table()
 
     def __repr__(self) -> str:
-        return f"<Link to {self.peer}: {self.reason or 'open'}, {len(self._pending)} calls>"
+        return f"<Link to {self.peer}: {self.reason or 'open'}, {len(self._calling)} calls>"
 
     @property
     def usable(self) -> bool:
         """Whether calls can be made."""
         return not self.reason and not self._session.told_to_go_away
 
-    # ---------------------------------------------------------------------------------------------------- calls
-
-    async def request(self, message: Message, *, hops: int = 0, attempt: int = 0) -> Any:
-        """Send a request and wait for its answer, at most until the deadline of the surrounding scopes.
-
-        Raises:
-            CallError: what became of it.
-            LocalProtocolError: the message cannot be sent at all.
-        """
-        call_id, pending = await self._begin(message, CallKind.REQUEST, hops, attempt)
-        try:
-            await pending.arrived.wait()
-        except anyio.get_cancelled_exc_class():
-            if pending.answer is None:
-                await self._withdraw(call_id, pending)
-            raise
-        return self._value(pending.answer, message.key)
-
-    async def cast(self, message: Message, *, hops: int = 0, attempt: int = 0) -> None:
-        """Send a message that nobody answers; returns when it has credit, which promises nothing.
-
-        Raises:
-            CallError: it was not sent.
-            LocalProtocolError: the message cannot be sent at all.
-        """
-        await self._begin(message, CallKind.CAST, hops, attempt)
-
-    async def _begin(self, message: Message, kind: CallKind, hops: int, attempt: int) -> tuple[int, _Pending]:
-        size = len(message.body) + _HEADER_ALLOWANCE
-        async with self._line:  # who waits for room is served in order: nobody overtakes a large message
-            while self.usable and not self._session.has_room(size):
-                await self._room.wait()
-            if not self.usable:
-                raise self._unusable(message.key)
-            call_id = self._session.request(_header(message, kind, hops, attempt), message.body)
-        pending = _Pending()
-        if kind is CallKind.REQUEST:
-            self._pending[call_id] = pending
-        self._work.set()
-        return call_id, pending
-
-    async def _withdraw(self, call_id: int, pending: _Pending) -> None:
-        """Tell the other side, and wait a moment until it has stopped."""
-        late = anyio.current_effective_deadline() <= anyio.current_time()
-        self._session.cancel(call_id, range(0), "the deadline passed" if late else "the caller was cancelled")
-        self._work.set()
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._limits.cancel_grace):
-            await pending.arrived.wait()
-        self._pending.pop(call_id, None)
-
-    def _value(self, answer: _Answer | None, key: Key | None) -> Any:
-        owner = self.peer.name
-        try:
-            match answer:
-                case ReplyArrived(body=body):
-                    return decode(body)
-                case FailureArrived(body=body):
-                    error: CallError = decode_failure(body, key=key, owner=owner)
-                case CallError():
-                    error = answer
-                    error.key, error.owner = key, owner
-                case _:
-                    error = ConnectionLost("the call was cancelled", key=key, owner=owner)
-        except RemoteProtocolError as fault:
-            self.close(str(fault))
-            raise ConnectionLost(f"the answer was malformed: {fault}", key=key, owner=owner) from fault
-        raise error
-
-    def _unusable(self, key: Key | None) -> CallError:
+    def unusable(self, key: Key | None) -> CallError:
+        """The error of a call that was not sent because the link is not `usable` (any more)."""
         if self.reason:
             return Unreachable(self.reason, key=key, owner=self.peer.name)
         return Draining("the node takes no more calls", key=key, owner=self.peer.name)
+
+    # --------------------------------------------------------------------------------------- for calls and streams
+
+    def attach(self, stream_id: int, name: str) -> LinkStream:
+        """The stream of a call, which gets its events from now on."""
+        hello = self._session.peer
+        assert hello is not None
+        limits = self._limits.message, hello.limits.message
+        stream = self._streams[stream_id] = LinkStream(stream_id, name, self._session, self.poke, item_limits=limits)
+        return stream
+
+    def detach(self, stream_id: int) -> None:
+        """Nobody reads or writes that stream any more."""
+        self._streams.pop(stream_id, None)
+
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Run a task that ends with the connection at the latest."""
+        assert self._tasks is not None
+        self._tasks.start_soon(function, *args)
 
     # ---------------------------------------------------------------------------------------------- running it
 
@@ -175,11 +113,11 @@ class Link:
         """Read, write and watch until the connection ends. Raises only what cancels it."""
         try:
             with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._write)
-                    tasks.start_soon(self._watch)
+                async with anyio.create_task_group() as self._tasks:
+                    self._tasks.start_soon(self._write)
+                    self._tasks.start_soon(self._watch)
                     await self._read()
-                    tasks.cancel_scope.cancel()
+                    self._tasks.cancel_scope.cancel()
         except* BROKEN as errors:
             self.close(text_of(errors.exceptions[0]))
         except* RemoteProtocolError as errors:
@@ -201,30 +139,52 @@ class Link:
         if self.reason:
             return
         self._idle = self._idle or anyio.Event()
-        self._work.set()
+        self.poke()
         await self._idle.wait()
 
     def take(self, events: Iterable[Event]) -> None:
         """Act on what the session reports."""
         for event in events:
-            match event:
-                case ReplyArrived() | FailureArrived() | CallEnded():
-                    self._settle(event.call_id, event)
-                case GoAwayArrived():
-                    for call_id in event.refused:
-                        self._settle(call_id, Draining(event.reason, retry_after=event.retry_after))
-                case CreditArrived():
-                    pass
-                case _:
-                    continue  # nothing of streams, and no call: our GOAWAY went out with the hello
-            if self._line.locked():
-                self._room.set()
-                self._room = anyio.Event()
+            handler = self._handlers.get(type(event))
+            if handler is not None:  # no call arrives: our GOAWAY went out with the hello
+                handler(event)
+        self._calling.nudge()
 
-    def _settle(self, call_id: int, answer: _Answer) -> None:
-        pending = self._pending.pop(call_id, None)
-        if pending is not None:
-            pending.settle(answer)
+    def _table(self) -> dict[type[Event], Callable[[Any], None]]:
+        return {
+            ReplyArrived: self._calling.on_answer,
+            FailureArrived: self._calling.on_answer,
+            CallEnded: self._calling.on_answer,
+            StreamsOffered: self._calling.on_offer,
+            GoAwayArrived: self._calling.on_go_away,
+            DataArrived: self._on_data,
+            EndArrived: self._on_end,
+            ResetArrived: self._on_reset,
+            CreditArrived: self._on_credit,
+        }
+
+    def _on_data(self, event: DataArrived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            self._session.consume(event.stream_id, len(event.data))
+        else:
+            stream.arrive(event.data)
+
+    def _on_end(self, event: EndArrived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.on_end(event)
+
+    def _on_reset(self, event: ResetArrived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.on_reset(event)
+
+    def _on_credit(self, event: CreditArrived) -> None:
+        concerned = self._streams.values() if not event.stream_id else [self._streams.get(event.stream_id)]
+        for stream in concerned:
+            if stream is not None:
+                stream.on_credit()
 
     async def _read(self) -> None:
         while True:
@@ -236,13 +196,13 @@ class Link:
             self._heard = anyio.current_time()
             self.take(self._session.receive(data))
             if self._idle is not None or self._session.has_bytes_to_send:
-                self._work.set()
+                self.poke()
 
     async def _write(self) -> None:
         while True:
-            self._work = anyio.Event()
             while data := self._session.bytes_to_send():
                 await self._stream.send(data)
+            self._calling.nudge()  # a stream that has sent its last makes room
             if self._idle is not None and self._session.idle:
                 self._idle.set()
             await self._work.wait()
@@ -257,18 +217,17 @@ class Link:
                 continue
             silent_since = self._heard
             self._session.ping(b"\0" * 8)
-            self._work.set()
+            self.poke()
             await anyio.sleep(limits.idle_patience)
             if self._heard == silent_since:
                 self.close(f"silent for {limits.idle_interval + limits.idle_patience:g} s")
 
     def _end(self) -> None:
         self.reason = self.reason or "the connection was closed"
-        for call_id, pending in self._pending.items():
-            kind = ConnectionLost if self._session.was_sent(call_id) else Unreachable
-            pending.settle(kind(self.reason))
-        self._pending.clear()
-        self._room.set()
+        self._calling.on_lost(self.reason)
+        for stream in self._streams.values():
+            stream.on_lost(self.reason)
+        self._streams.clear()
         if self._idle is not None:
             self._idle.set()
 
@@ -325,17 +284,3 @@ async def _shake_hands(
     link = Link(stream=stream, session=session, peer=session.peer.node, limits=limits)
     link.take(events)
     return link
-
-
-def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHeader:
-    """The routing header, with the time that is left until the deadline of the surrounding scopes."""
-    return CallHeader(
-        ns=message.ns,
-        cmd=message.cmd,
-        key=message.key,
-        kind=kind,
-        remaining=anyio.current_effective_deadline() - anyio.current_time(),
-        idempotent=message.idempotent,
-        hops=hops,
-        attempt=min(attempt, _MAX_ATTEMPT),
-    )

@@ -10,6 +10,7 @@ import anyio
 
 from swimring.errors import CallError, NodeClosed, Unreachable
 from swimring.mux import NONCE_SIZE, Secret
+from swimring.policies import Redial
 
 from .link import dial
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from .link import Link
 
-_MAX_FAILURES: Final = 30
-
 
 @dataclass(slots=True, kw_only=True)
 class _Dial:
@@ -36,18 +35,8 @@ class _Dial:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pause:
-    """After a failed dial: do not try that address before this time."""
-
-    address: Address
-    failures: int
-    until: float
-    error: str
-
-
 class Links:
-    """All connections of a client; at most `Limits.connections`, beyond which a member counts as unreachable."""
+    """All connections of a client; at most `Limits.dials`, beyond which a member counts as unreachable."""
 
     def __init__(
         self,
@@ -66,14 +55,14 @@ class Links:
         self._tasks = tasks
         self._me = me
         self._limits = limits
-        self._rng = rng
         self.keys: Final = keys
         self._certificates = certificates
         self._cluster: str | None = None
         self._all: set[Link] = set()
         self._current: dict[str, Link] = {}
         self._dials: dict[str, _Dial] = {}
-        self._pauses: dict[str, _Pause] = {}
+        self._opening = 0
+        self._redial = Redial(first=limits.redial_after, longest=limits.redial_at_most, most=limits.dials, rng=rng)
         self._closed = False
 
     def __len__(self) -> int:
@@ -96,7 +85,11 @@ class Links:
             NodeClosed: the block of the mesh was left.
         """
         self._check_room()
-        return await self._connect(address)
+        self._opening += 1
+        try:
+            return await self._connect(address)
+        finally:
+            self._opening -= 1
 
     def adopt(self, link: Link) -> Link:
         """Use ``link`` for calls to its node, unless there is one already; the one that is used."""
@@ -147,14 +140,15 @@ class Links:
 
     def _check_room(self) -> None:
         self.check_open()
-        if len(self._all) + len(self._dials) >= self._limits.connections:
-            raise Unreachable("this client has all the connections it may have")
+        if len(self._all) + len(self._dials) + self._opening >= self._limits.dials:
+            raise Unreachable("this client has all the connections it may open")
 
     def _start_dial(self, member: Member) -> _Dial:
-        self._check_room()
-        pause, left = self._pauses.get(member.name), self._pause_left(member.name)
-        if pause is not None and pause.address == member.address and left:
+        pause = self._redial.pause(member.name, member.address, now=anyio.current_time())
+        if pause is not None:
+            left = self._pause_left(member.name)
             raise Unreachable(f"{pause.error} (a moment ago)", owner=member.name, retry_after=left)
+        self._check_room()
         under_way = self._dials[member.name] = _Dial(settled=anyio.Event())
         self._tasks.start_soon(self._dial, member, under_way)
         return under_way
@@ -181,7 +175,7 @@ class Links:
         else:
             self.adopt(link)
             if link.peer.name == member.name:
-                self._pauses.pop(member.name, None)
+                self._redial.reached(member.name)
             else:
                 self._failed(member, under_way, f"found {link.peer} there")
         finally:
@@ -189,23 +183,11 @@ class Links:
             under_way.settled.set()
 
     def _failed(self, member: Member, under_way: _Dial, reason: str) -> None:
-        before = self._pauses.pop(member.name, None)
-        failures = 0 if before is None or before.address != member.address else before.failures
-        longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
-        while len(self._pauses) >= self._limits.connections:
-            del self._pauses[next(iter(self._pauses))]
         under_way.error = f"cannot reach {member.name} at {member.address}: {reason}"
-        self._pauses[member.name] = _Pause(
-            address=member.address,
-            failures=min(failures + 1, _MAX_FAILURES),
-            until=anyio.current_time() + longest * self._rng.uniform(0.5, 1.0),
-            error=under_way.error,
-        )
+        self._redial.failed(member.name, member.address, under_way.error, now=anyio.current_time())
 
     def _pause_left(self, name: str) -> float | None:
-        pause = self._pauses.get(name)
-        left = 0.0 if pause is None else pause.until - anyio.current_time()
-        return left if left > 0 else None
+        return self._redial.seconds_left(name, now=anyio.current_time())
 
     async def _run(self, link: Link) -> None:
         try:

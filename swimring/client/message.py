@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from swimring.mux import encode_fields, split_message
 
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
 
+NO_STREAMS: Final[Mapping[str, object]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+# Not frozen, because that would make it three times as dear; nobody changes one.
+@dataclass(slots=True, kw_only=True)
 class Message:
     """One call, complete but for its destination."""
 
@@ -27,9 +31,21 @@ class Message:
     """The other fields, encoded."""
     idempotent: bool
     """Whether it may run twice."""
+    streams: Mapping[str, object] = field(default_factory=lambda: NO_STREAMS)
+    """What feeds each named byte stream."""
+    traceparent: str | None = None
+    """W3C trace context."""
+    deadline: float | None = None
+    """When the caller stops waiting; None: not asked yet. To ask costs as much as to encode a header."""
 
 
-def read_message(message: Mapping[str, object], *, idempotent: bool = False) -> Message:
+def read_message(
+    message: Mapping[str, object],
+    *,
+    idempotent: bool = False,
+    streams: Mapping[str, object] | None = None,
+    traceparent: str | None = None,
+) -> Message:
     """Read a whole message as the application wrote it.
 
     Raises:
@@ -37,4 +53,12 @@ def read_message(message: Mapping[str, object], *, idempotent: bool = False) -> 
         LocalProtocolError: a field has no place in CBOR; nothing was sent.
     """
     ns, cmd, key, fields = split_message(message)
-    return Message(ns=ns, cmd=cmd, key=key, body=encode_fields(fields), idempotent=idempotent)
+    return Message(
+        ns=ns,
+        cmd=cmd,
+        key=key,
+        body=encode_fields(fields),
+        idempotent=idempotent,
+        streams=streams or NO_STREAMS,
+        traceparent=traceparent,
+    )

@@ -1,42 +1,67 @@
 """Where a call goes, and what follows when it is refused there: the rules of a node's routing, for a client.
 
-A node hears of changes by gossip; a client has to ask. So each refusal that the ring may explain is followed by a look
-at the members through another node, before the policy decides about the next attempt.
+A node hears of changes by gossip, a client from the node that it follows. As that may be the one that is gone, each
+refusal that the ring may explain is followed by a look at the members through another node, which is told whom the
+client could not reach, before the policy decides about the next attempt.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 
 from swimring.errors import CallError, CircuitOpen, Moved, NoSuchHandler, Overloaded, RemoteProtocolError, Unreachable
 from swimring.policies import Ask, RetryPolicy, Wait, safe_to_retry
+from swimring.service import readable_again
+from swimring.tracing import Trace, current_trace
+
+from .following import NAMESPACE
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swimring.policies import Attempts
     from swimring.swim import Member
 
+    from .calling import HeldCall
     from .directory import Directory
+    from .following import Follower
     from .link import Link
     from .links import Links
     from .message import Message
-    from .refreshing import Refresher
 
     _T = TypeVar("_T")
     _Perform: TypeAlias = Callable[[Link, int, int], Awaitable[_T]]
 
-NAMESPACE: Final = "swimring"
-"""The service that every node answers for itself; it has no ring."""
 _LEARN_WITHIN: Final = 1.0
-_ASK_EVERY: Final = 0.1
 
 _log = logging.getLogger("swimring.client")
+
+
+class _Course:
+    """How one call with an answer is made, and whether it can be made again."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._once = not readable_again(message.streams)
+        self._spent = False
+
+    async def ask(self, link: Link, hops: int, attempt: int) -> Any:
+        """Make the call, wait for its result."""
+        if not self._message.streams:
+            return await link.request(self._message, hops=hops, attempt=attempt)
+        async with link.open(self._message, hops=hops, attempt=attempt) as call:
+            self._spent = self._once
+            return await call.result()
+
+    def may_repeat(self, error: CallError) -> bool:
+        """Whether there may be another attempt after ``error``."""
+        return not self._spent and safe_to_retry(error, idempotent=self._message.idempotent)
 
 
 class Routing:
@@ -46,7 +71,7 @@ class Routing:
         self,
         directory: Directory,
         links: Links,
-        refresher: Refresher,
+        follower: Follower,
         *,
         home: str,
         rng: random.Random,
@@ -55,12 +80,21 @@ class Routing:
         """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached."""
         self._directory = directory
         self._links = links
-        self._refresher = refresher
+        self._follower = follower
         self._home = home
         self._rng = rng
         self._policy = policy or RetryPolicy()
         # Clients started together must not all begin with the same member.
         self._turns = itertools.count(rng.randrange(1 << 16))
+
+    def begin_trace(self) -> Trace:
+        """The first span of a new trace."""
+        return Trace.begin(self._rng)
+
+    def traceparent(self) -> str | None:
+        """What a call carries that is made in a trace: a span of its own."""
+        trace = current_trace()
+        return None if trace is None else str(trace.child(self._rng))
 
     async def request(self, message: Message) -> Any:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
@@ -68,9 +102,9 @@ class Routing:
         Raises:
             CallError: the outcome, if it is not a result.
         """
-        return await self._routed(
-            message, lambda link, hops, attempt: link.request(message, hops=hops, attempt=attempt)
-        )
+        course = _Course(message)
+        value, _ = await self._routed(message, course.ask, course.may_repeat)
+        return value
 
     async def cast(self, message: Message) -> None:
         """Send a message where it belongs; nobody answers. Not sent again once it was sent.
@@ -78,24 +112,54 @@ class Routing:
         Raises:
             CallError: it was not sent.
         """
-        await self._routed(message, lambda link, hops, attempt: link.cast(message, hops=hops, attempt=attempt))
+
+        async def send(link: Link, hops: int, attempt: int) -> None:
+            await link.cast(message, hops=hops, attempt=attempt)
+
+        await self._routed(message, send, _unless_sent)
+
+    @asynccontextmanager
+    async def open(self, message: Message) -> AsyncIterator[HeldCall]:
+        """Make a call and hold it open, with its streams; leaving the block cancels it if it is not over.
+
+        Only what happens before the call is sent is tried again, because a stream cannot be sent twice. If the answer
+        is that another node owns the key, the ring knows it when the error is raised.
+
+        Raises:
+            CallError: the call could not be made, or what the block lets through of its outcome.
+        """
+        async with AsyncExitStack() as stack:
+
+            async def enter(link: Link, hops: int, attempt: int) -> HeldCall:
+                return await stack.enter_async_context(link.open(message, hops=hops, attempt=attempt))
+
+            call, target = await self._routed(message, enter, _unless_sent)
+            try:
+                yield call
+            except Moved as error:
+                if error.owner == target:
+                    self._take_in(error, target)
+                raise
 
     # ------------------------------------------------------------------------------------------------- attempts
 
-    async def _routed(self, message: Message, perform: _Perform[_T]) -> _T:
+    async def _routed(
+        self, message: Message, perform: _Perform[_T], may_repeat: Callable[[CallError], bool]
+    ) -> tuple[_T, str]:
+        """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
-        deadline = anyio.current_effective_deadline()
+        deadline = message.deadline = anyio.current_effective_deadline()
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
                 target, hops = await self._next(message, attempts)
                 try:
                     link = await self._links.to(target)
-                    return await perform(link, hops, attempts.count - 1)
+                    return await perform(link, hops, attempts.count - 1), target.name
                 except CallError as error:
                     error.key = message.key if error.key is None else error.key
                     error.owner = error.owner or target.name
-                    if not safe_to_retry(error, idempotent=message.idempotent):
+                    if not may_repeat(error):
                         raise
                     attempts.failed(error)
                     await self._learn(error, target.name, until=deadline - self._policy.reserve)
@@ -116,40 +180,37 @@ class Routing:
                 None if target is None else target.id, self._version(message), now=anyio.current_time()
             )
             if isinstance(verdict, Wait):
-                attempts.waited(ring_changed=await self._wait(message, verdict.until, after=attempts.error))
+                attempts.waited(ring_changed=await self._wait(message, verdict.until))
             elif isinstance(verdict, Ask) and target is not None:
                 return target, verdict.hop
             else:
                 raise attempts.error or Unreachable(f"no member takes keys of service {message.ns!r}", key=message.key)
 
-    async def _wait(self, message: Message, until: float, *, after: CallError | None) -> bool:
-        """Wait until ``until``, or until the ring of the service changes; whether it did.
-
-        A node would hear of the change; a client asks for it, and all calls that wait share the answers.
-        """
+    async def _wait(self, message: Message, until: float) -> bool:
+        """Wait until ``until``, or until the ring of the service changes; whether it did."""
         before = self._version(message)
         with anyio.move_on_after(until - anyio.current_time()):
             while self._version(message) == before:
-                with anyio.move_on_after(_ASK_EVERY):
-                    await self._directory.changed.wait()
-                    continue
-                await self._refresher.refresh(after=after)
+                await self._directory.changed.wait()
         return self._version(message) != before
 
     async def _learn(self, error: CallError, name: str, *, until: float) -> None:
         """Find out whether the members have changed, as ``error`` from ``name`` suggests."""
         if isinstance(error, (Overloaded, CircuitOpen)):
             return
-        if isinstance(error, Moved) and error.records:
-            changed = self._directory.changed
-            try:
-                self._directory.apply(error.records)
-            except RemoteProtocolError as fault:
-                _log.warning("%s shows records that are none: %s", name, fault)
-            if changed.is_set():
-                return
+        if isinstance(error, Moved) and self._take_in(error, name):
+            return
         with anyio.move_on_after(min(_LEARN_WITHIN, until - anyio.current_time())):
-            await self._refresher.refresh(after=error)
+            await self._follower.refresh(after=error)
+
+    def _take_in(self, refusal: Moved, name: str) -> bool:
+        """Patch the rings with the records that ``refusal`` carries; whether that changed anything."""
+        changed = self._directory.changed
+        try:
+            self._directory.apply(refusal.records)
+        except RemoteProtocolError as fault:
+            _log.warning("%s shows records that are none: %s", name, fault)
+        return changed.is_set()
 
     # -------------------------------------------------------------------------------------------------- targets
 
@@ -165,7 +226,7 @@ class Routing:
         if message.ns == NAMESPACE:
             return self._first(self._home_first(), message, attempts)
         if message.ns and not self._directory.offering(message.ns):
-            await self._refresher.refresh()  # somebody may have begun to offer it
+            await self._follower.refresh()  # somebody may have begun to offer it
         offering = self._directory.offering(message.ns)
         if not offering:
             raise NoSuchHandler(self._directory.nobody(message.ns), key=message.key)
@@ -182,3 +243,7 @@ class Routing:
         version = self._version(message)
         fresh = (member for member in candidates if not attempts.has_asked(member.id, version))
         return next(fresh, candidates[0] if candidates else None)
+
+
+def _unless_sent(error: CallError) -> bool:
+    return safe_to_retry(error, idempotent=False)

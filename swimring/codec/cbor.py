@@ -54,8 +54,9 @@ def encode(value: object) -> bytes:
         LocalProtocolError: a part of it has no place on the wire, is nested deeper than 32 levels, or has map keys
             other than str and bytes.
     """
-    if type(value) is not dict or not _is_small_and_plain(value):
-        _check_items((value,), MAX_DEPTH)
+    kind = type(value)
+    if kind not in _PLAIN and not (type(value) is dict and _is_small_and_plain(value)):
+        _CHECKS.get(kind, _check_other)(value, MAX_DEPTH)
     try:
         return cbor2.dumps(value)
     except (cbor2.CBOREncodeError, ValueError, OverflowError) as error:
@@ -192,7 +193,8 @@ def _check_depth(left: int) -> None:
 
 
 def _check_map(value: Mapping[object, object], left: int) -> None:
-    _check_depth(left)
+    if left <= 0:
+        _check_depth(left)
     for key in value:
         if type(key) is not str and not isinstance(key, (str, bytes)):
             raise LocalProtocolError(f"map keys are str or bytes, not {type(key).__name__}")

@@ -6,6 +6,7 @@ domains. SRV records carry ports, which is what a scheduler that gives each node
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import trio
@@ -24,7 +25,12 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtra("dns", "dns") from error
 
+logger = logging.getLogger(__name__)
+
+_KINDS: Final = (dns.rdatatype.A, dns.rdatatype.AAAA)
 _MOST_TARGETS: Final = 64
+_ANSWER_WITHIN: Final = 2.0
+"""Seconds for one question; two follow each other, and a source has 5 s."""
 
 
 class SrvSeeds:
@@ -43,23 +49,36 @@ class SrvSeeds:
 
         No such name, or a name without SRV records, is an answer: nobody is there at the moment.
 
+        A target that cannot be looked up is left out, as long as there are others.
+
         Raises:
             OSError: no name server gave an answer.
         """
         resolver = self._resolver()
         records = await _ask(resolver, self._name, dns.rdatatype.SRV)
         targets = sorted((srv.priority, -srv.weight, str(srv.target), srv.port) for srv in records)[:_MOST_TARGETS]
-        hosts: dict[str, list[str]] = {}
+        hosts: dict[tuple[str, dns.rdatatype.RdataType], list[str]] = {}
+        failures: list[OSError] = []
 
-        async def look_up(target: str) -> None:
-            for kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
-                hosts[target] += [one.address for one in await _ask(resolver, target, kind)]
+        async def look_up(target: str, kind: dns.rdatatype.RdataType) -> None:
+            try:
+                hosts[target, kind] = [one.address for one in await _ask(resolver, target, kind)]
+            except OSError as error:
+                logger.debug("a target of %s: %s", self._name, error)
+                failures.append(error)
 
         async with trio.open_nursery() as nursery:
             for target in dict.fromkeys(target for _, _, target, _ in targets):
-                hosts[target] = []
-                nursery.start_soon(look_up, target)
-        found = (Address(host, port) for _, _, target, port in targets for host in hosts[target])
+                for kind in _KINDS:
+                    nursery.start_soon(look_up, target, kind)
+        found = [
+            Address(host, port)
+            for _, _, target, port in targets
+            for kind in _KINDS
+            for host in hosts.get((target, kind), ())
+        ]
+        if failures and not found:
+            raise failures[0]
         return tuple(dict.fromkeys(found))
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
@@ -68,6 +87,7 @@ class SrvSeeds:
         if self._server is not None:
             resolver.nameservers = [self._server.host]
             resolver.port = self._server.port
+        resolver.lifetime = _ANSWER_WITHIN
         return resolver
 
 

@@ -30,6 +30,7 @@ from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
 from .mail import Delivery, Mail
+from .names import Names
 from .prober import Prober
 from .push_pull import PushPull
 from .recalling import Recalling
@@ -87,11 +88,12 @@ class Gossiper:
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
         self._broadcasting = broadcasting = Broadcasting(membership, profile)
+        self._names = names = Names(network)
         self._mail = mail = Mail(
             beliefs=beliefs,
             broadcasting=broadcasting,
             datagrams=datagrams,
-            network=network,
+            names=names,
             envelopes=envelopes,
             profile=profile,
         )
@@ -288,6 +290,7 @@ class Gossiper:
             "push-pull": self._streams.run,
             "healer": self._healer.run,
             "relay": self._relay.run,
+            "names": self._names.run,
         }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")

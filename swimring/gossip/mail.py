@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import functools
-import ipaddress
 import logging
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,18 +21,15 @@ from swimring.swim import (
 
 if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
-    from swimring.net import Datagrams, Network
+    from swimring.net import Datagrams
     from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
     from .broadcasting import Broadcasting
     from .envelopes import Envelopes
+    from .names import Names
 
 _log = logging.getLogger("swimring.gossip")
-_RESOLVED_FOR: Final = 60.0
-_UNKNOWN_FOR: Final = 10.0
-_LOOK_UP_WITHIN: Final = 1.0
-_RESOLVED_LIMIT: Final = 4096
 _SHOW_INTERVAL: Final = 1.0
 _SHOWN_LIMIT: Final = 1024
 
@@ -76,7 +69,7 @@ class Mail:
         beliefs: Beliefs,
         broadcasting: Broadcasting,
         datagrams: Datagrams,
-        network: Network,
+        names: Names,
         envelopes: Envelopes,
         profile: Profile,
     ) -> None:
@@ -84,10 +77,9 @@ class Mail:
         self._membership = beliefs.membership
         self._broadcasting = broadcasting
         self._datagrams = datagrams
-        self._network = network
+        self._names = names
         self._envelopes = envelopes
         self._budget = profile.datagram_budget - envelopes.overhead
-        self._resolved: dict[Address, tuple[Address | None, float]] = {}
         self._shown: dict[Address, float] = {}
         self._sequence = 0
         self.traffic = Traffic()
@@ -183,13 +175,13 @@ class Mail:
 
     async def _lives_at(self, member: Member, source: Address) -> bool:
         try:
-            return source in (member.address, await self._numeric(member.address))
+            return source in (member.address, await self._names.numeric(member.address))
         except OSError:
             return False
 
     async def _post(self, payload: bytes, to: Address) -> bool:
         try:
-            await self._datagrams.send(payload, await self._numeric(to))
+            await self._datagrams.send(payload, await self._names.numeric(to))
         except OSError as error:
             self.traffic.sends_failed += 1
             _log.debug("a datagram to %s could not be sent: %s", to, error)
@@ -197,39 +189,3 @@ class Mail:
         self.traffic.datagrams_sent += 1
         self.traffic.bytes_sent += len(payload)
         return True
-
-    async def _numeric(self, address: Address) -> Address:
-        """Where to send for ``address``; host names are looked up once a minute, unknown ones every 10 s.
-
-        Raises:
-            OSError: the name is not known, or nobody said so within a second: whoever sends has other members, too.
-        """
-        if _is_literal(address.host):
-            return address
-        found, until = self._resolved.get(address, (None, -math.inf))
-        if trio.current_time() >= until:
-            found, until = await self._look_up(address)
-            if len(self._resolved) >= _RESOLVED_LIMIT:
-                self._resolved.clear()
-            self._resolved[address] = (found, until)
-        if found is None:
-            raise OSError(errno.EHOSTUNREACH, f"the name {address.host!r} is not known")
-        return found
-
-    async def _look_up(self, address: Address) -> tuple[Address | None, float]:
-        """What ``address`` stands for, None if that is not known, and until when to believe it."""
-        with trio.move_on_after(_LOOK_UP_WITHIN):
-            try:
-                return (await self._network.resolve(address))[0], trio.current_time() + _RESOLVED_FOR
-            except OSError as error:
-                _log.debug("%s is not known: %s", address.host, error)
-        return None, trio.current_time() + _UNKNOWN_FOR
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

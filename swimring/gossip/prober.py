@@ -115,7 +115,7 @@ class Prober:
             asked=asking.asked,
             nacked=asking.nacked,
             lag=lag,
-            probe_timeout=self._profile.probe_timeout,
+            longest_lag=self._profile.longest_lag,
         )
         self._membership.health.adjust(verdict.health)
         self.probes += 1

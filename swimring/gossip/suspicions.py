@@ -64,7 +64,7 @@ class Suspicions:
             until, _, suspicion = heapq.heappop(self._due)
             if self._beliefs.membership.suspicion(suspicion.suspect.name) is not suspicion:
                 self._spared.pop(suspicion, None)
-            elif suspicion not in self._spared and now - suspicion.deadline > self._profile.probe_timeout / 2:
+            elif suspicion not in self._spared and now - suspicion.deadline > self._profile.longest_lag:
                 # We were not running when the time ended: the refutation may wait in our socket.
                 self._spared[suspicion] = now + self._profile.probe_interval
                 self._watch(suspicion, until=self._spared[suspicion])

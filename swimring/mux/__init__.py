@@ -1,5 +1,6 @@
 """Many calls and byte streams over one connection, without the connection: pure, for any event loop."""
 
+from .answers import Answer, error_of, outcome_of
 from .calls import CALL_LIFE, CallState, CallStep
 from .events import (
     CallArrived,
@@ -26,8 +27,9 @@ from .items import ITEMS, RESERVED_STREAM, ItemReader, pack_item
 from .limits import Limits
 from .line import stream_ids
 from .messages import MessageParts, decode_fields, encode_fields, join_message, split_message
+from .phases import GoAwayCode, Phase
 from .proof import NONCE_SIZE, Secret
-from .session import GoAwayCode, Phase, Session
+from .session import Session
 from .stream import LIFE, ResetCode, Step, StreamState
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "MAGIC",
     "NONCE_SIZE",
     "RESERVED_STREAM",
+    "Answer",
     "CallArrived",
     "CallEnded",
     "CallHeader",
@@ -78,7 +81,9 @@ __all__ = [
     "decode_fields",
     "encode_failure",
     "encode_fields",
+    "error_of",
     "join_message",
+    "outcome_of",
     "pack_item",
     "split_message",
     "stream_ids",

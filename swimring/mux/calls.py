@@ -124,7 +124,11 @@ class Calls:
         line, message = self._line, header.to_bytes() + body
         self._check_size(message)
         line.message_allowance.spend(len(message))
-        call_id = line.open_local(len(header.streams))
+        try:
+            call_id = line.open_local(len(header.streams))
+        except LocalProtocolError:
+            line.message_allowance.refund(len(message))
+            raise
         call = self._made_here[call_id] = _Call(len(header.streams), _RUNNING)
         call.cast = header.kind is _CAST
         if len(message) <= line.peer.frame_body:
@@ -188,12 +192,13 @@ class Calls:
         """Send a reply or a failure record.
 
         Raises:
-            LocalProtocolError: the call is over, too large, or without credit.
+            LocalProtocolError: the call is over or a cast, or the answer too large or without credit.
         """
-        line = self._line
-        self._check_size(body)
-        self._finish(call_id, len(body))
-        if len(body) <= line.peer.frame_body:
+        line, size = self._line, len(body)
+        if size > line.peer.message:
+            self._check_size(body)
+        self._finish(call_id, size)
+        if size <= line.peer.frame_body:
             line.outbox.push(frame(kind, END, call_id, body))
             return
         first, *rest = cut(kind, call_id, body, line.peer.frame_body)
@@ -228,7 +233,7 @@ class Calls:
         call = self._made_there.get(call_id)
         if call is not None and not (call.cast or call.cancelled):
             raise LocalProtocolError(f"call {call_id} needs an answer")
-        self._finish(call_id, 0)
+        self._finish(call_id, None)
         self._line.answer(frame(Kind.DONE, 0, call_id))
 
     def refuse_above(self, last_id: int) -> tuple[int, ...]:
@@ -245,16 +250,17 @@ class Calls:
 
     def on_request(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REQUEST: the whole message, or its first part."""
-        self._line.message_window.arrive(len(body))
-        if self._line.refusing:
-            self._line.return_message(len(body))
+        line = self._line
+        line.message_window.arrive(len(body))
+        if line.refusing:
+            line.return_message(len(body))
             return
-        self._line.open_remote(call_id)
+        line.open_remote(call_id)
         if flags & END:
             # Almost every request is one frame: it need not be gathered.
-            call = self._made_there[call_id] = _Call(0, _RUNNING)
-            if len(body) > self._line.limits.message:
+            if len(body) > line.limits.message:
                 self._check_length(call_id, len(body))
+            call = self._made_there[call_id] = _Call(0, _RUNNING)
             self._ask(call_id, call, body, events)
             return
         call = self._made_there[call_id] = _Call(0, _ASKING)
@@ -407,13 +413,16 @@ class Calls:
             raise RemoteProtocolError(f"{step.value} for call {call_id}, but {call.state.value}")
         call.state = after
 
-    def _finish(self, call_id: int, cost: int) -> None:
+    def _finish(self, call_id: int, cost: int | None) -> None:
         call = self._made_there.get(call_id)
         if call is None or call.state is _ASKING:
             raise LocalProtocolError(f"call {call_id} is over or not complete")
-        self._line.message_allowance.spend(cost)
+        if cost is not None:
+            if call.cast:
+                raise LocalProtocolError(f"nobody waits for an answer to cast {call_id}")
+            self._line.message_allowance.spend(cost)
         del self._made_there[call_id]
-        self._line.closed(call_id)
+        self._line.open_there -= 1
 
     def _check_size(self, message: bytes) -> None:
         if len(message) > self._line.peer.message:

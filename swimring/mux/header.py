@@ -35,6 +35,8 @@ _CAST: Final = 0x01
 _IDEMPOTENT: Final = 0x02
 _KEY_TEXT: Final = 0x04
 _KEY_BYTES: Final = 0x08
+_FORWARD: Final = 0x10
+_KEY_KIND: Final = _KEY_TEXT | _KEY_BYTES
 
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
@@ -75,6 +77,8 @@ class CallHeader:
     """Attempts before this one."""
     fence: int = 0
     """Fence of the owner the caller believed in; 0 is none."""
+    forward: bool = False
+    """Whether a node that does not own the key shall hand the call on instead of refusing it."""
 
     def to_bytes(self) -> bytes:
         """The fixed part and what it announces.
@@ -83,6 +87,8 @@ class CallHeader:
             LocalProtocolError: a name, the key or a number is out of bounds.
         """
         flags = (_CAST if self.kind is _IS_CAST else 0) | (_IDEMPOTENT if self.idempotent else 0)
+        if self.forward:
+            flags |= _FORWARD
         key, key_flag = _raw_key(self.key)
         extension = b""
         if self.streams or self.traceparent is not None or self.fence:
@@ -132,7 +138,9 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
         header = CallHeader(
             ns=message[_FIXED.size : cmd_at].decode(),
             cmd=message[cmd_at:key_at].decode(),
-            key=_read_key(flags, message[key_at:extension_at]),
+            key=message[key_at:extension_at].decode()
+            if flags & _KEY_KIND == _KEY_TEXT
+            else _read_key(flags, message[key_at:extension_at]),
             kind=_IS_CAST if flags & _CAST else _IS_REQUEST,
             remaining=math.inf if remaining == _NO_DEADLINE else remaining / 1000,
             idempotent=flags & _IDEMPOTENT != 0,
@@ -141,6 +149,7 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
             hops=hops,
             attempt=attempt,
             fence=fence,
+            forward=flags & _FORWARD != 0,
         )
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(f"text in a call header is not UTF-8: {error}") from error
@@ -209,9 +218,7 @@ def _raw_key(key: Key | None) -> tuple[bytes, int]:
 
 
 def _read_key(flags: int, raw: bytes) -> Key | None:
-    kind = flags & (_KEY_TEXT | _KEY_BYTES)
-    if kind == _KEY_TEXT:
-        return raw.decode()
+    kind = flags & _KEY_KIND
     if kind == _KEY_BYTES:
         return raw
     if kind or raw:

@@ -54,11 +54,11 @@ class Limits:
     held back for that are kept up to the first size, then refused.
     """
     connections: int = 1_024
-    """Peers of a pool that came to us; more are refused. Of a client: all it opens."""
+    """Peers of a pool that came to us; more are refused."""
     strangers: int = 256
     """Connections to us whose hello has not been accepted; the oldest makes room for another."""
     dials: int = 1_024
-    """Connections that we opened, with those under way; more are `Unreachable`."""
+    """Connections that we opened, with those under way, of a node or of a client; more are `Unreachable`."""
     hello_bytes: int = 64 * KIB
     """What a peer may send before its hello is accepted."""
     hello_within: float = 5.0

@@ -50,6 +50,11 @@ class Line:
         self._answers = 0
         self.welcome(limits)
 
+    @property
+    def used(self) -> bool:
+        """Whether either side has ever opened a call."""
+        return self.next_here > _PARITY or self.last_there > 0
+
     def welcome(self, peer: Limits) -> None:
         """Take over what the peer announced."""
         self.peer = peer
@@ -99,7 +104,9 @@ class Line:
         if call_id % _PARITY == self.next_here % _PARITY or call_id <= self.last_there:
             raise RemoteProtocolError(f"a request with the id {call_id} after {self.last_there}")
         self.last_there = call_id
-        self._count_there(1)
+        self.open_there += 1
+        if self.open_there > self.limits.streams:
+            self._count_there(0)
 
     def open_remote_streams(self, call_id: int, count: int) -> None:
         """Note that the newest call of the other side announced that many streams.

@@ -7,8 +7,11 @@ each stream gives one frame per turn, so a file does not delay a call by more th
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
-from .frames import HEADER_SIZE
+from .frames import HEADER_SIZE, Kind
+
+_KIND_AT: Final = 3
 
 
 class Outbox:
@@ -46,12 +49,13 @@ class Outbox:
         return stream_id in self._bulk
 
     def drop(self, stream_id: int) -> int:
-        """Forget the bulk frames of a stream; return how many bytes of body they had."""
+        """Forget the bulk frames of a stream; return how many bytes of credit they had cost."""
         queue = self._bulk.pop(stream_id, None)
         if queue is None:
             return 0
         self._turns.remove(stream_id)
-        return sum(len(frame) - HEADER_SIZE for frame in queue)
+        # A RESET that waits behind the last data has a body, but costs nothing.
+        return sum(len(frame) - HEADER_SIZE for frame in queue if frame[_KIND_AT] != Kind.RESET)
 
     def clear(self) -> None:
         """Forget everything that waits."""

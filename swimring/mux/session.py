@@ -7,7 +7,6 @@ nothing has changed and nothing was sent.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from .events import CreditArrived, GoAwayArrived, PeerReady, PongArrived, Refusa
 from .frames import HEADER, HEADER_SIZE, IGNORABLE, MAGIC, MAX_STREAM_ID, MESSAGES, Kind, frame
 from .hello import ANY_CLUSTER, CLIENT, OFFERS, Hello, HelloRefused, RefusalCode, check_hello, cluster_digest
 from .line import Line
+from .phases import GoAwayCode, Phase
 from .proof import check_proof, key_id, prove
 from .stream import ResetCode, Streams
 
@@ -35,29 +35,6 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _MAX_REASON: Final = 512
-
-
-class Phase(enum.Enum):
-    """How far a connection is."""
-
-    PREFACE = "waiting for byte 0"
-    HELLO = "waiting for the hello"
-    PROOF = "waiting for the proof"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class GoAwayCode(enum.IntEnum):
-    """Why a side takes no more calls."""
-
-    PROTOCOL = 1
-    """The other side broke the protocol; the connection is over."""
-    DRAINING = 2
-    """The sender is leaving; calls that it accepted still finish."""
-    DUPLICATE = 3
-    """There is another connection between the two; all calls that were sent before both sides said so still finish."""
-
-
 _OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
 _CLOSED: Final = Phase.CLOSED
 
@@ -86,7 +63,7 @@ class Session:
         if cluster is None and not client:
             raise LocalProtocolError("only a client may leave the cluster open")
         digest = ANY_CLUSTER if cluster is None else cluster_digest(cluster)
-        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT,) if client else (OFFERS,))
+        self.hello = Hello(node=me, cluster=digest, limits=limits, features=(CLIENT, OFFERS) if client else (OFFERS,))
         if secret is not None:
             self.hello = replace(self.hello, nonce=secret.nonce, key_ids=secret.ids)
         self.peer: Hello | None = None
@@ -103,6 +80,7 @@ class Session:
         self._dialled = dialled
         self._secret = secret
         self._expected_proof = b""
+        self._early_farewell = b""
         if dialled:
             self._greet()
 
@@ -119,6 +97,11 @@ class Session:
     def idle(self) -> bool:
         """Whether no call and no stream is open on either side."""
         return not len(self._calls) and not len(self._streams)
+
+    @property
+    def used(self) -> bool:
+        """Whether either side has ever made a call."""
+        return self._line.used
 
     @property
     def open_calls(self) -> int:
@@ -287,16 +270,20 @@ class Session:
     def go_away(self, code: int, reason: str, *, retry_after: float | None = None) -> None:
         """Take no more calls: those that arrived are finished, later ones are refused untouched. Only once.
 
-        On a duplicate nothing is refused: what the peer has sent before it hears of it is finished, too.
+        Before the hellos it counts at once and is said right behind them. On a duplicate nothing is refused: what the
+        peer has sent before it hears of it is finished, too.
         """
-        if self.going_away or self._phase is not _OPEN:
+        if self.going_away or self._phase is Phase.CLOSED:
             return
         self.going_away = True
         self._line.refusing = code != GoAwayCode.DUPLICATE
         hint = None if retry_after is None else int(retry_after * 1000)
         last = self._line.last_there if self._line.refusing else MAX_STREAM_ID
-        body = encode([last, code, reason[:_MAX_REASON], hint])
-        self._line.outbox.push(frame(Kind.GOAWAY, 0, 0, body))
+        farewell = frame(Kind.GOAWAY, 0, 0, encode([last, code, reason[:_MAX_REASON], hint]))
+        if self._phase is _OPEN:
+            self._line.outbox.push(farewell)
+        else:
+            self._early_farewell = farewell
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Refuse a hello for a reason that only the driver knows; the session is closed."""
@@ -425,6 +412,8 @@ class Session:
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
         self._phase = _OPEN
+        if self._early_farewell:
+            self._line.outbox.push(self._early_farewell)
         events.append(PeerReady(hello=peer))
 
     def _on_refuse(self, _flags: int, _stream_id: int, body: bytes, events: list[Event]) -> None:

@@ -3,7 +3,7 @@
 from .calls import NodePeer
 from .node import Node
 from .opening import open_node
-from .querying import Answer, Answers
+from .querying import Answers
 from .settings import Settings
 
-__all__ = ["Answer", "Answers", "Node", "NodePeer", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodePeer", "Settings", "open_node"]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 from swimring.builtin import NAMESPACE
 from swimring.rpc import outgoing
 from swimring.swim import Details
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from swimring.rpc import Routing
     from swimring.swim import Member
 
@@ -24,9 +29,12 @@ class DetailsOfMembers:
         """``mine`` are those of this node."""
         self.mine = mine
         self._kept: OrderedDict[bytes, Details] = OrderedDict()
+        self._fetching: dict[tuple[str, bytes], trio.Lock] = {}
 
     async def fetch(self, member: Member, routing: Routing) -> Details:
         """The details of ``member``, without a call if its record has none or one whose details are known.
+
+        Several that want the same wait for the first; when that one fails or is cancelled, the next one asks.
 
         Raises:
             CallError: it could not be asked.
@@ -35,12 +43,30 @@ class DetailsOfMembers:
         digest = member.metadata.details
         if not digest:
             return Details()
-        if digest not in self._kept:
+        if (kept := self._known(digest)) is not None:
+            return kept
+        async with self._one_at_a_time(member.name, digest):
+            if (kept := self._known(digest)) is not None:
+                return kept
             out = outgoing({"ns": NAMESPACE, "cmd": "details"}, idempotent=True)
             found = Details.from_wire(await routing.request_at(member.name, out))
-            digest = found.digest  # newer than its record says, if it has changed them just now
-            self._kept[digest] = found
-        self._kept.move_to_end(digest)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[digest]
+            self._kept[found.digest] = found  # newer than its record says, if it has changed them just now
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return found
+
+    def _known(self, digest: bytes) -> Details | None:
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, name: str, digest: bytes) -> AsyncIterator[None]:
+        lock = self._fetching.setdefault((name, digest), trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            waiting = lock.statistics()
+            if not waiting.locked and not waiting.tasks_waiting:
+                self._fetching.pop((name, digest), None)

@@ -6,12 +6,18 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from swimring import swim
+from swimring.builtin import NAMESPACE
+from swimring.errors import NotOwner
+from swimring.mux import ITEMS
+from swimring.service import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swimring.gossip import Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.rpc import Incoming, Serve
+    from swimring.service import Dispatcher, NodeView
     from swimring.swim import Member, Metadata
 
 _LIVES_OF_A_NAME: Final = 3
@@ -53,6 +59,21 @@ async def gather(gossiper: Gossiper, *, metadata: Metadata, expect: int) -> None
         await gossiper.update_metadata(metadata)
         await _wait(gossiper, events, swim.all_have_formed)
     _log.info("%s is in a cluster of %d members", me.name, swim.count_gathered(gossiper.members))
+
+
+def answering_while_gathering(node: NodeView, dispatcher: Dispatcher) -> Serve:
+    """What answers for a node that waits: what every node says about itself; anything else may be tried elsewhere."""
+
+    async def serve(incoming: Incoming) -> object:
+        if incoming.header.ns != NAMESPACE:
+            raise NotOwner(f"{node.name} waits for its cluster to form", key=incoming.header.key, owner=node.name)
+        bound = dispatcher.match(incoming.message)
+        bound.check_streams(incoming.streams)
+        request = Request(node=node, message=incoming.message, peer=incoming.peer, deadline=incoming.deadline)
+        incoming.begin()
+        return await bound.invoke(request, incoming.streams.get(ITEMS))
+
+    return serve
 
 
 def _whom_to_ask(gossiper: Gossiper) -> list[Address]:

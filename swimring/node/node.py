@@ -12,11 +12,11 @@ import trio
 
 from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import UNDECLARED, Service, raise_as_declared
+from swimring.service import UNDECLARED, Service, raise_as_declared, read_call, read_open, returned, typed
 from swimring.swim import Details
 from swimring.tracing import use_trace
 
-from .calls import NodePeer, read_call, read_open, returned, typed
+from .calls import NodePeer
 from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import ChannelCall, ItemsCall, TypedCall
+    from swimring.service import ChannelCall, ItemsCall, Streaming, Talking, TypedCall, Unary
     from swimring.swim import Member
     from swimring.tracing import Trace
 
-    from .calls import Streaming, Talking, Unary
     from .counting import Counters
     from .keys import Keys
     from .querying import Answers
@@ -140,8 +139,8 @@ class Node:
             NodeClosed: this node has left.
         """
         peer = self.peer(name)
+        await trio.lowlevel.checkpoint()
         if peer.name == self.name:
-            await trio.lowlevel.checkpoint()
             return self._details.mine.contents
         member = self._gossiper.member(name)
         assert member is not None
@@ -213,6 +212,7 @@ class Node:
         """
         certificates = self._settings.certificates
         keys = None if self._settings.secret_file is None else self._keys
+        await trio.lowlevel.checkpoint()
         if keys is None and certificates is None:
             raise ConfigError("secret_file", None, "this node has neither a secret file nor certificates to read")
         if keys is not None:
@@ -293,7 +293,8 @@ class Node:
             CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
             Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
         """
-        target, out = read_call(endpoint, key, args, kwargs)
+        target, message, streams = read_call(endpoint, key, args, kwargs)
+        out = outgoing(message, idempotent=target.idempotent, streams=streams)
         return await returned(target, self._routes().request(out))
 
     async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
@@ -339,7 +340,8 @@ class Node:
         Raises:
             CallError: as for `call`, from the block or from the call's ``result``.
         """
-        target, out = read_open(endpoint, key, args, kwargs)
+        target, message, streams = read_open(endpoint, key, args, kwargs)
+        out = outgoing(message, idempotent=target.idempotent, streams=streams)
         return typed(target, self._routes().open(out))
 
     def query(

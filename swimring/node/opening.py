@@ -21,18 +21,19 @@ from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
 from swimring.ownership import Rebalancer
-from swimring.rpc import Routing, open_here, open_pool, refuse_unless_owner
+from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
 from swimring.service import Dispatcher, Request, Service
 from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
-from .gathering import gather
+from .gathering import answering_while_gathering, gather
 from .groups import lone_error_raised_bare
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
 from .settings import Settings, check_settings, name_of
+from .watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, PeerStream, Pool
+    from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
     from swimring.security import TlsSettings
     from swimring.swim import Profile
 
@@ -167,6 +168,8 @@ class _Opening:
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer) as doors:
+                watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
+                nursery.start_soon(watch.run, name="swimring watch")
                 try:
                     yield node
                 finally:
@@ -247,7 +250,7 @@ class _Opening:
         settings = self._settings
         try:
             if settings.expect > 1:
-                await gather(gossiper, metadata=settings.metadata, expect=settings.expect)
+                await self._gather(node, gossiper)
                 return
             joined = await gossiper.join(await finder.addresses())
         except BaseException:
@@ -274,8 +277,11 @@ class _Opening:
     ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
         name = node.name
+        forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
         async def serve(incoming: Incoming) -> object:
+            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
+                return relayed
             refuse_unless_owner(rebalancer, name, incoming.header)
             bound = dispatcher.match(incoming.message)
             bound.check_streams(incoming.streams)
@@ -294,23 +300,9 @@ class _Opening:
             incoming.begin(declare=bound.endpoint.errors.describe)
             return await bound.invoke(request, items)
 
-        def is_suspect(name: str) -> bool:
-            member = gossiper.member(name)
-            return member is not None and member.status is not swim.Status.ALIVE
-
         me = gossiper.me.id
         async with (
-            open_pool(
-                me=me,
-                cluster=self._settings.cluster,
-                network=self._network,
-                host=self._host,
-                serve=serve,
-                instruments=self._instruments,
-                connection_lost=gossiper.suspect_connection,
-                is_suspect=is_suspect,
-                secret=self._secret,
-            ) as pool,
+            self._taking_calls(gossiper, serve) as pool,
             open_here(me=me, serve=serve, instruments=self._instruments) as here,
         ):
             node.use(
@@ -324,9 +316,45 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
+            yield pool, here
+
+    @asynccontextmanager
+    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+        """Connections of calls, those that have waited for it included, are answered by ``serve``."""
+
+        def is_suspect(name: str) -> bool:
+            member = gossiper.member(name)
+            return member is not None and member.status is not swim.Status.ALIVE
+
+        async with open_pool(
+            me=gossiper.me.id,
+            cluster=self._settings.cluster,
+            network=self._network,
+            host=self._host,
+            serve=serve,
+            instruments=self._instruments,
+            connection_lost=gossiper.suspect_connection,
+            is_suspect=is_suspect,
+            secret=self._secret,
+        ) as pool:
             self._pool = pool
             self._pool_ready.set()
-            yield pool, here
+            try:
+                yield pool
+            finally:
+                self._let_connections_wait()
+
+    def _let_connections_wait(self) -> None:
+        self._pool, self._pool_ready = None, trio.Event()
+
+    async def _gather(self, node: Node, gossiper: Gossiper) -> None:
+        """Wait for the cluster to form; who asks meanwhile hears whom this node waits for, and nothing else."""
+        dispatcher = Dispatcher([builtin_service(node, self._keys)])
+        async with self._taking_calls(gossiper, answering_while_gathering(node, dispatcher)) as pool:
+            await gather(gossiper, metadata=self._settings.metadata, expect=self._settings.expect)
+            self._let_connections_wait()
+            with trio.move_on_after(mux.Limits().cancel_grace):
+                await pool.drain()
 
     def _secret(self) -> mux.Secret | None:
         """What one more connection needs to prove who we are; the keys are those of the moment."""

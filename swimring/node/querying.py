@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -18,6 +17,7 @@ from swimring.codec import encode
 from swimring.errors import ConfigError, InvalidRequest, NodeClosed
 from swimring.patterns import Pattern
 from swimring.rpc import outgoing
+from swimring.service import Answer
 
 from .groups import lone_error_raised_bare
 
@@ -31,21 +31,6 @@ AT_ONCE: Final = 64
 """Members that one query asks at the same time; as many answers wait to be taken, then no more are asked."""
 
 _ROUTING: Final = frozenset({"ns", "cmd", "key"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one member said, or why it did not.
-
-    Attributes:
-        member: its name.
-        value: what its handler returned.
-        error: why there is no value: `Unreachable`, `HandlerFailed` and so on; None if there is one.
-    """
-
-    member: str
-    value: Any = None
-    error: Exception | None = None
 
 
 class Answers:

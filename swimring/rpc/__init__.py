@@ -2,6 +2,7 @@
 
 from .alone import OnlyPeer, open_connection
 from .calling import Call
+from .forwarding import Forwarding, Relayed
 from .here import Here, open_here
 from .outgoing import Outgoing, outgoing, whole_message
 from .pool import Peer, Pool, open_pool
@@ -14,6 +15,7 @@ __all__ = [
     "Call",
     "Door",
     "Doors",
+    "Forwarding",
     "Here",
     "Incoming",
     "OnlyPeer",
@@ -21,6 +23,7 @@ __all__ = [
     "Peer",
     "PeerStream",
     "Pool",
+    "Relayed",
     "RingView",
     "Routing",
     "Serve",

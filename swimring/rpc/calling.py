@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -18,12 +19,15 @@ from swimring.mux import (
     FailureArrived,
     ReplyArrived,
     ResetCode,
-    decode_failure,
     encode_fields,
+    error_of,
+    outcome_of,
     stream_ids,
 )
+from swimring.service import checked_sources, feed
 
-from .feeding import checked_sources, feed
+from .failing import failure_in
+from .forwarding import Relayed
 from .parking import Turnstile
 from .streams import reset_code
 
@@ -31,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from swimring.identity import Key
-    from swimring.mux import GoAwayArrived, StreamsOffered
+    from swimring.mux import Answer, GoAwayArrived, StreamsOffered
+    from swimring.service import Source
 
     from .connection import Connection
-    from .feeding import Source
     from .outgoing import Outgoing
     from .streams import PeerStream
 
@@ -49,15 +53,20 @@ class Superseded(Draining):
     """
 
 
-def _header(out: Outgoing, kind: CallKind) -> CallHeader:
-    """The routing header, with the time that is left until the deadline of the surrounding scopes."""
+def _remaining() -> float:
+    """The time that is left until the deadline of the surrounding scopes."""
     deadline = trio.current_effective_deadline()
+    return deadline if deadline == math.inf else deadline - trio.current_time()
+
+
+def _header(out: Outgoing, kind: CallKind) -> CallHeader:
+    """The routing header, with the time that is left."""
     return CallHeader(
         ns=out.ns,
         cmd=out.cmd,
         key=out.key,
         kind=kind,
-        remaining=deadline if deadline == math.inf else deadline - trio.current_time(),
+        remaining=_remaining(),
         idempotent=out.idempotent,
         streams=tuple(out.streams) if out.streams else (),
         traceparent=out.traceparent,
@@ -66,13 +75,10 @@ def _header(out: Outgoing, kind: CallKind) -> CallHeader:
     )
 
 
-Answer: TypeAlias = ReplyArrived | FailureArrived | CallEnded | CallError
-
-
 class _Pending:
-    """A call that waits for its answer; several tasks may ask for it once it is there, one may wait."""
+    """A call that waits for its answer: one task parked on itself, which is cheap, or any number."""
 
-    __slots__ = ("_task", "answer", "offered")
+    __slots__ = ("_arrived", "_task", "answer", "offered")
 
     def __init__(self, task: trio.lowlevel.Task | None = None) -> None:
         """With the ``task`` that is about to park itself until `settle`, if there is one already."""
@@ -80,6 +86,7 @@ class _Pending:
         self.offered: dict[str, PeerStream] | None = None
         """The streams that came with the answer; None if nobody is there to read any."""
         self._task = task
+        self._arrived: trio.Event | None = None
 
     def settle(self, answer: Answer) -> None:
         """The answer is there."""
@@ -87,6 +94,8 @@ class _Pending:
         if self._task is not None:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
+        if self._arrived is not None:
+            self._arrived.set()
 
     def abort(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
         """The task stops waiting."""
@@ -94,12 +103,12 @@ class _Pending:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def wait(self) -> Answer:
-        """Wait for the answer: the task itself is parked, which costs half of an Event."""
-        while self.answer is None:
-            if self._task is not None:
-                raise trio.BusyResourceError("another task is waiting for this call")
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self.abort)
+        """Wait for the answer, beside whoever else does."""
+        if self.answer is None:
+            if self._arrived is None:
+                self._arrived = trio.Event()
+            await self._arrived.wait()
+        assert self.answer is not None
         return self.answer
 
 
@@ -134,10 +143,10 @@ class Call:
         answer = self._pending.answer
         if answer is None:
             return "orphaned" if self.orphaned else "open"
-        return self._calling.outcome(answer)
+        return outcome_of(answer)
 
     async def result(self) -> object:
-        """Wait for the handler's value; one task at a time, as often as you like.
+        """Wait for the handler's value; any number of tasks, as often as they like.
 
         Raises:
             CallError: the handler failed, or the connection did.
@@ -205,6 +214,30 @@ class Calling:
         call_id, _pending = await self._begin(out, CallKind.CAST)
         del self._pending[call_id]
 
+    async def relay(self, header: CallHeader, body: bytes) -> Relayed:
+        """Send somebody else's call on as it came, and wait for its answer, which is not decoded either.
+
+        Raises:
+            CallError: there is no answer.
+            LocalProtocolError: it is too large for the other side.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._wait_for_room(len(body), 0, header.key)
+        call_id = self._session.request(replace(header, remaining=_remaining()), body)
+        pending = self._pending[call_id] = _Pending()
+        self._flush(alone=len(self._pending) == 1)
+        if header.kind is CallKind.CAST:
+            del self._pending[call_id]
+            return Relayed(body=b"")
+        try:
+            answer = await pending.wait()
+        except trio.Cancelled:
+            await self._withdraw(header, call_id, pending, range(0), "the caller was cancelled")
+            raise
+        if isinstance(answer, (ReplyArrived, FailureArrived)):
+            return Relayed(body=answer.body, failed=isinstance(answer, FailureArrived))
+        raise self._error(answer, header.key)
+
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Call]:
         """Send a request with streams; leaving the block before its answer cancels it."""
@@ -249,34 +282,11 @@ class Calling:
 
     def _error(self, answer: Answer, key: Key | None) -> CallError:
         owner = self._connection.peer_name
-        match answer:
-            case FailureArrived(body=body):
-                try:
-                    failure = decode_failure(body, key=key, owner=owner)
-                except RemoteProtocolError as error:
-                    self._connection.refuse_bytes(error)
-                    raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
-                return failure
-            case CallError():
-                answer.key, answer.owner = key, owner
-                return answer
-            case _:
-                return ConnectionLost("the call was cancelled", key=key, owner=owner)
-
-    def outcome(self, answer: Answer) -> str:
-        """An answer in a word: ok, cancelled, or the class of the error."""
-        match answer:
-            case ReplyArrived():
-                return "ok"
-            case CallEnded():
-                return "cancelled"
-            case FailureArrived(body=body):
-                try:
-                    return type(decode_failure(body)).__name__
-                except RemoteProtocolError as error:
-                    return type(error).__name__
-            case CallError():
-                return type(answer).__name__
+        try:
+            return error_of(answer, key=key, owner=owner)
+        except RemoteProtocolError as error:
+            self._connection.refuse_bytes(error)
+            raise ConnectionLost(f"the failure was malformed: {error}", key=key, owner=owner) from error
 
     # ------------------------------------------------------------------------------------------ for the connection
 
@@ -333,15 +343,20 @@ class Calling:
 
     async def _send_when_possible(self, out: Outgoing, kind: CallKind, body: bytes) -> int:
         """Wait for room, if there is none now, and send; whoever calls has to flush."""
-        connection, session = self._connection, self._session
-        size, streams = len(body) + _HEADER_ALLOWANCE, len(out.streams)
+        await self._wait_for_room(len(body), len(out.streams), out.key)
+        return self._session.request(_header(out, kind), body)
+
+    async def _wait_for_room(self, body: int, streams: int, key: Key | None) -> None:
+        """Wait until a request with so many bytes of body may be sent, if it may not be now."""
+        connection, session, size = self._connection, self._session, body + _HEADER_ALLOWANCE
         if self.room or not session.has_room(size, streams):
             await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
         if not connection.usable:
-            raise connection.unusable(out.key)
-        return session.request(_header(out, kind), body)
+            raise connection.unusable(key)
 
-    async def _withdraw(self, out: Outgoing, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def _withdraw(
+        self, out: Outgoing | CallHeader, call_id: int, pending: _Pending, streams: range, reason: str
+    ) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = trio.current_effective_deadline() <= trio.current_time()
         self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
@@ -356,13 +371,17 @@ class Calling:
     async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
         try:
             with feeder.scope:
-                await feed(feeder.stream, feeder.source)
+                await feed(feeder.stream, feeder.source, trio.open_file)
         except CallError:
             # The stream or the connection broke: the result of the call says so better.
             feeder.stream.conclude()
-        except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
-            call.source_failure = call.source_failure or error  # the others end because of the first
-            self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
-            self._connection.poke()
+        except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
+            failure, others = failure_in(error)
+            if failure is not None:
+                call.source_failure = call.source_failure or failure  # the others end because of the first
+                self._session.cancel(call_id, streams, f"a source failed: {type(failure).__name__}")
+                self._connection.poke()
+            if others is not None:
+                raise others from None
         finally:
             feeder.finished.set()

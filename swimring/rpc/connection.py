@@ -89,7 +89,7 @@ class Connection:
         self.adopted = False
         self.contested = False
         self.heard = 0.0
-        self.ready = trio.Event()
+        self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
         self.poke = self._writer.poke
         self.flush = self._writer.flush
@@ -180,6 +180,11 @@ class Connection:
             self._superseded = code == GoAwayCode.DUPLICATE
         self._writer.watched = True
         self.poke()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a farewell has to wait for it; a stranger that says no hello has no calls to wait for."""
+        return (self.open or (self.dialled and not self.ready.is_set())) and not self._quiet.is_set()
 
     async def wait_idle(self) -> None:
         """Wait until no call of either side is open and all answers are written, or the connection has ended."""
@@ -311,6 +316,7 @@ class Connection:
         self._streams.clear()
         self._quiet.set()
         self.ready.set()
+        self.ended.set()
 
     # ---------------------------------------------------------------------------------------------------- events
 

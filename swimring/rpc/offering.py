@@ -13,15 +13,17 @@ import trio
 
 from swimring.errors import CallError, LocalProtocolError
 from swimring.mux import RESERVED_STREAM, ResetCode
+from swimring.service import checked_sources, close_source, feed
 
-from .feeding import checked_sources, close_source, feed
+from .failing import failure_in
 from .streams import reset_code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from swimring.service import Source
+
     from .connection import Connection
-    from .feeding import Source
     from .streams import PeerStream
 
 _log = logging.getLogger("swimring.rpc")
@@ -90,14 +92,18 @@ async def _hand_over(connection: Connection, stream: PeerStream, source: _Kept) 
     stream.when_broken = lose_interest
     try:
         with scope:
-            await (source(stream) if callable(source) else feed(stream, source))
+            await (source(stream) if callable(source) else feed(stream, source, trio.open_file))
             stream.conclude()
         if scope.cancelled_caught:
             stream.reset(ResetCode.CANCELLED, "nobody is interested any more")
     except CallError:
         stream.conclude()  # the other side has given it up
-    except Exception as error:  # noqa: BLE001 - a source is the user's: its error belongs to whoever reads the stream
-        _log.debug("the source of stream %r failed", stream.name, exc_info=error)
-        stream.reset(reset_code(error), f"its source failed: {type(error).__name__}")
+    except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
+        failure, others = failure_in(error)
+        if failure is not None:  # a source is the user's: its error belongs to whoever reads the stream
+            _log.debug("the source of stream %r failed", stream.name, exc_info=failure)
+            stream.reset(reset_code(failure), f"its source failed: {type(failure).__name__}")
+        if others is not None:
+            raise others from None
     finally:
         connection.detach(stream.stream_id)

@@ -12,6 +12,7 @@ import trio
 from swimring.errors import LocalProtocolError, Unreachable
 from swimring.instrument import Instrument
 from swimring.mux import GoAwayCode, HelloRefused, Limits, RefusalCode, Session
+from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
-    from swimring.mux import Secret
+    from swimring.mux import CallHeader, Secret
     from swimring.net import Host, Network
 
     from .calling import Call, Calling
+    from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -79,17 +81,8 @@ class _Dial:
 
     address: Address
     settled: trio.Event
+    connecting: trio.CancelScope
     error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pause:
-    """After a failed dial: do not try that address before this time."""
-
-    address: Address
-    failures: int
-    until: float
-    error: str
 
 
 class Peer:
@@ -118,6 +111,22 @@ class Peer:
                 connection = await self._pool.connect(self.name, self.address, self.generation)
             try:
                 return await connection.calling.request(out)
+            except Superseded:
+                continue
+
+    async def relay(self, header: CallHeader, body: bytes) -> Relayed:
+        """Send a call of somebody else on, a cast as well; the answer is as the peer encoded it.
+
+        Raises:
+            CallError: there is none.
+            LocalProtocolError: it is too large for the peer.
+        """
+        while True:
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
+                connection = await self._pool.connect(self.name, self.address, self.generation)
+            try:
+                return await connection.calling.relay(header, body)
             except Superseded:
                 continue
 
@@ -189,7 +198,7 @@ class Pool:
         self._all: dict[Connection, None] = {}  # in order of opening: a set would close them in an order of its own
         self._current: dict[str, Connection] = {}
         self._dials: dict[str, _Dial] = {}
-        self._pauses: dict[str, _Pause] = {}
+        self._redial = Redial(first=limits.redial_after, longest=limits.redial_at_most, most=limits.dials, rng=host.rng)
         self._draining = False
         self._closed = False
 
@@ -270,14 +279,24 @@ class Pool:
         await self._run(self._make(stream, dialled=False, expected=None), received)
 
     async def drain(self) -> None:
-        """Take no more calls from anybody and wait until those under way, of both sides, are over."""
+        """Take no more calls from anybody and wait until those under way, of both sides, are over.
+
+        Who was dialled a moment ago may have calls on their way to us: a connection that is to become open is told
+        the same, and waited for.
+        """
         self._draining = True
         for connection in self.connections:
             connection.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
-        for connection in self.connections:
-            if connection.open:  # a stranger that says no hello has no calls to wait for
-                await connection.wait_idle()
         await trio.lowlevel.checkpoint()
+        await self._wait_idle()
+        for dial in list(self._dials.values()):  # who has heard nothing of us yet shall not begin to call us
+            dial.connecting.cancel()
+            await dial.settled.wait()
+        await self._wait_idle()
+
+    async def _wait_idle(self) -> None:
+        while busy := [one for one in self._all if one.busy]:
+            await busy[0].wait_idle()
 
     def end_life(self, name: str, generation: int) -> None:
         """A life of a peer is over, as membership has found out: calls under way to it are lost now.
@@ -288,6 +307,12 @@ class Pool:
             peer = connection.peer
             if peer is not None and peer.name == name and peer.generation <= generation:
                 connection.close(f"{name} is dead")
+
+    def retire(self, name: str) -> None:
+        """Nobody needs a connection to ``name`` for its own sake: end it, unless calls were ever made over it."""
+        connection = self.current(name)
+        if connection is not None and not connection.session.used:
+            connection.go_away(GoAwayCode.DUPLICATE, "nobody needs this connection")
 
     def close(self) -> None:
         """End all connections now."""
@@ -303,16 +328,15 @@ class Pool:
     def _start_dial(self, name: str, address: Address | None) -> _Dial:
         if address is None:
             raise Unreachable(f"{name} is not connected and has no address", owner=name)
-        pause = self._pauses.get(name)
-        left = self._pause_left(name)
-        if pause is not None and pause.address == address and left:
-            raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=left)
+        pause = self._redial.pause(name, address, now=trio.current_time())
+        if pause is not None:
+            raise Unreachable(f"{pause.error} (a moment ago)", owner=name, retry_after=self._pause_left(name))
         if self._closed:
             raise Unreachable("this node is closing", owner=name)
         if self._outbound >= self._limits.dials:
             raise Unreachable("this node has all the connections it may open", owner=name)
         self._outbound += 1
-        dial = self._dials[name] = _Dial(address=address, settled=trio.Event())
+        dial = self._dials[name] = _Dial(address=address, settled=trio.Event(), connecting=trio.CancelScope())
         self._nursery.start_soon(self._dial, name, dial)
         return dial
 
@@ -323,12 +347,15 @@ class Pool:
             self._outbound -= 1
 
     async def _hold_dialled(self, name: str, dial: _Dial) -> None:
+        stream, text = None, "no answer in time"
+        dial.connecting.deadline = trio.current_time() + self._limits.dial_within
         try:
-            with trio.fail_after(self._limits.dial_within):
+            with dial.connecting:
                 stream = await self._network.connect(dial.address)
-        except (OSError, trio.TooSlowError) as error:
+        except OSError as error:
+            text = str(error) or type(error).__name__
+        if stream is None:
             if self._dials.get(name) is dial:  # else the peer has dialled us meanwhile
-                text = str(error) or type(error).__name__
                 self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
             return
         connection = self._make(stream, dialled=True, expected=name)
@@ -337,28 +364,18 @@ class Pool:
             self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
     def _dial_failed(self, name: str, dial: _Dial, error: str) -> None:
-        before = self._pauses.get(name)
-        failures = 0 if before is None or before.address != dial.address else before.failures
-        longest = min(self._limits.redial_at_most, self._limits.redial_after * 2**failures)
-        pause = longest * self._host.rng.uniform(0.5, 1.0)
-        self._pauses.pop(name, None)
-        while len(self._pauses) >= self._limits.dials:
-            del self._pauses[next(iter(self._pauses))]
-        self._pauses[name] = _Pause(
-            address=dial.address, failures=min(failures + 1, 30), until=trio.current_time() + pause, error=error
-        )
+        self._redial.failed(name, dial.address, error, now=trio.current_time())
         dial.error = error
         self._settle(name)
         self._connection_lost(name)
 
     def _pause_left(self, name: str) -> float | None:
-        pause = self._pauses.get(name)
-        left = 0.0 if pause is None else pause.until - trio.current_time()
-        return left if left > 0 else None
+        return self._redial.seconds_left(name, now=trio.current_time())
 
     def _settle(self, name: str) -> None:
         dial = self._dials.pop(name, None)
         if dial is not None:
+            dial.connecting.cancel()  # who has heard nothing of us yet need not
             dial.settled.set()
 
     # ------------------------------------------------------------------------------------------------ connections
@@ -367,10 +384,13 @@ class Pool:
         def adopt(connection: Connection) -> None:
             self._adopt(connection, expected)
 
+        session = Session(
+            me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled, secret=self._secret()
+        )
+        if self._draining:
+            session.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
         return Connection(
-            session=Session(
-                me=self.me, cluster=self._cluster, limits=self._limits, dialled=dialled, secret=self._secret()
-            ),
+            session=session,
             stream=stream,
             limits=self._limits,
             workers=self._workers,
@@ -420,6 +440,8 @@ class Pool:
         elif new.peer.generation > old.peer.generation:
             self._prefer(new)
             old.close(f"a later life of {name} has connected")
+        elif old.session.going_away:
+            self._prefer(new)  # told that we take no more calls over the old one, of course it asks at the door again
         elif self._wins(new, old):
             self._prefer(new)
             old.go_away(GoAwayCode.DUPLICATE, "another connection took over")
@@ -433,8 +455,6 @@ class Pool:
             new.go_away(GoAwayCode.DUPLICATE, "another connection exists")
         new.adopted = True
         self._instruments.tell(Instrument.connection_opened, name)
-        if self._draining:
-            new.go_away(GoAwayCode.DRAINING, f"{self.me} is leaving")
 
     def _check_room(self, new: Connection) -> None:
         inbound = sum(one.adopted and not one.dialled for one in self._all)
@@ -453,7 +473,7 @@ class Pool:
         assert connection.peer is not None
         name = connection.peer.name
         self._current[name] = connection
-        self._pauses.pop(name, None)
+        self._redial.reached(name)
         self._settle(name)
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
@@ -26,6 +25,7 @@ from swimring.errors import (
 )
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
+from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
 from .calling import Superseded
@@ -46,7 +46,6 @@ _T = TypeVar("_T")
 DIRECT: Final = 255
 """Hops of a call that names its member: that one handles it, whatever the ring says."""
 
-_READABLE_AGAIN: Final = (bytes, bytearray, memoryview, PathLike)
 _MAX_ATTEMPT: Final = 255
 _MAX_LISTED: Final = 16
 
@@ -124,7 +123,7 @@ class _Course:
 
     def __init__(self, out: Outgoing) -> None:
         self._idempotent = out.idempotent
-        self._once = any(not isinstance(source, _READABLE_AGAIN) for source in out.streams.values())
+        self._once = not readable_again(out.streams)
         self._spent = False
 
     async def ask(self, door: Door, out: Outgoing) -> Any:

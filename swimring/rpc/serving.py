@@ -20,11 +20,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import trio
 
 from swimring.codec import encode
-from swimring.errors import CallError, DeadlineExceeded, LocalProtocolError, Overloaded, RemoteProtocolError
+from swimring.errors import (
+    CallError,
+    DeadlineExceeded,
+    InvalidRequest,
+    LocalProtocolError,
+    Overloaded,
+    RemoteProtocolError,
+)
 from swimring.instrument import Instrument
 from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
 from swimring.service import Reply
 
+from .forwarding import Relayed
 from .offering import Offer
 from .parking import Turnstile
 
@@ -46,21 +54,22 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("begun", "deadline", "declare", "header", "message", "peer", "streams")
+    __slots__ = ("_message", "begun", "body", "deadline", "declare", "header", "peer", "streams")
 
     def __init__(
         self,
         *,
         header: CallHeader,
-        message: Mapping[str, Any],
+        body: bytes,
         streams: Mapping[str, PeerStream],
         peer: str,
         deadline: float,
     ) -> None:
         """Complete at birth; only `begin` changes it."""
         self.header = header
-        self.message = message
-        """All of it: ns, cmd and key from the header if they are set, and the fields."""
+        self.body = body
+        """The fields of the message as they came: encoded."""
+        self._message: Mapping[str, Any] | None = None
         self.streams = streams
         self.peer = peer
         """The name of the node that sent it."""
@@ -69,12 +78,25 @@ class Incoming:
         self.begun = False
         self.declare: Declare | None = None
 
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """All of it: ns, cmd and key from the header if they are set, and the fields, decoded when first asked for.
+
+        Raises:
+            RemoteProtocolError: the fields are malformed.
+        """
+        if self._message is None:
+            self._message = decode_fields(self.header, self.body)
+        return self._message
+
     def begin(self, *, declare: Declare | None = None) -> None:
         """Say that the handler starts now: whatever is raised from here on may have been executed in part.
 
         ``declare`` says which of its errors the caller can raise as themselves. Before that, a `CallError` raised by
         `Serve` goes back as a refusal with its own ``maybe_executed``, and the caller may try elsewhere.
         """
+        if self._message is None:
+            self._message = decode_fields(self.header, self.body)
         self.begun = True
         self.declare = declare
 
@@ -238,11 +260,6 @@ class CallJob:
         self._body = b""
         self._keep_failure(error, executed=False)
 
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether the scope it ran in may be cancelled or may have a deadline."""
-        return self._cancelled or self.deadline != math.inf
-
     def cancel(self) -> None:
         """Stop the handler."""
         self._cancelled = True
@@ -283,18 +300,10 @@ class CallJob:
     async def run(self, scope: trio.CancelScope) -> None:
         """Run the handler inside ``scope``, or put the job back in line."""
         self._in_line = not self._serving.may_begin(self)
-        if self._in_line:
+        if self._in_line or self._cancelled or self._failed:
             return  # at once: from now on another worker may get it
-        if self._cancelled or self._failed:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._handle(scope)
-
-    async def _handle(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-        if self.deadline != math.inf:
-            scope.deadline = self.deadline
         begun = False
+        self._scope = scope
         try:
             incoming = self._incoming()
             try:
@@ -307,6 +316,9 @@ class CallJob:
             # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
             if begun:
                 self._keep_failure(error, executed=True)
+            elif self._header.forward and self._header.hops:
+                # Not the fault of the peer, who has not read it, nor of the others who call over this connection.
+                self._keep_failure(InvalidRequest(f"malformed: {error}", maybe_executed=False), executed=False)
             else:
                 self._connection.refuse_bytes(error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its caller's answer
@@ -325,10 +337,9 @@ class CallJob:
             return True
         if self._offer is not None:
             return False
-        if self._answer is not None and not self._lost:
-            size = self._answer_size
-            if size and (self._serving.credit or not self._connection.session.has_credit(size)):
-                return False
+        size = 0 if self._lost else self._answer_size
+        if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+            return False
         self.conclude()
         return True
 
@@ -369,13 +380,16 @@ class CallJob:
             raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
         return Incoming(
             header=self._header,
-            message=decode_fields(self._header, body),
+            body=body,
             streams=self._streams,
             peer=self._connection.peer_name,
             deadline=self.deadline,
         )
 
     def _keep(self, value: object) -> None:
+        if isinstance(value, Relayed):
+            self._keep_relayed(value)
+            return
         if isinstance(value, Reply):
             value = self._take_streams(value)
         if self._header.kind is _REQUEST:
@@ -385,6 +399,12 @@ class CallJob:
                 way_out = "yield it in parts, or hand over a stream with a Reply"
                 raise LocalProtocolError(f"a reply of {len(self._answer)} bytes; the caller takes {most}: {way_out}")
         self._outcome = "ok"
+
+    def _keep_relayed(self, relayed: Relayed) -> None:
+        if len(relayed.body) > self._connection.peer_message_limit:
+            self._keep_failure(LocalProtocolError("the owner's answer is too large for the caller"), executed=True)
+            return
+        self._answer, self._failed, self._outcome = relayed.body, relayed.failed, "relayed"
 
     def _take_streams(self, reply: Reply[object]) -> object:
         if reply.sources:

@@ -1,282 +1,41 @@
-"""A named byte stream as the application sees it, on either side of a call."""
+"""Named byte streams on Trio: what they wait with."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.errors import StreamLost, StreamReset
-from swimring.mux import ResetCode, StreamState
-from swimring.service import ItemStream, kinds_of
+from swimring.service import SessionStream, Waiting
+from swimring.service import reset_code as _reset_code
 
 from .parking import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
-    from swimring.errors import CallError
-    from swimring.mux import EndArrived, ResetArrived, Session
+    from swimring.mux import ResetCode, Session
 
-_MAX_REASON: Final = 200
-_SMALL: Final = 4096
-"""Bytes from which on a piece is worth a turn of the scheduler of its own."""
-_AT_ONCE: Final = 32
-"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
-_GATHERED: Final = 64 * 1024
-
-_T = TypeVar("_T")
+_TRIO: Final = Waiting(
+    checkpoint=trio.lowlevel.checkpoint,
+    checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    signal=Signal,
+    closed=trio.ClosedResourceError,
+    busy=lambda: trio.BusyResourceError("another task is sending on this stream"),
+    cancelled=lambda: trio.Cancelled,
+)
 
 
-class PeerStream:
-    """Bytes in both directions between the two ends of one call.
-
-    One task may send while another receives. What was received and not read is bounded by the window of the stream;
-    what was sent and not read over there as well, so a slow reader stops its writer and nobody else.
-    """
+class PeerStream(SessionStream):
+    """A stream of a call between two nodes."""
 
     def __init__(
         self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
     ) -> None:
-        """Belong to a connection; made for each name that a call announces.
-
-        ``item_limits`` are the sizes of the largest objects that this side and the other side take.
-        """
-        self.stream_id = stream_id
-        self.name = name
-        self._session = session
-        self._poke = poke
-        self._chunks: deque[bytes] = deque()
-        self._at_end = False
-        self._broken: Callable[[int], CallError] | None = None
-        self._closed = False
-        self._readable = Signal()
-        self._writable = Signal()
-        self._sending = False
-        self._turns = 0
-        self.received = 0
-        self.sent = 0
-        self.item_limit, self.peer_item_limit = item_limits
-        self.when_broken: Callable[[], object] = lambda: None
-        """Called when the other side has given up, or the connection is gone."""
-
-    def __repr__(self) -> str:
-        state = self._session.stream_state(self.stream_id).value
-        return f"<stream {self.name!r}: {state}, {self.received} bytes read, {self.sent} sent>"
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the other side has sent all, read or not."""
-        return self._at_end
-
-    # ------------------------------------------------------------------------------------------- the application
-
-    async def send(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Send all of ``data``, waiting for credit. After a cancellation some of it may have been sent.
-
-        Raises:
-            StreamReset: the other side gave the stream up.
-            StreamLost: the connection ended; its ``offset`` counts the bytes handed over before.
-            trio.ClosedResourceError: this side has closed the stream or sent its end.
-        """
-        self._turns += 1
-        if len(data) >= _SMALL or not self._turns % _AT_ONCE:
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
-        try:
-            await self._send(memoryview(data).cast("B"))
-        finally:
-            self._sending = False
-
-    async def send_eof(self) -> None:
-        """Tell the other side that nothing more comes; reading goes on.
-
-        Raises:
-            StreamReset: the other side gave the stream up.
-            StreamLost: the connection ended.
-        """
-        await trio.lowlevel.checkpoint()
-        self._check_sendable()
-        self._session.finish(self.stream_id)
-        self._poke()
-
-    async def receive(self, max_bytes: int | None = None, /) -> bytes:
-        """The next bytes, at most ``max_bytes``; empty at the end. Reading returns credit to the writer.
-
-        Raises:
-            StreamReset: the other side gave the stream up before its end.
-            StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
-            trio.ClosedResourceError: this side has closed the stream.
-        """
-        if self._chunks or not self._more_may_come:
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()  # waiting is the other half
-        while not self._chunks and self._more_may_come:
-            await self._readable.wait()
-        if not self._chunks:
-            return self._end()
-        if len(self._chunks) > 1:
-            self._gather(max_bytes)
-        chunk = self._chunks.popleft()
-        if max_bytes is not None and len(chunk) > max_bytes:
-            self._chunks.appendleft(chunk[max_bytes:])
-            chunk = chunk[:max_bytes]
-        self.received += len(chunk)
-        self._session.consume(self.stream_id, len(chunk))
-        if self._session.has_bytes_to_send:
-            self._poke()
-        return chunk
-
-    @overload
-    def objects(self, /) -> ItemStream[Any, Any]: ...
-
-    @overload
-    def objects(self, kind: type[_T], /) -> ItemStream[_T, _T]: ...
-
-    def objects(self, kind: Any = Any, /) -> ItemStream[Any, Any]:
-        """The stream as one of objects of ``kind`` in both directions; the bytes are not to be used beside it.
-
-        Raises:
-            ConfigError: a part of the annotation is not supported.
-        """
-        return ItemStream(self, kinds_of(kind))
-
-    async def aclose(self) -> None:
-        """End our direction behind what was sent, and refuse what is not read. Does nothing on a closed stream."""
-        self.conclude()
-        await trio.lowlevel.checkpoint()
-
-    def __aiter__(self) -> PeerStream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await self.receive()
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
-
-    async def __aenter__(self) -> PeerStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None, /
-    ) -> None:
-        if error is None:
-            await self.aclose()
-        else:
-            self.reset(reset_code(error), type(error).__name__)
-
-    # -------------------------------------------------------------------------------------------- the connection
-
-    def conclude(self) -> None:
-        """What `aclose` does, without a checkpoint."""
-        if self._session.stream_state(self.stream_id) in (StreamState.OPEN, StreamState.ENDED_THERE):
-            self._session.finish(self.stream_id)
-        self.reset(ResetCode.UNWANTED, "not read to its end")
-
-    def reset(self, code: int, reason: str) -> None:
-        """Give the stream up; what was received and not read is dropped."""
-        self._closed = True
-        self._drop()
-        self._session.reset(self.stream_id, code, reason[:_MAX_REASON])
-        self._wake()
-        self._poke()
-
-    def arrive(self, data: bytes) -> None:
-        """Bytes came in."""
-        if self._closed:
-            self._session.consume(self.stream_id, len(data))
-            return
-        self._chunks.append(data)
-        self._readable.say()
-
-    def on_end(self, _event: EndArrived) -> None:
-        """The other side has sent all."""
-        self._at_end = True
-        self._readable.say()
-
-    def on_reset(self, event: ResetArrived) -> None:
-        """The other side gave up; what it sent before an end of its own remains valid."""
-        text = f"stream {self.name!r} was reset: {event.reason}"
-        if not self._at_end:
-            self._drop()
-        self._break(lambda _offset: StreamReset(text, code=event.code))
-
-    def on_lost(self, reason: str) -> None:
-        """The connection is gone; what has arrived can still be read."""
-        text = f"stream {self.name!r} ended with its connection: {reason}"
-        self._break(lambda offset: StreamLost(text, offset=offset))
-
-    def on_credit(self) -> None:
-        """More may be sent."""
-        self._writable.say()
-
-    # --------------------------------------------------------------------------------------------------- inside
-
-    async def _send(self, left: memoryview) -> None:
-        while left:
-            self._check_sendable()
-            count = self._session.send(self.stream_id, left)
-            if count:
-                self.sent += count
-                left = left[count:]
-                self._poke()
-            else:
-                await self._writable.wait()
-        self._check_sendable()
-
-    def _check_sendable(self) -> None:
-        if self._broken is not None:
-            raise self._broken(self.sent)
-        if self._session.stream_state(self.stream_id) not in (StreamState.OPEN, StreamState.ENDED_THERE):
-            raise trio.ClosedResourceError
-
-    def _break(self, error: Callable[[int], CallError]) -> None:
-        if self._broken is None:
-            self._broken = error
-            self.when_broken()
-        self._wake()
-
-    @property
-    def _more_may_come(self) -> bool:
-        return not (self._closed or self._at_end or self._broken is not None)
-
-    def _end(self) -> bytes:
-        if self._closed:
-            raise trio.ClosedResourceError
-        if not self._at_end and self._broken is not None:
-            raise self._broken(self.received)
-        return b""
-
-    def _gather(self, max_bytes: int | None) -> None:
-        """Make one of the small chunks at the front: each that is read by itself costs a checkpoint."""
-        most = _GATHERED if max_bytes is None else min(max_bytes, _GATHERED)
-        count = size = 0
-        for chunk in self._chunks:
-            size += len(chunk)
-            if size > most:
-                break
-            count += 1
-        if count > 1:
-            self._chunks.appendleft(b"".join([self._chunks.popleft() for _ in range(count)]))
-
-    def _drop(self) -> None:
-        for chunk in self._chunks:
-            self._session.consume(self.stream_id, len(chunk))
-        self._chunks.clear()
-
-    def _wake(self) -> None:
-        self._readable.say()
-        self._writable.say()
+        """As `SessionStream`."""
+        super().__init__(stream_id, name, session, poke, item_limits=item_limits, waiting=_TRIO)
 
 
 def reset_code(error: BaseException) -> ResetCode:
     """Why a stream is given up that was left by ``error``."""
-    return ResetCode.CANCELLED if isinstance(error, trio.Cancelled) else ResetCode.FAILED
+    return _reset_code(error, _TRIO)

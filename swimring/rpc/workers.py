@@ -1,5 +1,9 @@
 """Tasks that serve calls, kept for the next call: a new task and scope for each would cost half the throughput.
 
+Calls wait in one queue. A worker that attends to it begins one after the other without a turn of the event loop in
+between, for most handlers end without ever waiting. When one does wait, the worker stays with it, and others are woken
+for what is left in the queue: two for each that waits, so a burst of handlers that all wait begins within few turns.
+
 A worker keeps its cancel scope until it is cancelled and sets its deadline for each call. Each call gets a fresh
 context, so nothing of one request is seen by the next. A call with streams gets a task and a scope of its own: it is
 long enough not to notice what they cost.
@@ -9,14 +13,18 @@ from __future__ import annotations
 
 import contextvars
 import math
+import types
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
 _MAX_IDLE: Final = 1024
+_TURN: Final = 32
+"""Calls that one worker begins before the other tasks get their turn."""
 
 
 class Job(Protocol):
@@ -24,12 +32,10 @@ class Job(Protocol):
 
     alone: bool
     """Whether it gets a task of its own, which ends with it."""
+    deadline: float
+    """When it is over at the latest; `math.inf` for never."""
 
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether the scope it ran in may be cancelled or may have a deadline."""
-
-    async def run(self, scope: trio.CancelScope) -> None:
+    def run(self, scope: trio.CancelScope) -> Coroutine[Any, Any, None]:
         """Run the handler inside ``scope``, which a cancel or the deadline cancels. Raises only Cancelled."""
 
     def answer_nowait(self) -> bool:
@@ -40,6 +46,8 @@ class Job(Protocol):
 
 
 class _Worker:
+    """One task; ``job`` is what it has begun and not answered."""
+
     __slots__ = ("_idle", "job", "task")
 
     def __init__(self, task: trio.lowlevel.Task, idle: list[_Worker]) -> None:
@@ -54,57 +62,127 @@ class _Worker:
 
 
 class Workers:
-    """The idle tasks of a pool, and the nursery that owns all of them. At most 1,024 wait idle, more end."""
+    """The idle tasks of a pool, and the nursery that owns all of them. At most 1,024 wait idle, more end.
+
+    The queue holds only what arrived since the last turn of the event loop: as many calls as peers may have open.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
         """Serve in ``nursery``, each call in a copy of the context of whoever opens the pool."""
         self._nursery = nursery
         self._context = contextvars.copy_context()
         self._idle: list[_Worker] = []
+        self._queue: deque[Job] = deque()
+        self._attending = 0  # at least 1 while there is a queue
 
     def assign(self, job: Job) -> None:
-        """Start ``job`` in an idle task, or in a new one."""
+        """Let a worker begin ``job`` in its next turn, behind what was assigned before."""
         if job.alone:
             self._context.copy().run(self._nursery.start_soon, self._serve_alone, job)
-        elif self._idle:
-            worker = self._idle.pop()
-            worker.job = job
-            worker.task.context = self._context.copy()
-            trio.lowlevel.reschedule(worker.task)
+            return
+        self._queue.append(job)
+        if not self._attending:
+            self._call_worker()
+
+    def _call_worker(self) -> None:
+        """Have the queue attended to by one more."""
+        self._attending += 1
+        if self._idle:
+            trio.lowlevel.reschedule(self._idle.pop().task)
         else:
-            self._context.copy().run(self._nursery.start_soon, self._work, job)
+            self._context.copy().run(self._nursery.start_soon, self._work)
 
-    async def _work(self, job: Job | None) -> None:
-        worker = _Worker(trio.lowlevel.current_task(), self._idle)
-        while job is not None:
-            job = await self._serve(worker, job)
+    def _hand_over(self) -> None:
+        """Leave the queue to others."""
+        self._attending -= 1
+        for _ in range(min(len(self._queue) - self._attending, 2)):
+            self._call_worker()
 
-    async def _serve(self, worker: _Worker, job: Job | None) -> Job | None:
-        """Serve in one scope until it is cancelled, an answer has to wait or nobody is needed; return the next job."""
-        with trio.CancelScope() as scope:
-            while job is not None:
-                await job.run(scope)
-                if job.is_disturbed:
+    async def _work(self) -> None:
+        worker, staying = _Worker(trio.lowlevel.current_task(), self._idle), True
+        while staying:
+            with trio.CancelScope() as scope:
+                staying = await self._serve(worker, scope)
+            if worker.job is not None:
+                job, worker.job = worker.job, None
+                await job.answer()
+                staying = await self._idle_until_called(worker)
+
+    async def _serve(self, worker: _Worker, scope: trio.CancelScope) -> bool:
+        """Serve until the scope is spent or an answer has to wait, `_Worker.job` says whose; or until nobody is needed.
+
+        Nobody but a job ever waits while the scope has a deadline: what cancels the scope is meant for the job.
+        """
+        while True:
+            rest = self._attend(worker, scope)
+            if worker.job is not None:
+                self._hand_over()
+                if rest is not None:
+                    await rest
                     scope.deadline = math.inf
-                    if scope.cancel_called:
-                        break
+                if rest is None or scope.cancel_called or not worker.job.answer_nowait():
+                    return True
+                worker.job = None
+            elif self._queue:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                continue
+            else:
+                self._attending -= 1
+            if not await self._idle_until_called(worker):
+                return False
+
+    def _attend(self, worker: _Worker, scope: trio.CancelScope) -> Awaitable[None] | None:
+        """Begin calls until one waits, whose rest is returned, or has an answer that waits; at most some for one turn.
+
+        That one is `_Worker.job`; the others are answered.
+        """
+        queue, deadline = self._queue, math.inf
+        for _ in range(_TURN):
+            if not queue:
+                break
+            job = worker.job = queue.popleft()
+            if job.deadline != deadline:
+                scope.deadline = deadline = job.deadline
+            context, running = self._context.copy(), job.run(scope)
+            try:
+                trap = context.run(running.send, None)
+            except StopIteration:
                 if not job.answer_nowait():
                     break
-                job = await self._next(worker)
-        if job is not None:
-            await job.answer()
-            job = await self._next(worker)
-        return job
+                worker.job = None
+            else:
+                worker.task.context = context
+                return _rest(running, trap)
+        if deadline != math.inf:
+            scope.deadline = math.inf
+        return None
+
+    async def _idle_until_called(self, worker: _Worker) -> bool:
+        """Wait for work; False if enough others do."""
+        if len(self._idle) >= _MAX_IDLE:
+            return False
+        self._idle.append(worker)
+        await trio.lowlevel.wait_task_rescheduled(worker.stop_waiting)
+        return True
 
     async def _serve_alone(self, job: Job) -> None:
-        with trio.CancelScope() as scope:
+        with trio.CancelScope(deadline=job.deadline) as scope:
             await job.run(scope)
         await job.answer()
 
-    async def _next(self, worker: _Worker) -> Job | None:
-        if len(self._idle) >= _MAX_IDLE:
-            return None
-        self._idle.append(worker)
-        await trio.lowlevel.wait_task_rescheduled(worker.stop_waiting)
-        job, worker.job = worker.job, None
-        return job
+
+@types.coroutine
+def _rest(running: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that has begun to wait, for Trio to run: as `yield from` would, had it not begun."""
+    while True:
+        try:
+            told = yield trap
+        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+            step: Callable[[Any], Any] = running.throw
+            told = error
+        else:
+            step = running.send
+        try:
+            trap = step(told)
+        except StopIteration:
+            return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from swimring.mux import Session
 
 _BATCH: Final = 32
-"""Frames that are worth a write of their own: the other side can start on them while the rest is being made."""
+"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
 
 _LARGE: Final = 64 * 1024
 """Bytes from which on there may be more of a large transfer behind them, which has to let other tasks run."""

@@ -11,14 +11,15 @@ from swimring.patterns import Match, Router
 from .streaming import check_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from .endpoint import Registered
     from .request import ByteStream, Request
     from .service import Service
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, because that would make it three times as dear, and each call makes one; nobody changes it.
+@dataclass(slots=True)
 class BoundCall:
     """A handler and the validated arguments for one run of it."""
 
@@ -36,14 +37,14 @@ class BoundCall:
         if streams or self.endpoint.has_items:
             check_streams(self.endpoint, streams)
 
-    async def invoke(self, request: Request, items: ByteStream | None = None) -> Any:
-        """Run the handler and return its result as a wire value; ``items`` is the stream of its items, if it has one.
+    def invoke(self, request: Request, items: ByteStream | None = None) -> Coroutine[Any, Any, Any]:
+        """Run the handler, when awaited, for its result as a wire value; ``items`` is the stream of items, if any.
 
         Raises:
             LocalProtocolError: the result or an item does not fit its annotation.
             Exception: whatever the handler raises.
         """
-        return await self.endpoint.run(request, self.arguments, items)
+        return self.endpoint.run(request, self.arguments, items)
 
 
 class Dispatcher:
@@ -57,6 +58,7 @@ class Dispatcher:
         """
         self._routers: dict[str, Router[Registered[...]]] = {}
         self._all: Router[None] = Router()
+        self._only: dict[tuple[object, object], Registered[...]] = {}
         for service in services:
             if service.name in self._routers:
                 raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
@@ -64,6 +66,7 @@ class Dispatcher:
             for endpoint in service.endpoints:
                 router.add(endpoint.pattern, endpoint)
                 self._all.add(endpoint.pattern, None)
+            self._only.update(((service.name, cmd), endpoint) for cmd, endpoint in _without_rivals(service.endpoints))
         self.services = tuple(self._routers)
         """The names of the services."""
 
@@ -74,10 +77,14 @@ class Dispatcher:
             NoSuchHandler: no pattern matches; the text names the nearest one and what differs.
             InvalidRequest: a field does not fit the handler; the text names the field, what was found, what is allowed.
         """
-        found = self._lookup(message)
-        if found is None:
-            raise NoSuchHandler(self._explain(message), key=message.get("key"))
-        return BoundCall(endpoint=found.handler, arguments=found.handler.load_arguments(message))
+        ns, cmd = message.get("ns"), message.get("cmd")
+        endpoint = self._only.get((ns, cmd)) if type(ns) is str and type(cmd) is str else None
+        if endpoint is None:
+            found = self._lookup(message)
+            if found is None:
+                raise NoSuchHandler(self._explain(message), key=message.get("key"))
+            endpoint = found.handler
+        return BoundCall(endpoint, endpoint.load_arguments(message))
 
     def handles(self, message: Mapping[str, Any]) -> bool:
         """Whether a handler here answers ``message``, well or not."""
@@ -96,3 +103,18 @@ class Dispatcher:
         return (
             f"no handler for {asked or 'this message'}; nearest is {nearest}: {'; '.join(nearest.differences(message))}"
         )
+
+
+def _without_rivals(endpoints: Sequence[Registered[...]]) -> Iterator[tuple[str, Registered[...]]]:
+    """The endpoints of one service that ask for a command and nothing else, which no other one could answer.
+
+    For nearly every message one look at this table tells what asking the patterns would.
+    """
+    for endpoint in endpoints:
+        cmd = endpoint.cmd
+        if cmd is None or {name for name, _condition in endpoint.pattern.fields} != {"ns", "cmd"}:
+            continue
+        if endpoint.pattern.literals != {"ns": endpoint.service, "cmd": cmd}:
+            continue
+        if all(one is endpoint or one.pattern.literals.get("cmd", cmd) != cmd for one in endpoints):
+            yield cmd, endpoint

@@ -77,14 +77,19 @@ class Parameters:
             ShapeError: a field is missing, unknown, or does not fit its annotation.
         """
         arguments = {}
-        for name, check, required in self._fields:
-            value = message.get(name, _MISSING)
-            if value is not _MISSING:
-                arguments[name] = _under(name, check.load, value)
-            elif required:
-                raise ShapeError("nothing", f"{check.allowed}, which is required", (name,))
-        if unknown := message.keys() - self._known:
-            self._load_unknown(unknown, message, arguments)
+        name = ""
+        try:
+            for name, check, required in self._fields:
+                value = message.get(name, _MISSING)
+                if value is not _MISSING:
+                    arguments[name] = check.load(value)
+                elif required:
+                    raise ShapeError("nothing", f"{check.allowed}, which is required")
+        except ShapeError as error:
+            error.put_under(name)
+            raise
+        if not message.keys() <= self._known:
+            self._load_unknown(message.keys() - self._known, message, arguments)
         return arguments
 
     def _load_unknown(self, unknown: set[str], message: Mapping[str, Any], arguments: dict[str, Any]) -> None:

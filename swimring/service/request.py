@@ -17,11 +17,13 @@ from swimring.errors import InvalidRequest
 from .items import In, ItemKinds, ItemStream, Objects, Out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
     from swimring.swim import Member
 
+    from .answer import AnswerStream
     from .endpoint import Endpoint
 
 P = ParamSpec("P")
@@ -84,6 +86,36 @@ class NodeView(Caller, Protocol):
         """Whether ``key`` of ``service`` lives on this node, as far as this node knows."""
         ...
 
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        """Tell every member something small, once, by gossip; this node, too.
+
+        Raises:
+            LocalProtocolError: name and payload have more than 512 bytes encoded, or cannot be encoded.
+            NodeClosed: this node has left.
+        """
+        ...
+
+    def query(
+        self,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        /,
+        *,
+        service: str | None = None,
+        to: Iterable[str] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> AbstractAsyncContextManager[AnswerStream]:
+        """Ask every member that offers ``service``, this one included, and get the answers as they come.
+
+        Without ``service`` the node's only one is meant; ``to`` names those to ask instead; ``tags`` selects.
+
+        Raises:
+            InvalidRequest: this cannot be a message; nobody was asked.
+            ConfigError: it is not clear which service is meant, or ``to`` or ``tags`` makes no sense.
+            NodeClosed: this node has left.
+        """
+        ...
+
 
 class ByteStream(Protocol):
     """One named stream of bytes in both directions, inside one call.
@@ -119,7 +151,7 @@ class ByteStream(Protocol):
         """
         ...
 
-    async def send(self, data: bytes, /) -> None:
+    async def send(self, data: bytes | bytearray | memoryview, /) -> None:
         """Send ``data``, waiting for credit.
 
         Raises:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .service import Service
 
 _SHOWN: Final = 120
+_REFERENCES: Final = ("$ref", "$dynamicRef")
 
 
 class MessageSchema:
@@ -26,7 +27,7 @@ class MessageSchema:
 
         Raises:
             MissingExtra: jsonschema is not installed.
-            ConfigError: this is no JSON Schema, or it refers to something outside of itself.
+            ConfigError: this is no JSON Schema, or it refers to what is not in it.
         """
         try:
             import jsonschema  # noqa: PLC0415 - an extra, for those who use it
@@ -41,7 +42,28 @@ class MessageSchema:
             kind.check_schema(self.source)
         except jsonschema.SchemaError as error:
             raise ConfigError(setting, error.message[:_SHOWN], f"a JSON Schema, at {error.json_path}") from error
+        self._check_references(str(kind.META_SCHEMA["$schema"]), setting)
         self._errors = kind(self.source).iter_errors
+
+    def _check_references(self, dialect: str, setting: str) -> None:
+        from referencing import Registry  # noqa: PLC0415 - comes with jsonschema
+        from referencing.exceptions import Unresolvable  # noqa: PLC0415
+        from referencing.jsonschema import specification_with  # noqa: PLC0415
+
+        root = specification_with(dialect).create_resource(self.source)
+        left = [(root, Registry().resolver_with_root(root))]
+        while left:
+            part, resolver = left.pop()
+            targets = (part.contents.get(name) for name in _REFERENCES) if isinstance(part.contents, dict) else ()
+            for target in targets:
+                try:
+                    if target is not None:
+                        resolver.lookup(target)
+                except Unresolvable as error:
+                    raise ConfigError(
+                        setting, f"a reference to {target}, which leads nowhere", "references that lead to a schema"
+                    ) from error
+            left += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]
 
     def check(self, message: Mapping[str, Any]) -> None:
         """See that ``message`` satisfies the schema.
@@ -58,7 +80,7 @@ class MessageSchema:
 def _references(schema: object) -> Iterator[object]:
     if isinstance(schema, dict):
         for name, part in schema.items():
-            if name in ("$ref", "$dynamicRef") and not isinstance(part, dict):
+            if name in _REFERENCES and not isinstance(part, dict):
                 yield part
             yield from _references(part)
     elif isinstance(schema, (list, tuple)):

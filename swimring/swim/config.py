@@ -55,6 +55,10 @@ class Profile:
         health_limit: the local health score goes from 0 (good) to this; intervals and timeouts are multiplied
             by it + 1. Too high: a node that was ill notices deaths late for minutes. Too low: one that is overloaded
             goes on accusing others; with 0 it does not doubt itself at all.
+        lag_tolerance: how late our own timers may be, in parts of probe_timeout, before we take it that we stood still:
+            such a probe round accuses nobody, and such a suspicion goes on for another probe_interval, so that answers
+            that wait in our socket are read first. Too high: a process that was stopped accuses those that answered
+            meanwhile. Too low: a busy one never notices a death by itself.
         push_pull_interval: time between two full-state exchanges with a random member, up to 32 members. Too high:
             whoever missed a rumour is wrong for so long. Too low: the traffic is full states, n records each.
         heal_interval: time between two attempts to reach dead members and seeds; also the longest pause between the
@@ -91,6 +95,7 @@ class Profile:
     suspicion_beta: float = 6
     suspicion_confirmations: int
     health_limit: int = 8
+    lag_tolerance: float = 0.5
     push_pull_interval: float
     heal_interval: float
     stream_patience: float
@@ -121,6 +126,11 @@ class Profile:
     def largest_broadcast(self) -> int:
         """The most bytes of a broadcast, name and payload, that are sure to fit into a datagram, sealed or not."""
         return min(self.broadcast_limit, self.datagram_budget - _ENVELOPE_OF_A_BROADCAST)
+
+    @property
+    def longest_lag(self) -> float:
+        """Seconds by which our own timers may be late before we trust them no more."""
+        return self.lag_tolerance * self.probe_timeout
 
     @property
     def relay_budget(self) -> float:

@@ -91,20 +91,19 @@ class Verdict:
     health: int
 
 
-def judge(*, answered: bool, asked: Iterable[str], nacked: Iterable[str], lag: float, probe_timeout: float) -> Verdict:
+def judge(*, answered: bool, asked: Iterable[str], nacked: Iterable[str], lag: float, longest_lag: float) -> Verdict:
     """Judge a probe round.
 
     Args:
         answered: an ack came, by whatever way.
         asked: names of the relays that were asked.
         nacked: names of those that reported that they could not reach the target either.
-        lag: seconds by which our own timers were late in this round; when that is more than half of
-            ``probe_timeout``, we are the slow one and there is no verdict about the target.
-        probe_timeout: seconds, of the profile.
+        lag: seconds by which our own timers were late in this round.
+        longest_lag: when it was more than this, we are the slow one and there is no verdict about the target.
     """
     if answered:
         return Verdict(accuse=False, health=-1)
-    if lag > probe_timeout / 2:
+    if lag > longest_lag:
         return Verdict(accuse=False, health=1)
     relays = set(asked)
     return Verdict(accuse=True, health=0 if relays and relays <= set(nacked) else 1)

@@ -6,6 +6,8 @@ from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
 from .history import Happening, History
 from .host import SimulatedHost
+from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, incarnations_come_from_their_owner
+from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
 from .simulation import current_seed, dice, run_simulation
@@ -15,16 +17,23 @@ from .trace import Trace
 __all__ = [
     "LAN",
     "PASS",
+    "Action",
+    "Check",
     "Fault",
     "Happening",
     "History",
     "HostNetwork",
     "HostStatistics",
     "Hosts",
+    "Invariant",
+    "InvariantBroken",
     "Latency",
+    "Load",
     "NodeSetup",
+    "Outcome",
     "Packet",
     "PacketKind",
+    "Record",
     "SimCluster",
     "SimNode",
     "SimNodes",
@@ -35,6 +44,8 @@ __all__ = [
     "Verdict",
     "current_seed",
     "dice",
+    "each_node_trusts_itself",
+    "incarnations_come_from_their_owner",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",

@@ -12,8 +12,9 @@ run_simulation(scenario, seed=7)
 
 from __future__ import annotations
 
+import contextvars
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -23,17 +24,24 @@ from swimring.swim import Profile, Status
 from .breaking import Faults
 from .gate import Gate, belonging_to
 from .history import History
+from .invariants import find_broken
+from .load import open_load
 from .machine import NodeSetup, SimNode
 from .network import LAN, open_simulated_network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
     from swimring.service import Service
 
     from .faults import Latency
+    from .invariants import Invariant, InvariantBroken
+    from .load import Action, Check, Load
     from .network import SimulatedNetwork
+
+T = TypeVar("T")
 
 SETTLES_WITHIN: Final = 600.0
 """Virtual seconds after which a cluster that does not agree is called stuck."""
@@ -73,6 +81,8 @@ class SimCluster(Faults):
         self._nursery = nursery
         self._nodes: dict[str, SimNode] = {}
         self._change = trio.Event()
+        self._invariants: list[Invariant] = []
+        self._broken: InvariantBroken | None = None
 
     def __repr__(self) -> str:
         return f"<SimCluster {self.name}: {len(self.running)} of {len(self._nodes)} nodes run>"
@@ -155,9 +165,45 @@ class SimCluster(Faults):
         raise AssertionError(f"not settled within {SETTLES_WITHIN:.0f} s: {'; '.join(self._views())}")
 
     def changed(self) -> None:
-        """Somebody's view of the cluster is another one now."""
+        """Somebody's view of the cluster is another one now: ask the invariants."""
         change, self._change = self._change, trio.Event()
         change.set()
+        if self._broken is None:
+            self._broken = find_broken(self._invariants, self, now=trio.current_time())
+            if self._broken is not None:
+                # A task of the cluster's own: one that belonged to the node of this moment could be paused with it.
+                contextvars.Context().run(self._nursery.start_soon, _fail, self._broken)
+
+    # ------------------------------------------------------------------------------------------- load and rules
+
+    def load(
+        self,
+        action: Action[T],
+        *,
+        rate: float,
+        check: Check[T] | None = None,
+        patience: float = 60.0,
+    ) -> AbstractAsyncContextManager[Load[T]]:
+        """Calls at random moments from random nodes while the block runs; it ends when all of them have.
+
+        ``action(node, number)`` makes one call, and what it returns counts as acknowledged. ``check(node, number,
+        value)`` is asked for each of those when the cluster has settled in the end: what is not there any more is lost.
+
+        Args:
+            action: makes a call.
+            rate: calls per virtual second, on average.
+            check: whether what was acknowledged is still there.
+            patience: virtual seconds after which a call is given up.
+
+        Raises:
+            ConfigError: rate or patience is not above 0.
+        """
+        return open_load(self, action, rate=rate, check=check, patience=patience)
+
+    def check(self, *invariants: Invariant) -> None:
+        """From now on each of ``invariants`` has to hold at every event; the first that does not fails the test."""
+        self._invariants += invariants
+        self.changed()
 
     async def _next_change(self) -> None:
         await self._change.wait()
@@ -191,6 +237,10 @@ class SimCluster(Faults):
 
 def _alive(node: SimNode) -> set[str]:
     return {member.name for member in node.node.members if member.status is Status.ALIVE}
+
+
+async def _fail(broken: InvariantBroken) -> None:
+    raise broken
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ what the caller waits for. Processor time hardly moves when other work keeps the
 ``... calling_side profile`` shows which functions are called, and how often per call of the node.
 """
 
-# ruff: noqa: T201 - a program that prints, and measures time
+# ruff: noqa: T201 - a program that prints
 from __future__ import annotations
 
 import cProfile
@@ -76,7 +76,7 @@ class CannedPool(Pool):
 
 
 async def serve_forever() -> None:
-    Pool.serve_stream = CannedPool.serve_stream  # type: ignore[method-assign,assignment] # the rest of the node is as it always is
+    Pool.serve_stream = CannedPool.serve_stream  # type: ignore[method-assign, assignment] # all else is as it always is
     async with open_node(bench, cluster="bench", name="server", listen="127.0.0.1:0", join=["127.0.0.1:1"]) as node:
         print(node.me.address, flush=True)
         await trio.sleep_forever()

@@ -8,26 +8,26 @@ seed and are the same on every machine; ``--large`` adds clusters of 300 and 1,0
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import contextlib
 import functools
+import itertools
 import logging
 import math
 from dataclasses import dataclass
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from swimring.swim import Metadata, Profile, shortest_suspicion
 from swimring.testing import dice, run_simulation
-from tests.simulation.crowd import Crowd, Person, host_of, open_crowd
+from tests.simulation.crowd import RESOLUTION, Crowd, Person, host_of, open_crowd
+from tests.simulation.plain_swim import open_lan_crowd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LAN = Profile.lan()
-WITHOUT_LIFEGUARD = dataclasses.replace(LAN, health_limit=0, suspicion_beta=1)
-"""Local health at 0 for good, and every suspicion at its shortest; the buddy system stays, it costs nothing."""
 
 
 # ------------------------------------------------------------------------------------------------------- detection
@@ -114,57 +114,126 @@ class _News:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How far news got, in rounds of gossip.
+    """How far news got, in gossip intervals, which are rounds of the spreader.
+
+    Whoever hears news while it has none to tell passes it on at once, so that in a quiet cluster news runs ahead of the
+    rounds, at the pace of the network. In a busy one all spreaders are between two rounds, as in the theory. Pings and
+    acks carry rumours as well.
 
     Attributes:
         members: how many there are.
-        log: the natural logarithm of that.
-        half: mean rounds until half of them knew.
-        most: until 99 % did.
-        all: until the last one did; the worst of all updates.
+        busy: whether ten other updates a second were under way.
+        log: the natural logarithm of the number of members.
+        half: mean intervals until half of them knew.
+        all: until the last one did.
+        worst: the same of the worst update.
     """
 
     members: int
+    busy: bool
     log: float
     half: float
-    most: float
     all: float
+    worst: float
 
 
-def dissemination_rounds(members: int, *, updates: int = 20, seed: int = 1) -> Spread:
+def dissemination_rounds(members: int, *, busy: bool, updates: int = 20, seed: int = 1) -> Spread:
     """One random member after the other changes its metadata."""
-    return run_simulation(functools.partial(_dissemination_rounds, members, updates), seed=seed)
+    return run_simulation(functools.partial(_dissemination_rounds, members, busy, updates), seed=seed)
 
 
-async def _dissemination_rounds(members: int, updates: int) -> Spread:
-    rng, halves, mosts, last = dice("updates", members), [], [], []
-    async with open_crowd() as crowd:
+async def _dissemination_rounds(members: int, busy: bool, updates: int) -> Spread:
+    rng, halves, last = dice("updates", members), [], []
+    async with open_crowd() as crowd, trio.open_nursery() as nursery:
         await crowd.gather(members, within=1)
         await crowd.quiet()
+        chatting = rng.sample(crowd.present, max(2, members // 10)) if busy else []
+        if chatting:
+            nursery.start_soon(_chat, chatting)
+            await trio.sleep(2)
         for number in range(updates):
             await trio.sleep(rng.uniform(0, 2))
-            source = rng.choice(crowd.present)
+            source = rng.choice([person for person in crowd.present if person not in chatting])
             began = trio.current_time()
             await source.gossiper.update_metadata(Metadata(services=("crowd",), weight=number + 2))
             times = await _arrivals(crowd.present, source)
             rounds = [(time - began) / LAN.gossip_interval for time in times]
             halves.append(rounds[len(rounds) // 2])
-            mosts.append(rounds[math.ceil(0.99 * len(rounds)) - 1])
             last.append(rounds[-1])
-            await crowd.quiet()
-    return Spread(members=members, log=math.log(members), half=mean(halves), most=mean(mosts), all=max(last))
+            if not busy:
+                await crowd.quiet()
+        nursery.cancel_scope.cancel()
+    return Spread(
+        members=members,
+        busy=busy,
+        log=math.log(members),
+        half=mean(halves),
+        all=mean(last),
+        worst=max(last),
+    )
+
+
+async def _chat(people: Sequence[Person]) -> None:
+    """Give everybody something to tell, all the time."""
+    for number, person in enumerate(itertools.cycle(people)):
+        await person.gossiper.update_metadata(Metadata(services=("crowd",), weight=number % 100 + 2))
+        await trio.sleep(0.1)
 
 
 async def _arrivals(people: Sequence[Person], source: Person) -> list[float]:
-    """When each of the others had the present record of ``source``, to within 10 ms."""
+    """When each of the others had the present record of ``source``, to within a millisecond, as packets arrive."""
     waiting, times = [person for person in people if person is not source], []
     while waiting:
-        await trio.sleep(0.01)
+        await trio.sleep(RESOLUTION)
         record = source.gossiper.me
         still = [person for person in waiting if person.gossiper.member(source.name) != record]
         times += [trio.current_time()] * (len(waiting) - len(still))
         waiting = still
     return times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """How long it took until the last member had heard a broadcast, in seconds.
+
+    Attributes:
+        members: how many there are.
+        said: how many broadcasts, of random members, one after the other.
+        mean: of the last one to hear each.
+        longest: the same, the worst.
+    """
+
+    members: int
+    said: int
+    mean: float
+    longest: float
+
+
+def broadcast_hearing(members: int, *, said: int = 20, seed: int = 1) -> Hearing:
+    """One random member after the other says something, and nothing is lost."""
+    return run_simulation(functools.partial(_broadcast_hearing, members, said), seed=seed)
+
+
+async def _broadcast_hearing(members: int, said: int) -> Hearing:
+    rng, last = dice("broadcasts", members), []
+    async with open_crowd() as crowd:
+        await crowd.gather(members, within=1)
+        await crowd.quiet()
+        for number in range(said):
+            await trio.sleep(rng.uniform(0, 2))
+            began = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for person in crowd.present:
+                    await nursery.start(_hear_one, person)
+                await rng.choice(crowd.present).gossiper.broadcast("figure", number)
+            last.append(trio.current_time() - began)
+    return Hearing(members=members, said=said, mean=mean(last), longest=max(last))
+
+
+async def _hear_one(person: Person, *, task_status: trio.TaskStatus[None]) -> None:
+    async with person.gossiper.broadcasts() as broadcasts:
+        task_status.started()
+        await anext(broadcasts)
 
 
 # ------------------------------------------------------------------------------------------------------------ load
@@ -218,10 +287,11 @@ class FalsePositives:
     Attributes:
         members: how many there are.
         slow: how many of them were not well.
-        lifeguard: whether local health and dynamic suspicions were on.
+        lifeguard: whether it was on; `tests/simulation/plain_swim.py` says what that is.
         everywhere: events at any member.
         at_the_well: those at members that were well themselves.
         suspicions: how often somebody who was well became a suspect at somebody.
+        agreed_after: seconds from the end until all views were equal.
     """
 
     members: int
@@ -230,6 +300,7 @@ class FalsePositives:
     everywhere: int
     at_the_well: int
     suspicions: int
+    agreed_after: float
 
 
 def false_positives(
@@ -258,18 +329,12 @@ async def _false_positives(
     working: float,
     seconds: float,
 ) -> FalsePositives:
-    counts = dict.fromkeys(("everywhere", "at_the_well", "suspicions"), 0)
-    async with open_crowd(profile=LAN if lifeguard else WITHOUT_LIFEGUARD) as crowd:
+    async with open_lan_crowd(lifeguard=lifeguard) as crowd:
         await crowd.gather(members, within=1)
         await crowd.quiet()
         rng = dice("slow", members, slow, crowd.network.seed)
         ill = {person.name for person in rng.sample(crowd.present, slow)}
-
-        def count(who: str, about: str, status: str) -> None:
-            if about not in ill:
-                counts["everywhere"] += status == "dead"
-                counts["at_the_well"] += status == "dead" and who not in ill
-                counts["suspicions"] += status == "suspect"
+        tally = _Tally(crowd, ill)
 
         async def suffer(name: str) -> None:
             await trio.sleep(rng.uniform(0, blocked))
@@ -278,59 +343,156 @@ async def _false_positives(
                     await trio.sleep(blocked)
                 await trio.sleep(working)
 
-        crowd.watch.on_change = count
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
                 for name in sorted(ill):
                     nursery.start_soon(suffer, name)
-    return FalsePositives(members=members, slow=slow, lifeguard=lifeguard, **counts)
+        return await tally.result(lifeguard)
+
+
+class _Tally:
+    """Counts what is believed of members that are well."""
+
+    def __init__(self, crowd: Crowd, ill: set[str]) -> None:
+        self._crowd = crowd
+        self._ill = ill
+        self._everywhere = self._at_the_well = self._suspicions = 0
+        crowd.watch.on_change = self._heard
+
+    def _heard(self, who: str, about: str, status: str) -> None:
+        if about not in self._ill:
+            self._everywhere += status == "dead"
+            self._at_the_well += status == "dead" and who not in self._ill
+            self._suspicions += status == "suspect"
+
+    async def result(self, lifeguard: bool) -> FalsePositives:
+        agreed_after = await self._crowd.agree()
+        return FalsePositives(
+            members=len(self._crowd.people),
+            slow=len(self._ill),
+            lifeguard=lifeguard,
+            everywhere=self._everywhere,
+            at_the_well=self._at_the_well,
+            suspicions=self._suspicions,
+            agreed_after=agreed_after,
+        )
+
+
+Pause = Literal["stopped", "blocked"]
+"""A process that stands still with its timers, as after SIGSTOP; one whose messages wait while its timers go on."""
+
+
+def random_pauses(
+    members: int, *, kind: Pause, lifeguard: bool, bursts: int = 20, share: float = 0.05, seed: int = 1
+) -> FalsePositives:
+    """G14: 5 % loss, and ``bursts`` times a random ``share`` of the members, of one half, pauses for 5 to 15 s."""
+    return run_simulation(functools.partial(_random_pauses, members, kind, lifeguard, bursts, share), seed=seed)
+
+
+async def _random_pauses(members: int, kind: Pause, lifeguard: bool, bursts: int, share: float) -> FalsePositives:
+    async with open_lan_crowd(lifeguard=lifeguard) as crowd:
+        await crowd.gather(members, within=5)
+        await crowd.agree()
+        rng = dice("pauses", members, crowd.network.seed)
+        half = rng.sample(crowd.present, members // 2)
+        tally = _Tally(crowd, {person.name for person in half})
+        with crowd.network.loss(0.05):
+            for _ in range(bursts):
+                victims = rng.sample(half, max(1, round(share * members)))
+                with contextlib.ExitStack() as pause:
+                    if kind == "stopped":
+                        pause.enter_context(crowd.paused(victims))
+                    else:
+                        for victim in victims:
+                            pause.enter_context(crowd.network.isolate(victim.host))
+                    await trio.sleep(rng.uniform(5, 15))
+                await trio.sleep(rng.uniform(0, 5))
+            return await tally.result(lifeguard)
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--large", action="store_true", help="clusters of 300 and 1,000 members, too")
-    large = parser.parse_args().large
-    logging.getLogger("swimring").setLevel(logging.ERROR)  # slow members make many warnings, which are right
-    sizes = (10, 30, 100, 300, 1000) if large else (10, 30, 100)
-    print("Periods until a lost machine was noticed (lan, no refusals)\n")
-    print("| members | suspected | theory | declared dead | theory | known to all |")
-    print("|---:" * 6 + "|")
-    for each in (first_detection(size) for size in (3, 10, 30, 100)):
-        print(
-            f"| {each.members} | {each.suspected:.2f} | {each.theory:.2f} | {each.dead:.2f} | {each.dead_theory:.2f} "
-            f"| {each.known:.2f} |",
-            flush=True,
-        )
-    print("\nRounds of gossip until an update was known\n")
-    print("| members | ln n | to half | to 99 % | to the last, worst |")
-    print("|---:" * 5 + "|")
-    for spread in map(dissemination_rounds, sizes):
-        print(
-            f"| {spread.members} | {spread.log:.1f} | {spread.half:.1f} | {spread.most:.1f} | {spread.all:.1f} |",
-            flush=True,
-        )
-    print("\nLoad of a quiet member per period\n")
-    print("| members | datagrams | bytes in them | bytes in streams |")
-    print("|---:" * 4 + "|")
+def _detection_table(sizes: Sequence[int]) -> None:
+    _head("Periods until a lost machine was noticed (lan, no refusals)", "members", *_DETECTION_COLUMNS)
+    for each in (first_detection(size) for size in (3, *sizes) if size <= 100):
+        figures = (each.suspected, each.theory, each.dead, each.dead_theory, each.known)
+        _row(each.members, *(f"{figure:.2f}" for figure in figures))
+
+
+def _dissemination_table(sizes: Sequence[int]) -> None:
+    _head("Gossip intervals until an update was known", "members", "others talk", *_DISSEMINATION_COLUMNS)
+    for size in sizes:
+        for busy in (False, True):
+            found = dissemination_rounds(size, busy=busy)
+            figures = (found.log, found.half, found.all, found.worst)
+            _row(size, "all the time" if busy else "no", *(f"{figure:.2f}" for figure in figures))
+
+
+def _broadcast_table(sizes: Sequence[int]) -> None:
+    _head("Seconds until all had heard a broadcast", "members", "mean", "longest")
+    for hearing in map(broadcast_hearing, sizes):
+        _row(hearing.members, f"{hearing.mean:.2f}", f"{hearing.longest:.2f}")
+
+
+def _load_table(sizes: Sequence[int]) -> None:
+    _head("Load of a quiet member per period", "members", "datagrams", "bytes in them", "bytes in streams")
     for load in map(idle_load, sizes):
-        print(
-            f"| {load.members} | {load.datagrams:.2f} | {load.datagram_bytes:.0f} | {load.stream_bytes:.1f} |",
-            flush=True,
-        )
-    print("\nMembers that were well and were declared dead (64 members, 120 s)\n")
-    print("| slow | Lifeguard | events | at members that were well | suspicions |")
-    print("|---:|---|---:|---:|---:|")
+        _row(load.members, f"{load.datagrams:.2f}", f"{load.datagram_bytes:.0f}", f"{load.stream_bytes:.1f}")
+
+
+def _slow_table(_sizes: Sequence[int]) -> None:
+    _head("Members that were well and were declared dead (64 members, 120 s)", "slow", *_FALSE_COLUMNS)
     for slow in (1, 4, 8, 16):
         for lifeguard in (False, True):
-            found = false_positives(64, slow, lifeguard=lifeguard)
-            print(
-                f"| {slow} | {'on' if lifeguard else 'off'} | {found.everywhere} | {found.at_the_well} "
-                f"| {found.suspicions} |",
-                flush=True,
-            )
+            _false_row(str(slow), false_positives(64, slow, lifeguard=lifeguard))
+
+
+def _pauses_table(_sizes: Sequence[int]) -> None:
+    _head("The same with 5 % loss and 20 random pauses of 5 of 100 members", "pause", *_FALSE_COLUMNS)
+    kinds: tuple[Pause, ...] = ("stopped", "blocked")
+    for kind in kinds:
+        for lifeguard in (False, True):
+            _false_row(kind, random_pauses(100, kind=kind, lifeguard=lifeguard))
+
+
+_DETECTION_COLUMNS = ("suspected", "theory", "declared dead", "theory", "known to all")
+_DISSEMINATION_COLUMNS = ("ln n", "to half", "to the last", "worst of 20")
+_FALSE_COLUMNS = ("Lifeguard", "events", "at members that were well", "suspicions", "views equal after")
+TABLES = {
+    "detection": _detection_table,
+    "dissemination": _dissemination_table,
+    "broadcasts": _broadcast_table,
+    "load": _load_table,
+    "slow": _slow_table,
+    "pauses": _pauses_table,
+}
+
+
+def _head(title: str, *columns: str) -> None:
+    print(f"\n{title}\n")
+    _row(*columns)
+    print("|---:" * len(columns) + "|", flush=True)
+
+
+def _row(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def _false_row(what: str, found: FalsePositives) -> None:
+    lifeguard, agreed = "on" if found.lifeguard else "off", f"{found.agreed_after:.1f} s"
+    _row(what, lifeguard, found.everywhere, found.at_the_well, found.suspicions, agreed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which of them; by default all")
+    parser.add_argument("--large", action="store_true", help="clusters of 300 and 1,000 members, too")
+    arguments = parser.parse_args()
+    logging.getLogger("swimring").setLevel(logging.ERROR)  # slow members make many warnings, which are right
+    sizes = (10, 30, 100, 300, 1000) if arguments.large else (10, 30, 100)
+    for name in arguments.tables or TABLES:
+        TABLES[name](sizes)
 
 
 if __name__ == "__main__":

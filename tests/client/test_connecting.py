@@ -58,7 +58,7 @@ async def test_a_client_says_that_it_is_one_and_names_the_cluster_as_soon_as_it_
         async with connect(first.address) as mesh:
             await mesh.request({**ASK, "key": key_of(second, first)})
         hellos = [first.hellos[0], second.hellos[0]]
-        assert [hello.features for hello in hellos] == [(CLIENT,), (CLIENT,)]
+        assert [hello.features for hello in hellos] == [(CLIENT, "offers")] * 2
         assert [hello.cluster for hello in hellos] == [ANY_CLUSTER, cluster_digest("hello")]
         assert hellos[0].node == hellos[1].node
 
@@ -120,7 +120,7 @@ async def test_a_silent_port_does_not_hold_up_a_scan(monkeypatch: pytest.MonkeyP
     async with tiny_cluster() as cluster, other_server(b"") as mute:
         node = await cluster.start("a")
         monkeypatch.setattr("swimring.client.connecting.SCANNED", (mute, node.address))
-        monkeypatch.setattr("swimring.client.connecting.SCAN_WITHIN", 0.1)
+        monkeypatch.setattr("swimring.client.connecting.SCAN_WITHIN", 0.5)
         async with connect() as mesh:
             assert mesh.cluster == "hello"
 

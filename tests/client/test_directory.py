@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
 import anyio
 import pytest
 
-from swimring.client.directory import ClusterState, Directory
+from swimring.client.directory import Directory
+from swimring.client.news import ClusterState, News, read_everybody
 from swimring.errors import ConfigError, NoSuchHandler, RemoteProtocolError
 from swimring.identity import Address
 from swimring.ring import HashRing, ring_seed
 from swimring.swim import Member, Metadata, Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 pytestmark = pytest.mark.anyio  # only because the directory has an event to wait for
 
@@ -98,27 +105,66 @@ async def test_without_a_name_the_only_service_is_meant() -> None:
         directory.lookup("k" * 1025, "chat")
 
 
+def told(*members: Member, **more: object) -> dict[str, object]:
+    return {"members": [one.to_wire() for one in members], **more}
+
+
 @pytest.mark.parametrize(
-    "reply",
+    "item",
     [
         None,
         [],
         {},
         {"cluster": "hello", "points": 128},
-        {"cluster": "hello", "points": 0, "members": []},
-        {"cluster": "hello", "points": 10**9, "members": []},
-        {"cluster": "hello", "points": "128", "members": []},
-        {"cluster": "no spaces", "points": 128, "members": []},
-        {"cluster": 5, "points": 128, "members": []},
-        {"cluster": "hello", "points": 128, "members": [5]},
-        {"cluster": "hello", "points": 128, "members": [["a"]]},
+        told(cluster="hello", points=0),
+        told(cluster="hello", points=10**9),
+        told(cluster="hello", points="128"),
+        told(cluster="no spaces", points=128),
+        told(cluster=5, points=128),
+        told(points=128),
+        told(gone="abc"),
+        told(gone=[5]),
+        told(more=1),
+        {"members": [5]},
+        {"members": [["a"]]},
     ],
 )
-def test_an_answer_about_the_ring_that_makes_no_sense_is_refused(reply: object) -> None:
+def test_news_that_make_no_sense_are_refused(item: object) -> None:
     with pytest.raises(RemoteProtocolError):
-        ClusterState.from_wire(reply)
+        News.from_wire(item)
 
 
-def test_an_answer_from_a_later_version_is_understood() -> None:
+def test_news_from_a_later_version_are_understood() -> None:
     wire = {"cluster": "hello", "points": 8, "members": [[*member("a").to_wire(), "more"]], "epoch": 7}
-    assert ClusterState.from_wire(wire) == state(member("a"), points=8)
+    assert News.from_wire(wire) == News(cluster="hello", points=8, members=(member("a"),))
+
+
+async def everybody(*items: object) -> ClusterState:
+    async def news() -> AsyncGenerator[object, None]:
+        for item in items:
+            yield item
+
+    async with aclosing(news()) as told_here:
+        return await read_everybody(told_here)
+
+
+async def test_everybody_comes_in_pieces() -> None:
+    first = told(member("a"), cluster="hello", points=8, more=True)
+    found = await everybody(first, told(member("b"), more=True), told(member("c"), more=False), told(member("d")))
+    assert found == state(member("a"), member("b"), member("c"), points=8)
+
+
+async def test_half_of_everybody_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = told(member("a"), cluster="hello", points=8, more=True)
+    for items in ([], [first], [told(member("a"))]):
+        with pytest.raises(RemoteProtocolError):
+            await everybody(*items)
+    monkeypatch.setattr("swimring.client.news.MAX_MEMBERS", 3)
+    with pytest.raises(RemoteProtocolError, match="more than 3 members"):
+        await everybody(first, *[told(member("b"), more=True)] * 3, told())
+
+
+async def test_who_is_gone_is_forgotten_unless_it_takes_part() -> None:
+    directory = Directory(state(member("a"), member("b", status=Status.DEAD), member("c")))
+    directory.learn([member("d")], gone=["b", "c", "x"])
+    assert [one.name for one in directory.members] == ["a", "c", "d"]

@@ -102,8 +102,8 @@ async def test_a_node_of_another_cluster_refuses_and_its_reason_is_told() -> Non
             await links.to(node.member)
 
 
-async def test_beyond_its_connections_a_client_reaches_nobody_else() -> None:
-    async with tiny_cluster() as cluster, open_links(Limits(connections=2)) as links:
+async def test_beyond_the_connections_it_may_open_a_client_reaches_nobody_else() -> None:
+    async with tiny_cluster() as cluster, open_links(Limits(dials=2)) as links:
         members: list[Member] = [(await cluster.start(name)).member for name in "abc"]
         first = await links.to(members[0])
         await links.to(members[1])

@@ -12,9 +12,10 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
 from swimring.codec import encode
-from swimring.errors import CallError, NoSuchHandler, RemoteProtocolError
+from swimring.errors import CallError, LocalProtocolError, NoSuchHandler, RemoteProtocolError
 from swimring.identity import Address
 from swimring.mux import (
+    ITEMS,
     CallArrived,
     CallHeader,
     CallKind,
@@ -28,6 +29,7 @@ from swimring.mux import (
     Session,
     decode_fields,
     encode_failure,
+    pack_item,
 )
 from swimring.ring import HashRing, ring_seed
 from swimring.swim import Member, Metadata, Status
@@ -76,11 +78,17 @@ class TinyCluster:
         self.tasks = tasks
         self.members: dict[str, Member] = {}
         self.secret: Secret | None = None
+        self.announced = anyio.Event()
+
+    def announce(self) -> None:
+        """All nodes tell who follows them of the members as they are now."""
+        self.announced.set()
+        self.announced = anyio.Event()
 
     async def start(
-        self, name: str, *services: str, handler: Handler = who, weight: int = 1, joined: bool = True
+        self, name: str, *services: str, handler: Handler = who, weight: int = 1, joined: bool = True, told: bool = True
     ) -> TinyNode:
-        """A node that listens; unless ``joined`` the others do not speak of it."""
+        """A node that listens; unless ``joined`` the others do not speak of it, unless ``told`` not of themselves."""
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         address = Address("127.0.0.1", listener.extra(SocketAttribute.local_port))
         member = Member(
@@ -91,6 +99,8 @@ class TinyCluster:
         if joined:
             self.members[name] = member
         await self.tasks.start(node.run, listener)
+        if joined and told:
+            self.announce()
         return node
 
     def bury(self, node: TinyNode, status: Status = Status.DEAD) -> None:
@@ -100,11 +110,15 @@ class TinyCluster:
             name=old.name, address=old.address, generation=old.generation, incarnation=old.incarnation, status=status,
             metadata=old.metadata,
         )  # fmt: skip
+        self.announce()
 
-    def state(self) -> dict[str, Any]:
-        """The answer to the question for the ring."""
-        members = [member.to_wire() for member in self.members.values()]
-        return {"cluster": self.name, "points": 128, "members": members}
+    def state(self) -> list[dict[str, Any]]:
+        """What a node tells first, in two pieces."""
+        first, *others = [member.to_wire() for member in self.members.values()]
+        return [
+            {"cluster": self.name, "points": 128, "members": [first], "more": True},
+            {"members": others, "more": False},
+        ]
 
 
 @dataclass(eq=False)
@@ -136,6 +150,8 @@ class TinyNode:
         self.hellos: list[Hello] = []
         self.calls: list[Heard] = []
         self.ring_asked = 0
+        self.followers = 0
+        self._followed = anyio.Event()
         self.told_lost: list[str] = []
         self._scope = anyio.CancelScope()
         self.raw_reply: bytes | None = None
@@ -171,6 +187,12 @@ class TinyNode:
         """Wait for the first call."""
         await self._called.wait()
 
+    async def wait_followed(self) -> None:
+        """Wait until a client follows this node."""
+        while not self.followers:
+            self._followed = anyio.Event()
+            await self._followed.wait()
+
     async def wait_unconnected(self) -> None:
         """Wait until the last connection is gone."""
         while self._connections:
@@ -190,7 +212,8 @@ class TinyNode:
 
     async def send_nonsense(self) -> None:
         for connection in self._connections:
-            await connection.stream.send(b"\xff" * 64)
+            async with connection.lock:
+                await connection.stream.send(b"\xff" * 64)
 
     async def run(self, listener: Any, *, task_status: Any) -> None:
         with self._scope:
@@ -246,6 +269,8 @@ class TinyNode:
         finish = partial(session.done, call.call_id)
         with scope:
             try:
+                if heard.message["cmd"] == "follow":
+                    await self._tell(connection, call.streams[ITEMS], heard.message)
                 value = encode(await self._ask(heard))
                 await connection.wait_credit(len(value))
             except CallError as error:
@@ -257,12 +282,34 @@ class TinyNode:
         finish()
         await connection.flush()
 
+    async def _tell(self, connection: _Connection, stream: int, message: Mapping[str, Any]) -> None:
+        async def send(items: list[dict[str, Any]]) -> None:
+            for item in items:
+                connection.session.send(stream, pack_item(item, limit=1 << 20))
+            await connection.flush()
+
+        changed = self.cluster.announced
+        await send(self.cluster.state())
+        if not message["changes"]:
+            self.ring_asked += 1
+            self.told_lost += [message["lost"]] if message["lost"] else []
+            with suppress(LocalProtocolError):  # who has heard all may have left
+                connection.session.finish(stream)
+            return
+        self.followers += 1
+        self._followed.set()
+        try:
+            while True:
+                await changed.wait()
+                changed = self.cluster.announced
+                await send([{"members": [one.to_wire() for one in self.cluster.members.values()], "more": False}])
+        finally:
+            self.followers -= 1
+
     async def _ask(self, heard: Heard) -> object:
         if heard.message["ns"] == "swimring":
-            if heard.message["cmd"] == "ring":
-                self.ring_asked += 1
-                self.told_lost += [heard.message["lost"]] if "lost" in heard.message else []
-                return self.cluster.state()
+            if heard.message["cmd"] == "follow":
+                return None
             if heard.message["cmd"] == "name":
                 return self.name
             raise NoSuchHandler("not here")

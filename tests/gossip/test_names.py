@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
+from swimring.gossip.names import Names
 from swimring.identity import Address
 from swimring.swim import Profile, Status
 from swimring.testing import HostNetwork
 from tests.gossip.nodes import PORT, GossipNode, open_cluster, record_of, simulated
-
-if TYPE_CHECKING:
-    import pytest
 
 LOCAL = Profile.local()
 STUCK = "stuck.example"
@@ -62,6 +60,50 @@ async def test_a_member_with_a_name_that_nobody_tells_does_not_keep_others_from_
                 await node.wait(partial(_is_dead, node, "n3"))
         # Looked up once in a while, and not for every packet that is meant for it.
         assert len(attempts) <= 3 * (1 + (trio.current_time() - started) // 10) * 2
+
+
+@simulated
+async def test_a_resolver_that_dies_makes_nobody_unreachable_and_delays_no_ack(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(12, profile=LOCAL)
+        await trio.sleep(30)
+
+        async def dead(_network: HostNetwork, _address: Address) -> list[Address]:
+            await trio.sleep_forever()
+            raise AssertionError
+
+        monkeypatch.setattr(HostNetwork, "resolve", dead)
+        await trio.sleep(180)
+        trips = [rtt for node in nodes for _, rtt in node.recorder.probes]
+        assert len(trips) > 12 * 190
+        assert max(rtt or 1.0 for rtt in trips) < LOCAL.probe_timeout
+        assert all("suspect" not in node.recorder.statuses(other.name) for node in nodes for other in nodes)
+
+
+@simulated
+async def test_a_name_that_was_told_again_counts_a_minute_later() -> None:
+    async with open_cluster() as cluster:
+        a, b, c = await cluster.start_all(3, profile=LOCAL)
+        names = Names(cluster.network.at(a.name))
+        name = Address("ring.example", PORT)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(names.run)
+            with pytest.raises(OSError, match="not known"):
+                await names.numeric(name)
+            cluster.network.set_name(name.host, b.name)
+            await trio.sleep(11)
+            with pytest.raises(OSError, match="not known"):
+                await names.numeric(name)
+            await trio.sleep(1)
+            assert await names.numeric(name) == b.address
+            cluster.network.set_name(name.host, c.name)
+            await trio.sleep(58)
+            assert await names.numeric(name) == b.address
+            await trio.sleep(2)
+            assert await names.numeric(name) == b.address, "nobody waits for the answer"
+            await trio.sleep(1)
+            assert await names.numeric(name) == c.address
+            nursery.cancel_scope.cancel()
 
 
 def _is_dead(node: GossipNode, name: str) -> bool:

@@ -25,7 +25,7 @@ def test_a_client_that_names_no_cluster_is_welcome_in_any() -> None:
         asker.receive(answerer.bytes_to_send())
         assert asker.phase is answerer.phase is Phase.OPEN
         assert answerer.peer is not None
-        assert answerer.peer.features == (CLIENT,)
+        assert answerer.peer.features == (CLIENT, "offers")
 
 
 def test_a_client_that_names_its_cluster_is_refused_by_another() -> None:

@@ -19,6 +19,7 @@ from swimring.mux import (
     EndArrived,
     FailureArrived,
     GoAwayArrived,
+    GoAwayCode,
     Hello,
     HelloRefused,
     Limits,
@@ -65,6 +66,13 @@ def test_a_small_call_is_one_frame_each_way() -> None:
     assert link.there.bytes_to_send() == raw(0x11, call_id, b"\x61v", flags=1)
 
 
+def test_one_bit_asks_to_hand_a_call_on() -> None:
+    link = Link()
+    call_id = link.here.request(CallHeader(ns="s", cmd="c", key="k", forward=True), BODY)
+    request = bytes.fromhex("14 00 00 ffffffff 01 01 0001 0000") + b"sck" + BODY
+    assert link.here.bytes_to_send() == raw(0x10, call_id, request, flags=1)
+
+
 def test_items_are_a_stream_with_a_reserved_name_behind_the_request() -> None:
     link = Link()
     call_id = link.here.request(CallHeader(ns="s", cmd="c", streams=(ITEMS,)), BODY)
@@ -95,6 +103,7 @@ def test_a_header_carries_everything_and_its_defaults_cost_nothing() -> None:
         hops=3,
         attempt=2,
         fence=9,
+        forward=True,
     )
     link.here.request(header, BODY)
     (arrived,) = link.pump()[1]
@@ -633,3 +642,14 @@ def test_our_own_mistakes_raise_and_change_nothing() -> None:
 def test_the_key_of_a_field_cannot_hide_behind_the_header() -> None:
     with pytest.raises(LocalProtocolError, match="'key' belongs into the header"):
         encode_fields({"key": "k"})
+
+
+def test_a_reset_that_waits_behind_data_costs_no_credit_and_gives_none_back() -> None:
+    link = Link()
+    call_id = link.ask(streams=("x",))
+    link.here.send(call_id + 2, b"abc")
+    link.here.finish(call_id + 2)
+    link.here.reset(call_id + 2, 0, "enough")
+    link.there.go_away(GoAwayCode.DRAINING, "leaving")
+    link.here.receive(link.there.bytes_to_send())
+    assert link.here._line.allowance.available == Limits().connection_window

@@ -81,6 +81,35 @@ async def test_larger_metadata_is_fetched_once_for_each_version(network: Simulat
 
 
 @simulated
+async def test_who_wants_the_same_details_at_once_waits_for_one_call_and_asks_itself_if_that_is_cancelled(
+    network: SimulatedNetwork,
+) -> None:
+    recorder = Recorder()
+    async with (
+        node_at(network, "a", Shop().service, details=LARGE) as a,
+        node_at(network, "b", Shop().service, join=["a"], instruments=[recorder]) as b,
+    ):
+        found: list[dict[str, Any]] = []
+
+        async def fetch() -> None:
+            found.append(await b.details("a"))
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.001):
+                async with trio.open_nursery() as impatient:
+                    impatient.start_soon(fetch)
+                    await trio.lowlevel.checkpoint()
+                    for _ in range(5):
+                        nursery.start_soon(fetch)
+        assert found == [LARGE] * 5
+        assert [outcome for cmd, outcome in recorder.finished if cmd == "details"].count("ok") == 1
+        assert len(recorder.finished) == 2, "the one that was cancelled, and one for all others"
+        await a.update(details={"x": 1})
+        await wait_updated(b, "a")
+        assert await b.details("a") == {"x": 1}
+
+
+@simulated
 async def test_a_change_that_is_not_allowed_changes_nothing(network: SimulatedNetwork) -> None:
     async with node_at(network, "a", Shop().service, tags={"role": "db"}, details={"x": 1}) as a:
         before = a.me

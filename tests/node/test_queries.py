@@ -10,6 +10,7 @@ import trio
 
 from swimring.errors import (
     ConfigError,
+    ConnectionLost,
     HandlerFailed,
     InvalidRequest,
     LocalProtocolError,
@@ -18,12 +19,13 @@ from swimring.errors import (
     Unreachable,
 )
 from swimring.node.querying import AT_ONCE
-from swimring.service import Request, Service
+from swimring.service import Answer, Request, Service
+from swimring.swim import Broadcast
 
 from .nodes import Shop, living_tasks, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
-    from swimring.node import Answer, Answers, Node
+    from swimring.node import Answers, Node
     from swimring.testing import SimulatedNetwork
 
 
@@ -104,7 +106,7 @@ async def test_a_member_that_cannot_be_reached_is_reported(network: SimulatedNet
         with network.isolate("c"):
             said = await values(a, "where", to=["a", "b", "c", "nobody"])
         assert (said["a"], said["b"]) == ("a", "b")
-        assert isinstance(said["c"], Unreachable)
+        assert isinstance(said["c"], Unreachable | ConnectionLost)  # lost, if they were connected already
         assert isinstance(said["nobody"], Unreachable)
 
 
@@ -200,3 +202,26 @@ async def test_nobody_asks_after_its_farewell_or_without_saying_what(network: Si
         await a.leave()
         with pytest.raises(NodeClosed):
             a.query("where", service="one")
+
+
+@simulated
+async def test_a_handler_asks_and_tells_everybody_as_its_node_does(network: SimulatedNetwork) -> None:
+    service = Service("poll")
+
+    @service.on("name", idempotent=True)
+    async def name(request: Request) -> str:
+        return request.node.name
+
+    @service.on("everybody", idempotent=True)
+    async def everybody(request: Request) -> list[str]:
+        async with request.node.query("name") as answers:
+            found = sorted([str(answer.value) async for answer in answers])
+        await request.node.broadcast("polled", len(found))
+        return found
+
+    async with nodes_at(network, "ab", service) as (a, b):
+        async with b.broadcasts() as broadcasts:
+            assert await a.call(everybody, "k") == ["a", "b"]
+            heard = await anext(aiter(broadcasts))
+            assert isinstance(heard, Broadcast)
+            assert (heard.name, heard.payload) == ("polled", 2)

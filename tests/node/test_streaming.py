@@ -482,3 +482,31 @@ async def test_cancelling_one_call_leaves_the_streams_of_the_others_alone(networ
             assert one.outcome == "open"
         assert len(a._routes()._peers.connections) == 1  # type: ignore[attr-defined]
         assert left_on(a, b) == []
+
+
+@simulated
+async def test_one_task_may_wait_for_the_result_while_another_learns_that_nobody_reads(
+    network: SimulatedNetwork,
+) -> None:
+    service = Service("brief")
+
+    @service.on("first")
+    async def first(channel: Channel[int, int]) -> int:
+        async with channel:
+            number = await anext(channel)
+        await trio.sleep(1)
+        return number
+
+    async with nodes_at(network, "ab", service) as (a, b):
+        async with a.open(first, key_of(a, "b")) as call, trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(StreamReset):
+                    while True:
+                        await call.send(7)
+                        await trio.sleep(0.01)
+
+            nursery.start_soon(send)
+            assert [number async for number in call] == []
+            assert await call.result() == 7
+        assert left_on(a, b) == []

@@ -168,6 +168,21 @@ async def test_a_reply_that_cannot_be_encoded_is_a_failure_of_the_handler(clock:
             await (await a.to(b)).request(Outgoing(cmd="c"))
 
 
+async def test_a_reply_that_is_too_large_says_its_size_the_limit_and_the_ways_out(clock: MockClock) -> None:
+    async def boast(incoming: Incoming) -> bytes:
+        incoming.begin()
+        return bytes(40_000)
+
+    async with two_ends(boast, limits=Limits(message=32 * 1024)) as (a, b, _):
+        with pytest.raises(HandlerFailed) as caught:
+            await (await a.to(b)).request(Outgoing(cmd="c"))
+        assert caught.value.type_name == "swimring.errors.LocalProtocolError"
+        assert "a reply of 40003 bytes; the caller takes 32768" in str(caught.value)
+        assert "yield it in parts, or hand over a stream with a Reply" in str(caught.value)
+        assert caught.value.maybe_executed
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
 async def test_a_message_that_is_too_large_is_our_own_error_and_nothing_is_sent(clock: MockClock) -> None:
     async with two_ends() as (a, b, _):
         peer = await a.to(b)

@@ -241,6 +241,36 @@ async def test_two_idle_peers_keep_their_connection_by_pings(clock: MockClock) -
         assert wires.dials == 1
 
 
+async def test_a_connection_that_is_retired_ends_on_both_sides_and_nobody_takes_it_for_lost(clock: MockClock) -> None:
+    async with two_ends() as (a, b, wires):
+        await a.to(b)
+        await wait_all_tasks_blocked()
+        b.pool.retire(a.pool.me.name)
+        await wait_all_tasks_blocked()
+        assert a.pool.connections == b.pool.connections == ()
+        assert a.lost == b.lost == []
+        await a.to(b)
+        assert wires.dials == 2
+
+
+async def test_a_call_on_a_connection_that_is_being_retired_goes_over_the_next_one(clock: MockClock) -> None:
+    async with two_ends() as (a, b, wires):
+        peer = await a.to(b)
+        a.pool.retire(b.pool.me.name)
+        assert await peer.request(Outgoing(cmd="c")) == {"cmd": "c"}
+        assert wires.dials == 2
+
+
+async def test_a_connection_that_carried_a_call_is_not_retired(clock: MockClock) -> None:
+    async with two_ends() as (a, b, wires):
+        await (await a.to(b)).request(Outgoing(cmd="c"))
+        a.pool.retire(b.pool.me.name)
+        b.pool.retire(a.pool.me.name)
+        await wait_all_tasks_blocked()
+        assert await (await b.to(a)).request(Outgoing(cmd="c")) == {"cmd": "c"}
+        assert wires.dials == 1
+
+
 async def test_more_connections_than_allowed_are_turned_away(clock: MockClock) -> None:
     few = Limits(connections=1, idle_interval=1e6)
     async with (

@@ -217,6 +217,55 @@ def test_calls_with_streams_all_succeed_while_dials_cross(seed: int) -> None:
     run_simulation(main, seed=seed)
 
 
+class Book:
+    """Which calls ran and which were answered; what failed although it may have run is lost."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.ran: set[int] = set()
+        self.answered: set[int] = set()
+        self.lost: list[CallError] = []
+
+    async def work(self, incoming: Incoming) -> object:
+        incoming.begin()
+        self.ran.add(incoming.message["n"])
+        await trio.sleep(incoming.message["seconds"])
+        return incoming.message["n"]
+
+    async def ask(self, here: End, there: End, number: int) -> None:
+        await trio.sleep(self.dice.uniform(0, 0.004))
+        try:
+            peer = await here.to(there)
+            out = Outgoing(cmd="c", fields={"n": number, "seconds": self.dice.choice((0, 0.001, 0.05))})
+            assert await peer.request(out) == number
+            self.answered.add(number)
+        except CallError as error:
+            if error.maybe_executed:
+                self.lost.append(error)
+
+
+def test_a_node_that_drains_while_dials_cross_loses_no_call(seed: int) -> None:
+    """Whatever a peer sent before it heard the goodbye is answered, or certain not to have run."""
+
+    async def main() -> None:
+        dice = random.Random(seed)
+        theirs, own = Book(dice), Book(dice)
+        one, other = dice.sample(["a", "b"], 2)
+        async with open_simulated_network() as network, trio.open_nursery() as nursery:
+            async with open_host(network, one, own.work) as stays:
+                async with open_host(network, other, theirs.work) as leaves:
+                    for number in range(30):
+                        nursery.start_soon(theirs.ask, stays, leaves, number)
+                        nursery.start_soon(own.ask, leaves, stays, number)
+                    await trio.sleep(dice.uniform(0, 0.006))
+                    await leaves.pool.drain()
+                await trio.sleep(5)
+        assert theirs.lost == []
+        assert theirs.answered == theirs.ran
+
+    run_simulation(main, seed=seed)
+
+
 class OldSegmentsWait:
     """Nothing passes from one host on its open connections; new ones can be made."""
 

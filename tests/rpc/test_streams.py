@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from swimring.errors import HandlerFailed, LocalProtocolError, StreamLost, StreamReset
+from swimring.errors import ConnectionLost, HandlerFailed, LocalProtocolError, StreamLost, StreamReset
 from swimring.mux import Limits, ResetCode
 from swimring.rpc import Incoming, Outgoing
 
@@ -19,6 +19,8 @@ from .wires import two_ends
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from swimring.rpc import Call
 
 SMALL = Limits(stream_window=16 * 1024, connection_window=64 * 1024, idle_interval=1e6)
 
@@ -253,6 +255,57 @@ async def test_the_error_of_a_source_is_what_the_result_raises(clock: MockClock)
             with pytest.raises(OSError, match="disk on fire"):
                 await call.result()
         await wait_all_tasks_blocked()
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
+async def test_several_tasks_may_wait_for_one_result_and_leaving_the_block_may_interrupt_them(clock: MockClock) -> None:
+    async def think(incoming: Incoming) -> str:
+        await trio.sleep(1 if incoming.message["cmd"] == "short" else math.inf)
+        return "thought"
+
+    async with two_ends(think) as (a, b, _), trio.open_nursery() as nursery:
+        peer, heard = await a.to(b), []
+
+        async def wait(call: Call) -> None:
+            try:
+                heard.append(await call.result())
+            except ConnectionLost as error:
+                heard.append(error.reason)
+
+        async with peer.open(Outgoing(cmd="short", streams={"talk": None})) as call, trio.open_nursery() as both:
+            both.start_soon(wait, call)
+            both.start_soon(wait, call)
+        async with peer.open(Outgoing(cmd="long", streams={"talk": None})) as call:
+            nursery.start_soon(wait, call)
+            await wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
+        assert heard == ["thought", "thought", "the call was cancelled"]
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
+async def test_a_source_whose_children_fail_while_it_is_cancelled_breaks_nothing_else(clock: MockClock) -> None:
+    async def untidy() -> AsyncIterator[bytes]:
+        async def child() -> None:
+            try:
+                await trio.sleep(math.inf)
+            finally:
+                raise ValueError("while cleaning up")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            await trio.sleep(math.inf)
+        yield b"never"
+
+    async with two_ends(digest) as (a, b, _):
+        async with (await a.to(b)).open(Outgoing(cmd="c", streams={"file": untidy()})) as call:
+            await wait_all_tasks_blocked()
+            (connection,) = a.pool.connections
+            connection.close("somebody closed it")
+            with pytest.raises(ConnectionLost):
+                await call.result()
+        assert isinstance(call.source_failure, ExceptionGroup)
+        assert a.witness.failed_duties == []
+        await trio.sleep(1)
         assert a.leftovers == b.leftovers == (0, 0, 0)
 
 

@@ -76,6 +76,7 @@ class Witness(Instrument):
         self.refused: list[str] = []
         self.outcomes: list[str] = []
         self.closed: list[str] = []
+        self.failed_duties: list[str] = []
 
     def bytes_refused(self, port: str, reason: str) -> None:
         self.refused.append(reason)
@@ -85,6 +86,9 @@ class Witness(Instrument):
 
     def connection_closed(self, peer: str, reason: str) -> None:
         self.closed.append(reason)
+
+    def duty_failed(self, duty: str, error: BaseException) -> None:
+        self.failed_duties.append(duty)
 
 
 class End:

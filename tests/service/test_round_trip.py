@@ -20,8 +20,10 @@ from swimring.service import Dispatcher, Endpoint, Request, Service
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
+    from swimring.service import AnswerStream
     from swimring.swim import Member
 
 P = ParamSpec("P")
@@ -81,6 +83,14 @@ class Wire:
 
     def owns(self, key: Key, /, *, service: str | None = None) -> bool:
         return True
+
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        raise NotImplementedError
+
+    def query(
+        self, name: str, payload: Mapping[str, Any] | None = None, /, **_which: Any
+    ) -> AbstractAsyncContextManager[AnswerStream]:
+        raise NotImplementedError
 
     async def call(self, endpoint: Endpoint[P, R], key: Key | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return endpoint.load_result(await self.request({**endpoint.message(args, kwargs), "key": key}))

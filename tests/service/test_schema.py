@@ -221,6 +221,8 @@ def test_an_exported_schema_can_be_given_back() -> None:
         ({"properties": {"a": {"minimum": "1"}}}, "properties.a.minimum"),
         ({"$ref": "https://example.org/schema.json"}, "references stay inside the schema"),
         ({"allOf": [{"$dynamicRef": "other.json"}]}, "references stay inside the schema"),
+        ({"properties": {"to": {"$ref": "#/$defs/place"}}}, "#/\\$defs/place, which leads nowhere"),
+        ({"$defs": {"a": {"not": {"items": {"$ref": "#name"}}}}}, "#name, which leads nowhere"),
     ],
 )
 def test_what_is_no_schema_is_refused_when_the_handler_is_registered(schema: dict[str, Any], text: str) -> None:

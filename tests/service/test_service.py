@@ -14,9 +14,10 @@ from swimring.service import Channel, Dispatcher, Request, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import Endpoint
+    from swimring.service import AnswerStream, Endpoint
     from swimring.service import Request as OnlyForTypeCheckers
     from swimring.swim import Member
 
@@ -39,6 +40,14 @@ class NamedNode:
 
     def owns(self, key: Key, /, *, service: str | None = None) -> bool:
         return True
+
+    async def broadcast(self, name: str, payload: object = None, /) -> None:
+        raise NotImplementedError
+
+    def query(
+        self, name: str, payload: Mapping[str, Any] | None = None, /, **_which: Any
+    ) -> AbstractAsyncContextManager[AnswerStream]:
+        raise NotImplementedError
 
     async def call(self, endpoint: Endpoint[P, R], key: Key | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
         raise NotImplementedError

@@ -14,7 +14,7 @@ import gc
 import resource
 from dataclasses import dataclass
 from timeit import default_timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -24,8 +24,23 @@ from tests.simulation.crowd import Crowd, open_crowd
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ARRIVALS, DEATHS, SPLIT, HEALED, END = 5, 30, 60, 90, 150
-"""When things happen, in virtual seconds."""
+ARRIVALS = 5
+"""All arrive within so many virtual seconds."""
+
+
+class Hours(NamedTuple):
+    """When the rest happens, in virtual seconds."""
+
+    deaths: float = 30
+    split: float = 60
+    healed: float = 90
+    end: float = 150
+
+
+SHORT = Hours(deaths=7, split=24, healed=42, end=52)
+"""The same events as close to each other as they may be: deaths are known after 15 s, of the other half, too."""
+
+_WHOLE_DAY = Hours()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +70,9 @@ class Account:
     opinions: int
 
 
-async def bad_day(nodes: int, tell: Callable[[str], None] = lambda _text: None) -> Account:
+async def bad_day(
+    nodes: int, tell: Callable[[str], None] = lambda _text: None, *, hours: Hours = _WHOLE_DAY
+) -> Account:
     """150 virtual seconds: all join, a tenth dies at 30, the rest is in halves from 60 to 90; in the end all agree.
 
     Of those that die one half is killed, so that its machines refuse connections, and of one half the machine is lost.
@@ -65,20 +82,20 @@ async def bad_day(nodes: int, tell: Callable[[str], None] = lambda _text: None) 
         last = trio.current_time()
         joined = await crowd.agree()
         tell(f"all joined {joined:.1f} s after the last had arrived, at {last:.1f}")
-        await trio.sleep_until(DEATHS)
+        await trio.sleep_until(hours.deaths)
         victims = dice("victims", crowd.network.seed).sample(crowd.present[3:], nodes // 10)
         crowd.crash(victims[::2])
         crowd.lose(victims[1::2])
         known = await crowd.agree()
         tell(f"all knew of the deaths after {known:.1f} s")
-        await trio.sleep_until(SPLIT)
+        await trio.sleep_until(hours.split)
         left, right = crowd.present[::2], crowd.present[1::2]
         with crowd.network.partition([p.host for p in left], [p.host for p in right]):
-            await trio.sleep_until(HEALED)
+            await trio.sleep_until(hours.healed)
         tell("the partition is over")
         healed = await crowd.agree()
         tell(f"all agreed after {healed:.1f} s")
-        await trio.sleep_until(END)
+        await trio.sleep_until(hours.end)
         assert not crowd.watch.failed
         assert crowd.agree_now(crowd.present)
         return _account(crowd, joined, known, healed)
@@ -119,7 +136,7 @@ def main() -> None:
     account = run_simulation(functools.partial(bad_day, arguments.nodes, tell), seed=arguments.seed)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     per_member = (peak - before.ru_maxrss / 1024) / arguments.nodes
-    tell(f"{END} virtual seconds")
+    tell(f"{_WHOLE_DAY.end} virtual seconds")
     for field in account.__slots__:
         print(f"  {field:20} {getattr(account, field)}")
     print(f"  peak memory          {peak:.0f} MiB, {per_member:.2f} MiB a member")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import pytest
 import trio
 
-from swimring.errors import NameConflict
+from swimring.errors import NameConflict, NotOwner
 from swimring.identity import Address
 from swimring.swim import Profile, Status
 from swimring.testing import run_simulation
@@ -123,6 +123,27 @@ def test_a_node_that_expects_more_is_told_that_there_is_a_cluster(seed: int) -> 
         again = machines.start("a2", join=["a0"], expect=3)
         await machines.wait_agreed([*nodes[:2], late, again])
         assert again.took < 1.5
+
+    simulate(scenario, seed=seed)
+
+
+def test_a_node_that_waits_says_for_whom_and_answers_nothing_else(seed: int) -> None:
+    async def scenario(machines: Machines) -> None:
+        observer = machines.start("observer", cluster="c")
+        first = machines.start("a0", join=["observer"], expect=3)
+        await trio.sleep(10)
+        assert not first.opened.is_set()
+        peer = observer.node.peer("a0")
+        with trio.fail_after(3):
+            (waiting,) = [m for m in await peer.request({"ns": "swimring", "cmd": "members"}) if m["name"] == "a0"]
+            assert (waiting["weight"], waiting["services"]) == (0, [])
+            assert (await peer.request({"ns": "swimring", "cmd": "info"}))["name"] == "a0"
+        with pytest.raises(NotOwner, match="a0 waits for its cluster to form"), trio.fail_after(3):
+            await peer.request({"ns": "kv", "cmd": "where"})
+        others = [machines.start(f"a{n}", join=["observer"], expect=3) for n in (1, 2)]
+        await machines.wait_opened([first, *others])
+        await trio.sleep(1)  # until the connection of before has ended at both ends
+        assert await observer.node.peer("a0").request({"ns": "kv", "cmd": "where"}) == "a0"
 
     simulate(scenario, seed=seed)
 

@@ -95,5 +95,5 @@ def test_the_ping_timeout_adapts_to_the_slowest_of_late_within_bounds() -> None:
 def test_the_verdict_of_a_round(
     answered: bool, asked: list[str], nacked: list[str], lag: float, accuse: bool, health: int
 ) -> None:
-    verdict = judge(answered=answered, asked=asked, nacked=nacked, lag=lag, probe_timeout=0.5)
+    verdict = judge(answered=answered, asked=asked, nacked=nacked, lag=lag, longest_lag=0.25)
     assert (verdict.accuse, verdict.health) == (accuse, health)

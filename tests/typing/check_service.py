@@ -6,10 +6,11 @@ Checked, not run. Each `type: ignore` marks a wrong use: both checkers complain 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_type
 
-from swimring.service import Caller, Endpoint, NodeView, Request, Service, WithStreams
+from swimring.service import Answer, Caller, Endpoint, NodeView, Request, Service, WithStreams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,16 @@ async def wrong_calls(node: Caller) -> None:
     await node.call(find, "k1", Person("Ada"), most="3")  # type: ignore[arg-type]
     await node.call(greet, name="World")  # type: ignore[call-arg]
     await node.cast("greet")  # type: ignore[arg-type]
+
+
+async def a_handler_asks_and_tells_everybody(request: Request) -> None:
+    await request.node.broadcast("deploy", {"version": 2})
+    async with request.node.query("disk", {"path": "/"}, service="shop", tags={"role": "db"}) as answers:
+        async for answer in answers:
+            assert_type(answer, Answer)
+        assert_type(answers.unanswered, Collection[str])
+    await request.node.broadcast(5)  # type: ignore[arg-type]
+    request.node.query("disk", "/")  # type: ignore[arg-type]
 
 
 async def in_a_unit_test(node: NodeView) -> None:

@@ -36,7 +36,6 @@ class Kind:
         profile: ``local`` or ``lan``.
         size: how many processes.
         refusals: whether refused connections are evidence (ours).
-        talk: whether each node has a connection to the next one (ours).
         halves: whether the second half has an address and a user of its own, so that it can be cut off.
     """
 
@@ -44,7 +43,6 @@ class Kind:
     profile: str
     size: int
     refusals: bool = True
-    talk: bool = False
     halves: bool = False
 
 
@@ -121,7 +119,6 @@ class Fleet:
             return serf.command(name, self.address(name), self.rpc_port(name), kind.profile, join)
         options = [f"--join={one}" for one in join]
         options += ["--gate"] if gate else []
-        options += ["--talk"] if kind.talk else []
         options += [] if kind.refusals else ["--no-refusals"]
         program = [sys.executable, "-m", "tests.benchmarks.membership.node"]
         return [*program, name, self.address(name), kind.profile, *options]

@@ -12,13 +12,11 @@ import dataclasses
 import os
 import signal
 import sys
-from contextlib import suppress
 
 import trio
 
-from swimring.errors import CallError
 from swimring.instrument import Instrument
-from swimring.node import Node, open_node
+from swimring.node import open_node
 from swimring.swim import PROFILES
 
 CLUSTER = "bench"
@@ -39,41 +37,22 @@ def say(word: str, name: str) -> None:
     os.write(1, f"{word} {name}\n".encode())
 
 
-async def keep_company(node: Node) -> None:
-    """Call the next member in the order of names whenever that is somebody else, as a service would that has work."""
-    called = ""
-    async with node.events() as events:
-        async for _ in events:
-            names = [member.name for member in node.members if member.status.active]
-            following = names[(names.index(node.name) + 1) % len(names)]
-            if following not in (called, node.name):
-                called = following
-                with suppress(CallError):
-                    await node.peer(following).request({"ns": "swimring", "cmd": "info"})
-
-
 async def run(options: argparse.Namespace) -> None:
     profile = PROFILES[options.profile]
     if options.no_refusals:
         profile = dataclasses.replace(profile, refusals_to_confirm=None)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with (
-            open_node(
-                cluster=CLUSTER,
-                name=options.name,
-                listen=options.listen,
-                join=options.join,
-                profile=profile,
-                instruments=[Telling()],
-            ) as node,
-            trio.open_nursery() as nursery,
-        ):
+        async with open_node(
+            cluster=CLUSTER,
+            name=options.name,
+            listen=options.listen,
+            join=options.join,
+            profile=profile,
+            instruments=[Telling()],
+        ) as node:
             say("up", node.name)
-            if options.talk:
-                nursery.start_soon(keep_company, node)
             async for _ in signals:
                 break
-            nursery.cancel_scope.cancel()
 
 
 def main() -> None:
@@ -83,7 +62,6 @@ def main() -> None:
     parser.add_argument("profile")
     parser.add_argument("--join", action="append", required=True, help="for the first one its own address")
     parser.add_argument("--no-refusals", action="store_true")
-    parser.add_argument("--talk", action="store_true")
     parser.add_argument("--gate", action="store_true", help="open the node when a line comes in")
     options = parser.parse_args()
     say("ready", options.name)

@@ -64,7 +64,6 @@ def _kills(profile: str, size: int, count: int, rows: set[str]) -> list[Job]:
         _job(f"serf {kind}", f"serf {kind} kills --count {count}", rows),
         _job(f"swimring {kind}", f"swimring {kind} kills --count {count} --no-refusals", rows),
         _job(f"refused {kind}", f"swimring {kind} kills --count {count}", rows),
-        _job(f"talking {kind}", f"swimring {kind} kills --count {count} --talk", rows),
     ]
 
 

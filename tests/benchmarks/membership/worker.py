@@ -22,7 +22,6 @@ async def work(options: argparse.Namespace) -> object:
         profile=options.profile,
         size=options.size,
         refusals=not options.no_refusals,
-        talk=options.talk,
         halves="partition" in options.steps,
     )
     if options.steps == ["joins"]:
@@ -38,7 +37,6 @@ def main() -> None:
     parser.add_argument("steps", nargs="+")
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--no-refusals", action="store_true")
-    parser.add_argument("--talk", action="store_true")
     parser.add_argument("--isolated", action="store_true")
     options = parser.parse_args()
     print(json.dumps(trio.run(work, options)))  # noqa: T201 - a program prints

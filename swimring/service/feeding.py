@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-import trio
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from swimring.errors import LocalProtocolError
-from swimring.service import Objects
+
+from .items import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from .streams import PeerStream
+    from .request import ByteStream
 
 Source: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | AsyncIterable[bytes | bytearray] | Objects[Any]
 
 _FILE_CHUNK: Final = 256 * 1024
+
+
+def readable_again(streams: Mapping[str, object]) -> bool:
+    """Whether all ``streams`` can be sent once more: no source is an iterator that was read."""
+    return all(isinstance(source, (bytes, bytearray, memoryview, PathLike)) for source in streams.values())
 
 
 def checked_sources(streams: Mapping[str, object]) -> dict[str, Source]:
@@ -37,12 +41,20 @@ def checked_sources(streams: Mapping[str, object]) -> dict[str, Source]:
     return sources
 
 
-async def feed(stream: PeerStream, source: Source) -> None:
+class OpenFile(Protocol):
+    """Opens a file without blocking: `trio.open_file`, `anyio.open_file`."""
+
+    def __call__(self, file: PathLike[str], mode: Literal["rb"], /) -> Awaitable[Any]:
+        """The file, to be used in an async with block."""
+        ...
+
+
+async def feed(stream: ByteStream, source: Source, open_file: OpenFile) -> None:
     """Send all of ``source``, then the end. An async iterator that can be closed is closed afterwards."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         await stream.send(source)
     elif isinstance(source, PathLike):
-        async with await trio.open_file(source, "rb") as file:
+        async with await open_file(source, "rb") as file:
             while piece := await file.read(_FILE_CHUNK):
                 await stream.send(piece)
     elif isinstance(source, Objects):
@@ -52,7 +64,7 @@ async def feed(stream: PeerStream, source: Source) -> None:
     await stream.send_eof()
 
 
-async def _feed_objects(stream: PeerStream, objects: Objects[Any]) -> None:
+async def _feed_objects(stream: ByteStream, objects: Objects[Any]) -> None:
     send = stream.objects(objects.kind).send
     if isinstance(objects.source, AsyncIterable):
         await _send_each(objects.source, send)

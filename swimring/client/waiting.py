@@ -1,0 +1,66 @@
+"""What the client waits with, on whatever event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from swimring.service import SessionStream, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swimring.mux import Session
+
+
+class Signal:
+    """One task waits for a word from others; a word said early is not lost."""
+
+    __slots__ = ("_event", "_said")
+
+    def __init__(self) -> None:
+        """Nobody waits, nothing was said."""
+        self._said = False
+        self._event: anyio.Event | None = None
+
+    def say(self) -> None:
+        """Wake the task that waits, or the next that will."""
+        if self._event is None:
+            self._said = True
+        else:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for a word. It returns at once, without a checkpoint, if one was said since the last time."""
+        if self._said:
+            self._said = False
+            return
+        if self._event is not None:
+            raise anyio.BusyResourceError("waiting for")
+        self._event = anyio.Event()
+        try:
+            await self._event.wait()
+        finally:
+            self._event = None
+
+
+_ANY_LOOP: Final = Waiting(
+    checkpoint=checkpoint,
+    checkpoint_if_cancelled=checkpoint_if_cancelled,
+    signal=Signal,
+    closed=anyio.ClosedResourceError,
+    busy=lambda: anyio.BusyResourceError("sending on"),
+    cancelled=anyio.get_cancelled_exc_class,
+)
+
+
+class LinkStream(SessionStream):
+    """A stream of a call of a client."""
+
+    def __init__(
+        self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
+    ) -> None:
+        """As `SessionStream`."""
+        super().__init__(stream_id, name, session, poke, item_limits=item_limits, waiting=_ANY_LOOP)

@@ -1,0 +1,141 @@
+"""The pytest plugin: coroutine tests that take the fixture ``cluster`` run in virtual time, by a seed.
+
+It loads nothing of the kit until such a test runs. What it runs is no coroutine function any more when other plugins
+look at it, so pytest-trio and anyio's plugin leave it alone, whatever their modes are.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from .sweep import Share, sweep, sweep_share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_SEED: Final = pytest.StashKey[int]()
+_FUNCTION: Final = pytest.StashKey[Any]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the kit."""
+    group = parser.getgroup("swimring", "simulated clusters")
+    group.addoption("--swimring-seed", type=int, default=0, metavar="N", help="the seed of every simulated cluster")
+    group.addoption(
+        "--swimring-seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run every test that takes `cluster` under N seeds, in a process for each processor; "
+        "the lowest seed that fails is shown with the command that replays it",
+    )
+    group.addoption("--swimring-processes", type=int, default=None, metavar="N", help="how many processes sweep")
+    group.addoption("--swimring-share", default=None, help="what one process of a sweep does (used by the sweep)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker."""
+    config.addinivalue_line(
+        "markers", "swimring(**settings): what `open_sim_cluster` opens the fixture `cluster` of this test with"
+    )
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> object:
+    """A simulated cluster without nodes (`swimring.testing.SimCluster`), for coroutine tests."""
+    if _FUNCTION not in request.node.stash:
+        pytest.fail("the fixture `cluster` is for tests that are coroutine functions", pytrace=False)
+    return None  # the test gets the cluster itself: it has to be made inside the event loop
+
+
+@pytest.fixture
+def swimring_seed(request: pytest.FixtureRequest) -> int:
+    """The seed that this test runs under."""
+    return seed_of(request.node)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Turn coroutine functions that take `cluster` into functions that simulate."""
+    if not isinstance(item, pytest.Function) or "cluster" not in item.fixturenames:
+        return
+    if inspect.iscoroutinefunction(item.obj):
+        item.stash[_FUNCTION] = item.obj
+        item.obj = _simulation(item, item.obj)
+
+
+def seed_of(item: pytest.Item) -> int:
+    """The seed that ``item`` runs under now."""
+    seed: int = item.stash.get(_SEED, item.config.getoption("swimring_seed"))
+    return seed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test under many seeds, if that is asked for."""
+    seeds = item.config.getoption("swimring_seeds")
+    if seeds == 1 or _FUNCTION not in item.stash:
+        return None
+    share = item.config.getoption("swimring_share")
+    first = item.config.getoption("swimring_seed")
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    if share is None:
+        reports: Sequence[pytest.TestReport] = sweep(
+            item, range(first, first + seeds), processes=item.config.getoption("swimring_processes")
+        )
+    else:
+
+        def prepare(seed: int) -> None:
+            item.stash[_SEED] = seed
+
+        reports = sweep_share(item, Share.read(share), prepare=prepare, nextitem=nextitem)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def simulate(**fixtures: Any) -> None:
+        from .report import failure_report  # noqa: PLC0415 - loaded by those who simulate
+        from .simulation import run_simulation  # noqa: PLC0415
+
+        marker = item.get_closest_marker("swimring")
+        settings = {} if marker is None else dict(marker.kwargs)
+        seen: list[Any] = []
+        try:
+            run_simulation(_run, function, fixtures, settings, seen, seed=seed_of(item))
+        except BaseException as error:  # noqa: BLE001 - re-raised; every failure has its report
+            if seen:
+                item.add_report_section("call", "simulated cluster", failure_report(seen[0], _replay(item)))
+            raise _alone_in(error) from None
+
+    return simulate
+
+
+async def _run(
+    function: Callable[..., Any], fixtures: dict[str, Any], settings: dict[str, Any], seen: list[Any]
+) -> None:
+    from .cluster import open_sim_cluster  # noqa: PLC0415 - loaded by those who simulate
+
+    async with open_sim_cluster(**settings) as opened:
+        seen.append(opened)
+        await function(**{**fixtures, "cluster": opened})
+
+
+def _alone_in(error: BaseException) -> BaseException:
+    """The only error in groups of groups, as the author of a test expects to see it; else ``error``."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        if len(inner.exceptions) > 1:
+            return error
+        inner = inner.exceptions[0]
+    return inner
+
+
+def _replay(item: pytest.Item) -> str:
+    return f"pytest {item.nodeid!r} --swimring-seed {seed_of(item)}"

@@ -1,0 +1,165 @@
+"""The pytest plugin, as somebody who tests a service uses it: pytest runs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = "swimring" in entry_points(group="pytest11").names
+
+SERVICE = """
+import pytest, trio
+from swimring.service import Request, Service
+
+app = Service("app")
+
+
+@app.on("where", idempotent=True)
+async def where(request: Request) -> str:
+    return request.node.name
+"""
+
+
+class Project:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def run(self, source: str, *arguments: str) -> str:
+        (self.place / "test_it.py").write_text(SERVICE + source)
+        plugin = [] if INSTALLED else ["-p", "swimring.testing.plugin"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, "test_it.py", *arguments],
+            cwd=self.place,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+FAULTS = """
+async def test_calls(cluster, tmp_path):
+    nodes = await cluster.start(3, app)
+    await cluster.settled()
+    with cluster.partition(nodes[0], nodes[1:]):
+        await trio.sleep(20)
+    nodes[1].crash()
+    await cluster.settled()
+    assert await nodes[0].node.call(where, "k") in ("n1", "n3")
+    {}
+"""
+
+
+def test_a_test_that_takes_a_cluster_runs_in_virtual_time(project: Project) -> None:
+    out = project.run(FAULTS.format("await trio.sleep(24 * 3600 if len(nodes) > 3 else 3600)"))
+    assert "1 passed" in out
+
+
+def test_a_failure_shows_its_seed_the_command_that_replays_it_the_faults_and_the_nodes_side_by_side(
+    project: Project,
+) -> None:
+    out = project.run(FAULTS.format("assert len(nodes) == 4"), "--swimring-seed", "12")
+    assert "pytest 'test_it.py::test_calls' --swimring-seed 12" in out
+    assert re.search(r"\d+\.\d{3} s  partition n1 \| n2 n3\n +\d+\.\d{3} s  end of: partition n1 \| n2 n3\n", out)
+    assert re.search(r"\d+\.\d{3} s  n2 killed\n", out)
+    assert re.search(r"\n +n1 +n2 +n3\n", out)
+    assert re.search(r"\n +\d+\.\d{3} s  \. +n1 failed +\.\n", out)
+    assert "E       assert 3 == 4" in out  # the test's own error, not a group of groups
+
+
+def test_a_replay_sees_the_same(project: Project) -> None:
+    source = FAULTS.format("print(cluster.network.trace.digest); assert False")
+
+    def digest(seed: str) -> str:
+        found = re.search(r"^[0-9a-f]{32}$", project.run(source, "--swimring-seed", seed), re.MULTILINE)
+        assert found
+        return found.group()
+
+    assert digest("5") == digest("5") != digest("6")
+
+
+def test_a_sweep_shows_the_lowest_seed_that_fails_whichever_process_finds_one_first(project: Project) -> None:
+    source = """
+@pytest.mark.parametrize("n", [1])
+async def test_calls(cluster, tmp_path, swimring_seed, n):
+    assert not list(tmp_path.iterdir())  # fixtures are made anew for every seed
+    (tmp_path / "mine").touch()
+    print(f"began {swimring_seed}")
+    await cluster.start(n, app)
+    await cluster.settled()
+    assert swimring_seed not in (4, 5, 9)
+"""
+    out = project.run(source, "--swimring-seeds", "12", "--swimring-processes", "2")
+    assert "--swimring-seed 4" in out
+    assert "1 failed" in out
+    assert "began 4" in out
+    assert "began 2" not in out  # what was printed under other seeds is not shown
+    assert "1 passed" in project.run(source, "--swimring-seeds", "4")
+
+
+def test_a_sweep_whose_processes_cannot_run_says_what_they_said(project: Project) -> None:
+    source = """
+import os
+async def test_dies(cluster):
+    os._exit(3)
+"""
+    out = project.run(source, "--swimring-seeds", "2")
+    assert "ended without a result" in out
+
+
+def test_settings_of_the_cluster_come_from_a_mark(project: Project) -> None:
+    source = """
+from swimring.testing import Latency
+
+@pytest.mark.swimring(name="mine", latency=Latency(low=0.1, high=0.1))
+async def test_calls(cluster):
+    assert cluster.name == "mine"
+    nodes = await cluster.start(2, app)
+    await cluster.settled()
+    began = trio.current_time()
+    await nodes[0].node.peer("n2").call(where)
+    assert trio.current_time() - began >= 0.2
+"""
+    assert "1 passed" in project.run(source)
+
+
+@pytest.mark.parametrize(
+    "settings", [(), ("-o", "trio_mode=true"), ("-o", "anyio_mode=auto")], ids=["plain", "trio mode", "anyio mode"]
+)
+def test_it_works_beside_the_plugins_of_trio_and_of_anyio(project: Project, settings: tuple[str, ...]) -> None:
+    source = """
+async def test_calls(cluster):
+    await cluster.start(2, app)
+    await trio.sleep(10_000)
+    await cluster.settled()
+
+@pytest.mark.trio
+async def test_of_pytest_trio(nursery):
+    nursery.start_soon(trio.sleep, 0)
+
+@pytest.mark.anyio
+async def test_of_anyio(anyio_backend_name):
+    assert anyio_backend_name in ("asyncio", "trio")
+"""
+    out = project.run(source, "-W", "ignore::pytest.PytestWarning", *settings)
+    assert re.search(r" passed in ", out)  # how many depends on the mode: anyio runs some of them twice
+    assert "failed" not in out
+    assert "skipped" not in out
+
+
+def test_only_a_coroutine_function_can_take_a_cluster(project: Project) -> None:
+    out = project.run("def test_calls(cluster): ...")
+    assert "is for tests that are coroutine functions" in out
