@@ -30,11 +30,6 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._urgent or self._turns)
 
-    @property
-    def urgent(self) -> int:
-        """How many urgent frames wait."""
-        return len(self._urgent)
-
     def push(self, frame: bytes) -> int:
         """Queue an urgent frame; return its number, to be compared with `taken`."""
         self._urgent.append(frame)

@@ -161,11 +161,6 @@ class Session:
         """Whether `bytes_to_send` would return any."""
         return bool(self._line.outbox)
 
-    @property
-    def urgent_frames(self) -> int:
-        """How many frames wait that no limit of `bytes_to_send` holds back."""
-        return self._line.outbox.urgent
-
     # ----------------------------------------------------------------------------------------------------- calls
 
     def has_room(self, size: int, streams: int = 0) -> bool:

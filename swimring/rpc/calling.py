@@ -173,6 +173,8 @@ class Calling:
         self._session = connection.session
         self._flush = connection.flush
         self._pending: dict[int, _Pending] = {}
+        self.answered = 0
+        """How many answers came with the last bytes that arrived."""
         self.room = Turnstile()
 
     def __len__(self) -> int:
@@ -196,7 +198,8 @@ class Calling:
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
         self._pending[call_id] = pending
-        self._flush(alone=len(self._pending) == 1)
+        # After an answer among others, those who got the others are about to call as well.
+        self._flush(alone=len(self._pending) == 1 and self.answered <= 1)
         try:
             await trio.lowlevel.wait_task_rescheduled(pending.abort)
         except trio.Cancelled:
@@ -291,6 +294,7 @@ class Calling:
         """An answer came in; of a call that nobody waits for any more it is dropped."""
         pending = self._pending.pop(event.call_id, None)
         if pending is not None:
+            self.answered += 1
             pending.settle(event)
 
     def on_offer(self, event: StreamsOffered) -> None:

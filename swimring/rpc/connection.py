@@ -228,6 +228,7 @@ class Connection:
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
         self.heard = trio.current_time()
+        self.calling.answered = 0
         try:
             for event in self.session.receive(data):
                 self._handlers[type(event)](event)

@@ -1,9 +1,10 @@
 """The sending side of a connection. One task waits on it; what others queue while it is busy leaves in one piece.
 
 A lone small call, or a good part of a burst, is handed to the kernel at once where the stream allows: that saves a turn
-of the task, and gives the other side something to start with. What the kernel does not take is left to the task, so a
-cancelled call can never leave half a frame behind. Handing over is `os.write` to the socket, which is POSIX
-only: elsewhere a socket is no file descriptor, and the task writes everything.
+of the task, and gives the other side something to start with. The task does the same with what is left of a burst. What
+the kernel does not take is left to the task, so a cancelled call can never leave half a frame behind. Handing over is
+`os.write` to the socket, which is POSIX only: elsewhere a socket is no file descriptor, and the task waits for the
+stream each time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 32
 """Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
+
+_LARGE: Final = 64 * 1024
+"""Bytes from which on there may be more of a large transfer behind them, which has to let other tasks run."""
 
 
 class Writer:
@@ -68,15 +72,17 @@ class Writer:
         """Write for ever; ``written`` is called when there is nothing more to write for now."""
         while True:
             self._queued = 0
-            data = self._unsent or self._session.bytes_to_send()
+            data, self._unsent = self._unsent or self._session.bytes_to_send(), b""
+            if not data:
+                written()
+                await self._work.wait()
+                continue
+            if self._send_now is not None and len(data) < _LARGE:
+                data = data[self._send_now(data) :]
             if data:
-                self._unsent = b""
                 self._busy = True
                 await self._stream.send_all(data)
                 self._busy = False
-            else:
-                written()
-                await self._work.wait()
 
 
 def _sender(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:

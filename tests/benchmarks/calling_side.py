@@ -24,6 +24,7 @@ import trio
 
 from swimring import Node, Service, open_node
 from swimring.codec import encode
+from swimring.errors import Unreachable
 from swimring.mux import Session
 from swimring.mux.frames import END, HEADER, HEADER_SIZE, MESSAGES, Kind, frame
 from swimring.rpc import Pool
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from swimring.identity import Address
+    from swimring.rpc.connection import Connection
 
 RUNS = 5
 CALLS = {1: 500, 100: 4000, 1000: 4000}
@@ -74,8 +76,14 @@ class CannedPool(Pool):
             data = data[at:]
             await stream.send_all(b"".join(answers))
 
+    async def connect(self, name: str, address: Address | None, generation: int = 0) -> Connection:
+        """No second connection beside the one that is measured."""
+        await trio.lowlevel.checkpoint()
+        raise Unreachable("this node only answers", owner=name)
+
 
 async def serve_forever() -> None:
+    Pool.connect = CannedPool.connect  # type: ignore[method-assign, assignment]
     Pool.serve_stream = CannedPool.serve_stream  # type: ignore[method-assign, assignment] # all else is as it always is
     async with open_node(bench, cluster="bench", name="server", listen="127.0.0.1:0", join=["127.0.0.1:1"]) as node:
         print(node.me.address, flush=True)

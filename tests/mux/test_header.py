@@ -6,11 +6,33 @@ import math
 
 import pytest
 
+from swimring.errors import LocalProtocolError
 from swimring.mux import CallHeader
-from swimring.mux.header import split_request
+from swimring.mux.frames import END, Kind, frame
+from swimring.mux.header import small_request, split_request
 
 
 @pytest.mark.parametrize("remaining", [0.0, -1.0, -math.inf])
 def test_a_deadline_that_has_passed_travels_as_nothing_left(remaining: float) -> None:
     header, _body = split_request(CallHeader(cmd="c", remaining=remaining).to_bytes())
     assert header.remaining == 0
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+@pytest.mark.parametrize("remaining", [math.inf, 0.0, -math.inf, 0.0001, 12.5, 1e12])
+@pytest.mark.parametrize("key", [None, "", "k", "schlüssel", b"", b"\x00\xff"])
+def test_a_small_request_packed_in_one_step_is_the_same_bytes(
+    key: str | bytes | None, remaining: float, *, idempotent: bool
+) -> None:
+    header = CallHeader(ns="kv", cmd="größe", key=key, remaining=remaining, idempotent=idempotent)
+    packed = small_request(7, "kv", "größe", key, remaining, b"body", idempotent=idempotent)
+    assert packed == frame(Kind.REQUEST, END, 7, header.to_bytes() + b"body")
+
+
+@pytest.mark.parametrize(
+    ("ns", "cmd", "key"),
+    [("n" * 256, "", None), ("", "c" * 256, None), ("\ud800", "", None), ("", "", "\ud800"), ("", "", "k" * 1025)],
+)
+def test_a_small_request_has_the_bounds_of_any_other(ns: str, cmd: str, key: str | None) -> None:
+    with pytest.raises(LocalProtocolError):
+        small_request(1, ns, cmd, key, math.inf, b"", idempotent=False)

@@ -360,6 +360,19 @@ def test_no_more_calls_than_the_other_side_takes() -> None:
         link.there.receive(raw(0x10, 13, ASK.to_bytes() + BODY, flags=1))
 
 
+def test_a_usual_request_is_left_to_the_other_way_if_there_is_no_room_and_then_nothing_is_sent() -> None:
+    link = Link(Limits(streams=2, message_window=32 * 1024, message=16 * 1024))
+    big = encode_fields({"b": bytes(15_000)})
+    asked = [link.here.ask("s", "c", "k", 1.0, big, idempotent=False) for _ in range(3)]
+    assert asked == [1, 3, None]
+    link.pump()
+    link.there.reply(1, encode(None))
+    link.pump()
+    assert link.here.ask("s", "c", "k", 1.0, bytes(20_000), idempotent=False) is None
+    assert not link.here.has_bytes_to_send
+    assert link.here.ask("s", "c", "k", 1.0, BODY, idempotent=False) == 5
+
+
 def test_messages_need_credit_and_get_it_back_when_they_are_complete() -> None:
     link = Link(TIGHT)
     body = encode_fields({"blob": bytes(15_000)})
