@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def in_a_sweep(pytestconfig: pytest.Config) -> bool:
     """Whether this run takes its time: more seeds than by default, as `nox -s simulate` has."""
-    return bool(pytestconfig.getoption("seeds") > SEEDS)
+    return (pytestconfig.getoption("seeds") or SEEDS) > SEEDS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -176,5 +176,8 @@ async def test_an_owner_who_cannot_be_reached_did_not_run_it(network: SimulatedN
     async with nodes_at(network, "ab", shop.service) as (a, _), outsider_at(network, "a") as outsider:
         header = CallHeader(ns="shop", cmd="where", key=key_of(a, "b"))
         with network.isolate("b"), pytest.raises(Unreachable) as caught:
+            for connection in a._routes()._peers.connections:  # type: ignore[attr-defined]
+                if connection.peer_name == "b":
+                    connection.close("a test")  # the one by which a watches b
             await outsider.ask(header, b"\xa0")
         assert not caught.value.maybe_executed
