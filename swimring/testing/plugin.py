@@ -60,11 +60,17 @@ def swimring_seed(request: pytest.FixtureRequest) -> int:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Turn coroutine functions that take `cluster` into functions that simulate."""
-    if not isinstance(item, pytest.Function) or "cluster" not in item.fixturenames:
+    if not isinstance(item, pytest.Function) or not _takes_our_cluster(item):
         return
     if inspect.iscoroutinefunction(item.obj):
         item.stash[_FUNCTION] = item.obj
         item.obj = _simulation(item, item.obj)
+
+
+def _takes_our_cluster(item: pytest.Function) -> bool:
+    """Whether the fixture `cluster` of ``item`` is the one above, and not one of its project's own."""
+    found = item._fixtureinfo.name2fixturedefs.get("cluster")  # noqa: SLF001 - pytest has no public way to look it up
+    return found is not None and found[-1].func.__module__ == __name__
 
 
 def seed_of(item: pytest.Item) -> int:

@@ -163,3 +163,17 @@ async def test_of_anyio(anyio_backend_name):
 def test_only_a_coroutine_function_can_take_a_cluster(project: Project) -> None:
     out = project.run("def test_calls(cluster): ...")
     assert "is for tests that are coroutine functions" in out
+
+
+def test_a_project_with_a_fixture_of_that_name_keeps_its_own(project: Project) -> None:
+    source = """
+@pytest.fixture
+def cluster():
+    return "mine"
+
+@pytest.mark.trio
+async def test_calls(cluster):
+    assert cluster == "mine"
+    await trio.to_thread.run_sync(len, "a simulation has no threads")
+"""
+    assert "1 passed" in project.run(source)
