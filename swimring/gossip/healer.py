@@ -78,16 +78,17 @@ class Healer:
         await self.try_all(address for address in [*seeds, *self._dead()] if address not in self._trying)
 
     async def _try_some(self) -> None:
-        # Each node tries with a chance that makes the whole cluster try each of them about once an interval.
+        # Each node tries so many that the whole cluster tries each of them about once an interval.
         living = self._membership.active_count
         dead = self._dead()
         seeds = await self._strange_seeds()
-        chosen = []
-        if dead and self._rng.random() < len(dead) / living:
-            chosen.append(self._rng.choice(dead))
-        if seeds and self._rng.random() < len(seeds) / (living + len(dead)):
-            chosen.append(self._rng.choice(seeds))
+        chosen = self._some_of(dead, len(dead) / living) + self._some_of(seeds, len(seeds) / (living + len(dead)))
         await self.try_all(chosen)
+
+    def _some_of(self, addresses: list[Address], share: float) -> list[Address]:
+        """``share`` of them on average: after a partition most of many may be dead indeed, and one is not enough."""
+        count = int(share) + (self._rng.random() < share % 1)
+        return self._rng.sample(addresses, min(count, len(addresses), _AT_ONCE))
 
     def _dead(self) -> list[Address]:
         """Where the dead were, those forgotten by now included: a partition may be of any age."""
