@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address, Key
+    from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import ChannelCall, ItemsCall, Streaming, Talking, TypedCall, Unary
+    from swimring.service import ChannelCall, ItemsCall, Store, Streaming, Talking, TypedCall, Unary
     from swimring.swim import Member
     from swimring.tracing import Trace
 
@@ -58,6 +59,7 @@ class Node:
         gossiper: Gossiper,
         rebalancer: Rebalancer,
         counters: Counters,
+        host: Host,
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
@@ -65,6 +67,7 @@ class Node:
         self._gossiper = gossiper
         self._rebalancer = rebalancer
         self._counters = counters
+        self._host = host
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
@@ -86,6 +89,22 @@ class Node:
     def cluster(self) -> str:
         """The name of the cluster."""
         return self._settings.cluster
+
+    @property
+    def host(self) -> Host:
+        """The machine this node runs on: its clocks and its dice, which are virtual and seeded in a simulation."""
+        return self._host
+
+    @property
+    def store(self) -> Store:
+        """This node's files: in the directory ``state``; in a simulation on a simulated disk.
+
+        Raises:
+            ConfigError: it was opened without ``state``.
+        """
+        if self._settings.store is None:
+            raise ConfigError("state", None, "a node that keeps files is opened with a directory of its own")
+        return self._settings.store
 
     @property
     def points(self) -> int:

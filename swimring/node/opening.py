@@ -28,6 +28,7 @@ from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
+from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from swimring.net import Binding, StreamListener
     from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
     from swimring.security import TlsSettings
+    from swimring.service import Store
     from swimring.swim import Profile
 
 _log = logging.getLogger("swimring.node")
@@ -74,6 +76,7 @@ async def open_node(
     seal: str = "require",
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
+    state: str | Path | Store | None = None,
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
@@ -102,6 +105,7 @@ async def open_node(
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
@@ -109,13 +113,14 @@ async def open_node(
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
+        StoreError: the state cannot be read or written.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
         insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
-        tls=tls, unix_socket=unix_socket,
+        tls=tls, unix_socket=unix_socket, state=state,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
@@ -158,13 +163,17 @@ class _Opening:
                 gossiper=gossiper,
                 rebalancer=rebalancer,
                 counters=self._counters,
+                host=self._host,
                 keys=self._keys,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            first = gossiper.me.generation
             await self._join(node, gossiper, finder)
+            if gossiper.me.generation != first:  # an earlier life was met
+                await keep_generation(self._settings.store, gossiper.me.generation)
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer) as doors:
@@ -228,12 +237,14 @@ class _Opening:
             advertised=self._settings.address_for(binding.address),
         )
 
-    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
+    @asynccontextmanager
+    async def _gossiping(self, binding: Binding, finder: Finder) -> AsyncIterator[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        return open_gossiper(
+        generation = await new_generation(settings.store, now_ms=self._host.wall_ms())
+        async with open_gossiper(
             cluster=settings.cluster,
-            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            me=NodeId(settings.name or name_of(address), generation),
             address=address,
             metadata=settings.first_metadata,
             datagrams=binding.datagrams,
@@ -244,7 +255,8 @@ class _Opening:
             seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
-        )
+        ) as gossiper:
+            yield gossiper
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
         settings = self._settings

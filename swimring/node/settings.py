@@ -12,6 +12,7 @@ from swimring.builtin import NAMESPACE
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from swimring.discovery import Seeds, Source
     from swimring.security import TlsSettings
+    from swimring.service import Store
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -51,6 +53,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        store: the files of this node; None for none.
     """
 
     services: tuple[Service, ...] = ()
@@ -70,6 +73,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    store: Store | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -111,6 +115,7 @@ def check_settings(
     seal: str = "require",
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
+    state: str | Path | Store | None = None,
 ) -> Settings:
     """Read what the user wrote.
 
@@ -120,11 +125,7 @@ def check_settings(
     names = _names_of(services)
     if cluster is None and not services:
         raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
-    _check_number("points", points, least=1, most=_MAX_POINTS)
-    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+    _check_numbers(weight=weight, points=points, expect=expect, drain_within=drain_within)
     bound = None if listen is None else Address.parse(listen, setting="listen")
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
@@ -150,6 +151,7 @@ def check_settings(
         sealing=sealing,
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
+        store=DirectoryStore(Path(state)) if isinstance(state, str | Path) else state,
     )
     _ = settings.first_metadata  # raises if there is no room for what it adds
     return settings
@@ -213,6 +215,14 @@ def _names_of(services: tuple[Service, ...]) -> list[str]:
             raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
         names.append(service.name)
     return names
+
+
+def _check_numbers(*, weight: int, points: int, expect: int, drain_within: float) -> None:
+    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
+    _check_number("points", points, least=1, most=_MAX_POINTS)
+    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
+    if not drain_within >= 0:
+        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:

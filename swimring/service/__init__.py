@@ -13,6 +13,7 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .surroundings import Machine, Store
 
 __all__ = [
     "BUILT_IN",
@@ -33,6 +34,7 @@ __all__ = [
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
+    "Machine",
     "NodeView",
     "Objects",
     "OpenCall",
@@ -47,6 +49,7 @@ __all__ = [
     "SessionStream",
     "Signal",
     "Source",
+    "Store",
     "StreamSource",
     "Streaming",
     "StreamingEndpoint",

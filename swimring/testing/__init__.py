@@ -2,10 +2,11 @@
 
 from .breaking import SimNodes
 from .cluster import SimCluster, open_sim_cluster
+from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict, SimulatedDisk, SimulatedStore
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
 from .history import Happening, History
-from .host import SimulatedHost
+from .host import Clock, SimulatedHost
 from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, incarnations_come_from_their_owner
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
@@ -19,6 +20,11 @@ __all__ = [
     "PASS",
     "Action",
     "Check",
+    "Clock",
+    "DiskFault",
+    "DiskTrouble",
+    "DiskVerdict",
+    "Disks",
     "Fault",
     "Happening",
     "History",
@@ -37,8 +43,10 @@ __all__ = [
     "SimCluster",
     "SimNode",
     "SimNodes",
+    "SimulatedDisk",
     "SimulatedHost",
     "SimulatedNetwork",
+    "SimulatedStore",
     "SimulatedStream",
     "Trace",
     "Verdict",

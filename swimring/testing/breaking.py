@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict
+from .faults import Fault, Latency, chance
 from .machine import SimNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractContextManager
 
-    from .faults import Fault
     from .history import History
     from .network import SimulatedNetwork
 
@@ -29,11 +30,16 @@ class Faults:
     """The faults of a cluster; `SimCluster` is one."""
 
     network: SimulatedNetwork
+    disks: Disks
     history: History
 
     def inject(self, fault: Fault) -> AbstractContextManager[None]:
         """Any fault: see `swimring.testing.Fault`."""
         return self._under(self.network.inject(fault), repr(fault))
+
+    def inject_disk(self, fault: DiskFault) -> AbstractContextManager[None]:
+        """Any fault of disks: see `swimring.testing.DiskFault`."""
+        return self._under(self.disks.inject(fault), repr(fault))
 
     # -------------------------------------------------------------------------------------------------- partitions
 
@@ -108,6 +114,61 @@ class Faults:
         a, b = names_of(one), names_of(other)
         return self._under(self.network.half_open(a, b), f"half-open connections {_listed(a)} | {_listed(b)}")
 
+    # ------------------------------------------------------------------------------------------------------ clocks
+
+    @contextlib.contextmanager
+    def clock_skew(self, seconds: float, nodes: SimNodes) -> Iterator[None]:
+        """The wall clocks of ``nodes`` are that far ahead of what they showed, or behind: they jump, and jump back."""
+        each = _each(nodes)
+        with self.history.during(f"wall clock {seconds:+g} s at {_listed(names_of(each))}"):
+            for node in each:
+                node.clock.skew += seconds
+            try:
+                yield
+            finally:
+                for node in each:
+                    node.clock.skew -= seconds
+
+    @contextlib.contextmanager
+    def clock_drift(self, rate: float, nodes: SimNodes) -> Iterator[None]:
+        """The boot clocks of ``nodes`` gain ``rate`` seconds a second, or lose them: 0.001 gains 1 ms a second."""
+        each = _each(nodes)
+        with self.history.during(f"boot clock {rate:+g} s/s at {_listed(names_of(each))}"):
+            for node in each:
+                node.clock.drift += rate
+            try:
+                yield
+            finally:
+                for node in each:
+                    node.clock.drift -= rate
+
+    # ------------------------------------------------------------------------------------------------------- disks
+
+    def full_disk(self, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+        """Nothing can be written or appended: `swimring.StoreFull`."""
+        return self._disk(DiskVerdict(full=True), "disk full", nodes)
+
+    def failing_disk(self, probability: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+        """Operations fail with this probability: `swimring.StoreError`."""
+        verdict = DiskVerdict(failing=chance(probability, "failing_disk"))
+        return self._disk(verdict, f"disk fails {probability:g}", nodes)
+
+    def slow_disk(self, low: float, high: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+        """Operations take ``low`` to ``high`` seconds."""
+        return self._disk(DiskVerdict(latency=Latency(low=low, high=high)), f"disk takes {low:g} to {high:g} s", nodes)
+
+    def torn_writes(self, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+        """What is appended in a crash, or was not synced when the machine is lost, survives in part, or as zeros."""
+        return self._disk(DiskVerdict(torn=True), "torn writes", nodes)
+
+    def forgetful_disk(self, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+        """A killed process loses what it had not synced, as if its machine had been lost."""
+        return self._disk(DiskVerdict(forgets=True), "what is not synced is lost in a crash", nodes)
+
+    def _disk(self, verdict: DiskVerdict, text: str, nodes: SimNodes | None) -> AbstractContextManager[None]:
+        hosts = None if nodes is None else frozenset(names_of(nodes))
+        return self._under(self.disks.inject(DiskTrouble(verdict, hosts)), text, nodes)
+
     @contextlib.contextmanager
     def _under(self, fault: AbstractContextManager[None], text: str, nodes: SimNodes | None = None) -> Iterator[None]:
         where = "" if nodes is None else f" at {_listed(names_of(nodes))}"
@@ -117,7 +178,11 @@ class Faults:
 
 def names_of(nodes: SimNodes) -> list[str]:
     """The names of one node, or of several."""
-    return [nodes.name] if isinstance(nodes, SimNode) else [node.name for node in nodes]
+    return [node.name for node in _each(nodes)]
+
+
+def _each(nodes: SimNodes) -> list[SimNode]:
+    return [nodes] if isinstance(nodes, SimNode) else list(nodes)
 
 
 def _hosts(nodes: SimNodes | None) -> list[str] | None:

@@ -22,6 +22,7 @@ from swimring.identity import DEFAULT_PORT, Address
 from swimring.swim import Profile, Status
 
 from .breaking import Faults
+from .disk import Disks
 from .gate import Gate, belonging_to
 from .history import History
 from .invariants import find_broken
@@ -55,6 +56,7 @@ class SimCluster(Faults):
     Attributes:
         network: what they talk over.
         history: the faults so far, and the last events of each node.
+        disks: what the machines keep, over all lives.
         gate: holds the tasks of nodes that are paused or slow.
         name: of the cluster.
         secret: what each life is started with from now on; keys of lives under way change by ``ns: swimring``.
@@ -73,6 +75,7 @@ class SimCluster(Faults):
     ) -> None:
         """No nodes yet."""
         self.network = network
+        self.disks = Disks(network.seed, network.trace)
         self.history = History()
         self.gate = gate
         self.name = name

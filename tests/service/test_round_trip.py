@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream
+    from swimring.service import AnswerStream, Machine, Store
     from swimring.swim import Member
 
 P = ParamSpec("P")
@@ -77,6 +77,14 @@ class Wire:
 
     def __init__(self, *services: Service) -> None:
         self._dispatcher = Dispatcher(services)
+
+    @property
+    def host(self) -> Machine:
+        raise NotImplementedError
+
+    @property
+    def store(self) -> Store:
+        raise NotImplementedError
 
     def lookup(self, key: Key, /, *, service: str | None = None) -> Member:
         raise NotImplementedError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream, Endpoint
+    from swimring.service import AnswerStream, Endpoint, Machine, Store
     from swimring.service import Request as OnlyForTypeCheckers
     from swimring.swim import Member
 
@@ -30,6 +30,14 @@ class NamedNode:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    @property
+    def host(self) -> Machine:
+        raise NotImplementedError
+
+    @property
+    def store(self) -> Store:
+        raise NotImplementedError
 
     @property
     def members(self) -> tuple[Member, ...]:

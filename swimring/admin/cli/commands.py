@@ -27,6 +27,7 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
 TlsMode = Annotated[str, Parameter(help="With certificates: require; on the way there first accept, then prefer.")]
 UnixSocket = Annotated[str | None, Parameter(help="Path of a Unix socket that takes calls as well, of this user only.")]
+State = Annotated[str | None, Parameter(help="A directory of this node's own: its files, and its last generation.")]
 LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 Join = Annotated[
     tuple[str, ...],
@@ -66,6 +67,7 @@ def run(
     tls: Tls = PLAIN,
     tls_mode: TlsMode = "require",
     unix_socket: UnixSocket = None,
+    state: State = None,
     log_level: LogLevel = "info",
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
@@ -111,6 +113,7 @@ def run(
         seal=seal,
         tls=tls.settings(tls_mode),
         unix_socket=unix_socket,
+        state=state,
     )
 
 
