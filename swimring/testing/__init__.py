@@ -5,6 +5,7 @@ from .cluster import SimCluster, open_sim_cluster
 from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict, SimulatedDisk, SimulatedStore
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
+from .guard import NotRepeatable, allow
 from .history import Happening, History
 from .host import Clock, SimulatedHost
 from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, incarnations_come_from_their_owner
@@ -36,6 +37,7 @@ __all__ = [
     "Latency",
     "Load",
     "NodeSetup",
+    "NotRepeatable",
     "Outcome",
     "Packet",
     "PacketKind",
@@ -50,6 +52,7 @@ __all__ = [
     "SimulatedStream",
     "Trace",
     "Verdict",
+    "allow",
     "current_seed",
     "dice",
     "each_node_trusts_itself",
