@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from .sweep import Share, sweep, sweep_share
+from .sweep import Share, hash_seed, sweep, sweep_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,4 +144,5 @@ def _alone_in(error: BaseException) -> BaseException:
 
 
 def _replay(item: pytest.Item) -> str:
-    return f"pytest {item.nodeid!r} --swimring-seed {seed_of(item)}"
+    environment = "".join(f"{name}={value} " for name, value in hash_seed().items())
+    return f"{environment}pytest {item.nodeid!r} --swimring-seed {seed_of(item)}"
