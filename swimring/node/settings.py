@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from swimring.builtin import NAMESPACE
+from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
-    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
