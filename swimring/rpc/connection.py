@@ -30,6 +30,7 @@ from swimring.mux import (
     ResetArrived,
     StreamsOffered,
 )
+from swimring.service import Writers
 
 from .calling import Calling, Superseded
 from .reading import reader
@@ -83,8 +84,7 @@ class Connection:
         self.instruments = instruments
         self.dialled = dialled
         self.peer: NodeId | None = None
-        self.open = False
-        self.refused = False
+        self.open = self.refused = False
         self.reason = ""
         self.adopted = False
         self.contested = False
@@ -101,6 +101,7 @@ class Connection:
         self._is_suspect = is_suspect
         self._called = called
         self._streams: dict[int, PeerStream] = {}
+        self._writers = Writers(session)
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False
@@ -197,12 +198,14 @@ class Connection:
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
         limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, push, item_limits=limits)
+        stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
+        self._streams[stream_id] = stream
         return stream
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
+        self._writers.nudge()
         self.calling.room.nudge()
         self.serving.credit.nudge()
 
@@ -241,6 +244,7 @@ class Connection:
             self.refuse_bytes(error)
         self.calling.room.nudge()
         self.serving.credit.nudge()
+        self._writers.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not _CLOSED
@@ -379,11 +383,7 @@ class Connection:
             stream.on_reset(event)
 
     def _on_credit(self, event: CreditArrived) -> None:
-        if event.stream_id:
-            stream = self._streams.get(event.stream_id)
-            if stream is not None:
-                stream.on_credit()
-            return
-        self.serving.credit.nudge()
-        for stream in self._streams.values():
+        # What all share is handed out by `_take`, once for all that arrived together.
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
             stream.on_credit()
