@@ -6,11 +6,13 @@ callers and workers queue while it is busy leaves in one piece.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument
 from swimring.mux import (
     CallArrived,
     CallEnded,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
     from .serving import Serve
     from .workers import Workers
+
+_log = logging.getLogger("swimring.rpc")
 
 _READ: Final = 64 * 1024
 _LARGE_READ: Final = 256 * 1024
@@ -145,7 +149,10 @@ class Connection:
     # ----------------------------------------------------------------------------------------------- running it
 
     async def run(self, received: bytes = b"") -> None:
-        """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled."""
+        """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled.
+
+        A fault of ours is told as that of the duty ``connection``, and ends this connection only.
+        """
         self.heard = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
@@ -155,6 +162,10 @@ class Connection:
                 self._finish()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
             self.reason = self.reason or str(errors.exceptions[0]) or "the connection broke"
+        except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
+            _log.exception("the connection with %s crashed", self.peer_name)
+            self.reason = self.reason or f"a fault of this node: {errors.exceptions[0]!r}"
+            self.instruments.tell(Instrument.duty_failed, "connection", errors)
         finally:
             self._end()
             await trio.aclose_forcefully(self._stream)
