@@ -220,6 +220,11 @@ class Connection:
         self.calling.room.nudge()
         self.serving.credit.nudge()
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams somebody reads or writes here."""
+        return len(self._streams)
+
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
         assert self._nursery is not None
