@@ -130,6 +130,9 @@ class _Opening:
                     yield node
                 finally:
                     await node.say_farewell(*doors)
+                    rebalancer.update(gossiper.members)
+                    rebalancer.flush()
+                    rebalancer.close()
             nursery.cancel_scope.cancel()
 
     # ------------------------------------------------------------------------------------------------- starting

@@ -13,6 +13,7 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .writers import Writers
 
 __all__ = [
     "BUILT_IN",
@@ -59,6 +60,7 @@ __all__ = [
     "Unary",
     "Waiting",
     "WithStreams",
+    "Writers",
     "as_told",
     "checked_sources",
     "close_source",
