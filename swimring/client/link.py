@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, TaskGroup
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address, Key, NodeId
     from swimring.mux import Event, Limits, Secret
-    from swimring.security import Certificates
 
 _log = logging.getLogger("swimring.client")
 

@@ -4,6 +4,6 @@ from .calls import NodePeer
 from .node import Node
 from .opening import open_node
 from .querying import Answers
-from .settings import Settings
+from .settings import NodeSettings, Settings
 
-__all__ = ["Answers", "Node", "NodePeer", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "Settings", "open_node"]

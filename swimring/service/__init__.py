@@ -1,7 +1,7 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
 from .answer import Answer, AnswerStream
-from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
+from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
 from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
@@ -17,9 +17,11 @@ from .writers import Writers
 
 __all__ = [
     "BUILT_IN",
+    "NO_STREAMS",
     "UNDECLARED",
     "Answer",
     "AnswerStream",
+    "Asker",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -52,6 +54,7 @@ __all__ = [
     "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
+    "Streams",
     "Talking",
     "TypedCall",
     "Unary",
@@ -71,5 +74,4 @@ __all__ = [
     "reset_code",
     "returned",
     "streams_of_call",
-    "typed",
 ]
