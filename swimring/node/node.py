@@ -5,8 +5,9 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -23,7 +24,7 @@ from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
@@ -380,8 +381,10 @@ class Node(Asker):
     ) -> AbstractAsyncContextManager[OpenedCall]:
         return self._routes().open(outgoing(self._complete(message), idempotent=idempotent, streams=streams))
 
-    def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        return message if "ns" in message else {**message, "ns": self._service(None)}
+    def _complete(self, message: Any) -> Mapping[str, Any]:
+        if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
+            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+        return {**message, "ns": self._service(None)}
 
     def _service(self, service: Service | str | None) -> str:
         if isinstance(service, Service):

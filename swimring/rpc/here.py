@@ -57,6 +57,8 @@ class Pipe(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, none when the other end is closed."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._left:
             await trio.lowlevel.checkpoint()
         else:

@@ -27,7 +27,10 @@ _MAX_REASON: Final = 200
 _SMALL: Final = 4096
 """Bytes from which on a piece is worth a turn of the scheduler of its own."""
 _AT_ONCE: Final = 32
-"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together.
+
+Each is a place to be cancelled. A turn for others at each would cost more than twice the time of a small object.
+"""
 _GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
@@ -155,7 +158,10 @@ class SessionStream:
             StreamReset: the other side gave the stream up before its end.
             StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
             ClosedResourceError: of the event loop's library; this side has closed the stream.
+            ValueError: ``max_bytes`` is less than 1; no bytes are the end.
         """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._chunks or not self._more_may_come:
             await self._waiting.checkpoint()
         else:
@@ -175,6 +181,10 @@ class SessionStream:
         if self._session.has_bytes_to_send:
             self._poke()
         return chunk
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
+        await self._waiting.checkpoint()
 
     @overload
     def objects(self, /) -> ItemStream[Any, Any]: ...
