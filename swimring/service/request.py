@@ -164,6 +164,10 @@ class ByteStream(Protocol):
         """
         ...
 
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
+        ...
+
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:
         """Send ``data``, waiting for credit.
 

@@ -27,7 +27,10 @@ _MAX_REASON: Final = 200
 _SMALL: Final = 4096
 """Bytes from which on a piece is worth a turn of the scheduler of its own."""
 _AT_ONCE: Final = 32
-"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together.
+
+Each is a place to be cancelled. A turn for others at each would cost more than twice the time of a small object.
+"""
 _GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
@@ -178,6 +181,10 @@ class SessionStream:
         if self._session.has_bytes_to_send:
             self._poke()
         return chunk
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
+        await self._waiting.checkpoint()
 
     @overload
     def objects(self, /) -> ItemStream[Any, Any]: ...
