@@ -304,7 +304,8 @@ class Node:
             CallError: as for `call`.
         """
         try:
-            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
+            complete = message if "ns" in message else self._complete(message)
+            return await self._routes().request(outgoing(complete, idempotent=idempotent))
         except HandlerFailed as failed:
             raise_as_declared(failed, UNDECLARED)
 
