@@ -187,7 +187,7 @@ class _Begun:
         self.send, self.throw, self.close = running.send, running.throw, running.close
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return self  # type: ignore[return-value]  # `await` asks for no more of a generator than we have
+        return self
 
     def __iter__(self) -> _Begun:
         return self
