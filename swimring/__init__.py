@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
+    from .ownership import Moved as Moved
+    from .ownership import RangesGained as RangesGained
+    from .ownership import RangesLost as RangesLost
+    from .ownership import ReplicaChanged as ReplicaChanged
     from .security import TlsSettings as TlsSettings
     from .service import Answer as Answer
     from .service import ByteStream as ByteStream
@@ -75,6 +79,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
+    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
     ".security": ("TlsSettings",),
     ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
@@ -101,6 +106,7 @@ __all__ = [
     "Member",
     "Missed",
     "MissingExtra",
+    "Moved",
     "NameConflict",
     "NoSuchHandler",
     "Node",
@@ -111,7 +117,10 @@ __all__ = [
     "Objects",
     "Overloaded",
     "ProtocolError",
+    "RangesGained",
+    "RangesLost",
     "RemoteProtocolError",
+    "ReplicaChanged",
     "Reply",
     "Request",
     "Service",

@@ -3,7 +3,8 @@
 from .calls import NodePeer
 from .node import Node
 from .opening import open_node
+from .owning import NodeEvent
 from .querying import Answers
 from .settings import Settings
 
-__all__ = ["Answers", "Node", "NodePeer", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodeEvent", "NodePeer", "Settings", "open_node"]

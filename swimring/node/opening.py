@@ -319,7 +319,8 @@ class _Opening:
                     instruments=self._instruments,
                 )
             )
-            yield pool, here
+            with node.following():
+                yield pool, here
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
