@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import Key, NodeId
+    from swimring.identity import NodeId
 
     from .events import Event
     from .header import CallHeader

@@ -277,7 +277,8 @@ class _Opening:
                 pool,
                 here,
             )
-            yield pool, here
+            with node.following():
+                yield pool, here
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:

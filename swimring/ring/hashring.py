@@ -101,6 +101,11 @@ class HashRing:
         return MappingProxyType(self._nodes)
 
     @property
+    def points(self) -> int:
+        """How many points all its nodes have together."""
+        return len(self._points)
+
+    @property
     def seed(self) -> bytes:
         """The SipHash key that positions are computed with."""
         return self._seed
