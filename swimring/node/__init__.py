@@ -5,5 +5,6 @@ from .opening import open_node
 from .peer import NodePeer
 from .querying import Answers
 from .settings import NodeSettings, Settings
+from .statistics import NodeStatistics
 
-__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "NodeStatistics", "Settings", "open_node"]

@@ -21,6 +21,7 @@ from .details import DetailsOfMembers
 from .peer import NodePeer
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
+from .statistics import NodeStatistics, gather_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -63,6 +64,7 @@ class Node(Asker):
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
+        self._doors: tuple[Pool | Here, ...] = ()
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
 
@@ -223,6 +225,10 @@ class Node(Asker):
         """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
         return self._counters.counts()
 
+    def statistics(self) -> NodeStatistics:
+        """How this node is at this moment: membership, rings, connections and calls under way."""
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
         self._gossiper.suspect_connection(name)
@@ -350,9 +356,9 @@ class Node(Asker):
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing) -> None:
-        """Calls can be made from now on; `open_node` says so when the node has joined."""
-        self._routing = routing
+    def use(self, routing: Routing, *doors: Pool | Here) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
+        self._routing, self._doors = routing, doors
 
     def _show_members(self) -> None:
         """Let calls be routed by what is known now, without waiting for quiet."""

@@ -15,6 +15,7 @@ from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
+from .statistics import count_calls
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
+    from .statistics import CallStatistics
 
 _T = TypeVar("_T")
 
@@ -191,6 +193,10 @@ class Pool:
     def connections(self) -> tuple[Connection, ...]:
         """All connections that have not ended."""
         return tuple(self._all)
+
+    def statistics(self) -> CallStatistics:
+        """What is going on over all of them."""
+        return count_calls(self._all)
 
     # ---------------------------------------------------------------------------------------------------- peers
 

@@ -227,7 +227,8 @@ class Routing:
         try:  # as `_Report`, at a tenth of what a context manager costs
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
-                self._check_open()
+                if self._closed:
+                    self._check_open()
                 owner, version = self._view.place(out.ns, out.key)
                 door = None if owner is None else self._at_hand(owner)
                 if owner is not None and door is not None:
@@ -432,7 +433,10 @@ class Routing:
 
     def _at_hand(self, owner: Member) -> Door | None:
         """The door to ``owner``, if no connection has to be made first."""
-        return self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
+        owner_id = owner.id
+        if owner_id.name == self._me.name:
+            return self._here
+        return self._peers.at_hand(owner_id.name, owner_id.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.
