@@ -17,9 +17,9 @@ from swimring.service import NO_STREAMS, Asker, Service
 from swimring.swim import Details
 from swimring.tracing import use_trace
 
-from .calls import NodePeer
 from .details import DetailsOfMembers
 from .owning import Owning
+from .peer import NodePeer
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
