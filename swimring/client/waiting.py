@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swimring.mux import Session
+    from swimring.service import Writers
 
 
 class Signal:
@@ -60,7 +61,14 @@ class LinkStream(SessionStream):
     """A stream of a call of a client."""
 
     def __init__(
-        self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
+        self,
+        stream_id: int,
+        name: str,
+        session: Session,
+        poke: Callable[[], None],
+        *,
+        writers: Writers,
+        item_limits: tuple[int, int],
     ) -> None:
         """As `SessionStream`."""
-        super().__init__(stream_id, name, session, poke, item_limits=item_limits, waiting=_ANY_LOOP)
+        super().__init__(stream_id, name, session, poke, writers=writers, item_limits=item_limits, waiting=_ANY_LOOP)

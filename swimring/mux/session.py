@@ -237,6 +237,11 @@ class Session:
         """Queue as much of ``data`` as there is credit for; return how many bytes that were."""
         return self._streams.send(stream_id, data)
 
+    @property
+    def has_stream_credit(self) -> bool:
+        """Whether the credit that all streams share is not spent; a stream needs its own as well."""
+        return self._line.allowance.available > 0
+
     def finish(self, stream_id: int) -> None:
         """End our direction of a stream, behind what was sent."""
         self._streams.finish(stream_id)

@@ -4,6 +4,7 @@ from .calls import NodePeer
 from .node import Node
 from .opening import open_node
 from .querying import Answers
-from .settings import Settings
+from .settings import NodeSettings, Settings
+from .statistics import NodeStatistics
 
-__all__ = ["Answers", "Node", "NodePeer", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "NodeStatistics", "Settings", "open_node"]

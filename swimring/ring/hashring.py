@@ -211,6 +211,35 @@ class HashRing:
         if self._points:
             yield start, CIRCLE, self._owners[0]
 
+    def spans(self, n: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """What `owners` says of every position: ``end, owners`` of ranges that cover the circle from 0 to 2**64."""
+        points, following = self._points, self._followers(n)
+        start = 0
+        for point, owners in zip(points, following, strict=True):
+            if point > start:
+                yield point, owners
+                start = point
+        yield CIRCLE, following[0] if following else ()
+
+    def _followers(self, n: int) -> list[tuple[str, ...]]:
+        """For each point, the first ``n`` distinct nodes from it on; from the last point back to the first."""
+        wanted = min(n, len(self._nodes))
+        following: list[tuple[str, ...]] = [()] * len(self._owners)
+        if not wanted:
+            return following
+        ahead: tuple[str, ...] = ()
+        for name in self._owners:
+            if name not in ahead:
+                ahead += (name,)
+            if len(ahead) == wanted:
+                break
+        for at in range(len(self._owners) - 1, -1, -1):
+            owner = self._owners[at]
+            if ahead[0] != owner:
+                ahead = (owner, *[name for name in ahead if name != owner])[:wanted]
+            following[at] = ahead
+        return following
+
     def _sorted_points(self, name: str, weight: int) -> list[int]:
         return sorted(_points_of(name, weight * self._per_weight, self._seed))
 

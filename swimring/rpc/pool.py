@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
+from .statistics import count_calls
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
-
-_log = logging.getLogger("swimring.rpc")
+    from .statistics import CallStatistics
 
 
 @asynccontextmanager
@@ -210,6 +209,10 @@ class Pool:
         """All connections that have not ended."""
         return tuple(self._all)
 
+    def statistics(self) -> CallStatistics:
+        """What is going on over all of them."""
+        return count_calls(self._all)
+
     # ---------------------------------------------------------------------------------------------------- peers
 
     async def peer(self, name: str, address: Address | None = None, generation: int = 0) -> Peer:
@@ -276,7 +279,9 @@ class Pool:
             self._instruments.refuse_bytes("stream", reason, source=remote, now=trio.current_time())
             del self._all[strangers[0]]
             strangers[0].close(reason)
-        await self._run(self._make(stream, dialled=False, expected=None), received)
+        connection = self._make(stream, dialled=False, expected=None)
+        self._all[connection] = None
+        await connection.run(received)
 
     async def drain(self) -> None:
         """Take no more calls from anybody and wait until those under way, of both sides, are over.
@@ -359,7 +364,8 @@ class Pool:
                 self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
             return
         connection = self._make(stream, dialled=True, expected=name)
-        await self._run(connection, b"")
+        self._all[connection] = None
+        await connection.run()
         if self._dials.get(name) is dial:
             self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
@@ -401,14 +407,6 @@ class Pool:
             dialled=dialled,
             is_suspect=self._is_suspect,
         )
-
-    async def _run(self, connection: Connection, received: bytes) -> None:
-        self._all[connection] = None
-        try:
-            await connection.run(received)
-        except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
-            _log.exception("connection with %s crashed", connection.peer_name)
-            self._instruments.tell(Instrument.duty_failed, "connection", errors)
 
     def _ended(self, connection: Connection) -> None:
         self._all.pop(connection, None)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swimring.mux import ResetCode, Session
+    from swimring.service import Writers
 
 _TRIO: Final = Waiting(
     checkpoint=trio.lowlevel.checkpoint,
@@ -30,10 +31,17 @@ class PeerStream(SessionStream):
     """A stream of a call between two nodes."""
 
     def __init__(
-        self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
+        self,
+        stream_id: int,
+        name: str,
+        session: Session,
+        poke: Callable[[], None],
+        *,
+        writers: Writers,
+        item_limits: tuple[int, int],
     ) -> None:
         """As `SessionStream`."""
-        super().__init__(stream_id, name, session, poke, item_limits=item_limits, waiting=_TRIO)
+        super().__init__(stream_id, name, session, poke, writers=writers, item_limits=item_limits, waiting=_TRIO)
 
 
 def reset_code(error: BaseException) -> ResetCode:

@@ -1,7 +1,7 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
 from .answer import Answer, AnswerStream
-from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
+from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
 from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
@@ -13,12 +13,15 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .writers import Writers
 
 __all__ = [
     "BUILT_IN",
+    "NO_STREAMS",
     "UNDECLARED",
     "Answer",
     "AnswerStream",
+    "Asker",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -51,11 +54,13 @@ __all__ = [
     "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
+    "Streams",
     "Talking",
     "TypedCall",
     "Unary",
     "Waiting",
     "WithStreams",
+    "Writers",
     "as_told",
     "checked_sources",
     "close_source",
@@ -69,5 +74,4 @@ __all__ = [
     "reset_code",
     "returned",
     "streams_of_call",
-    "typed",
 ]

@@ -1,6 +1,7 @@
 """Whole clusters in one process: a simulated network, virtual time, faults as values, and a seed that repeats all."""
 
-from .breaking import SimNodes
+from .backends import Asker, Beside, Cluster, ClusterNode, Nodes
+from .breaking import FaultBlock
 from .cluster import SimCluster, open_sim_cluster
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
@@ -18,8 +19,13 @@ __all__ = [
     "LAN",
     "PASS",
     "Action",
+    "Asker",
+    "Beside",
     "Check",
+    "Cluster",
+    "ClusterNode",
     "Fault",
+    "FaultBlock",
     "Happening",
     "History",
     "HostNetwork",
@@ -30,13 +36,13 @@ __all__ = [
     "Latency",
     "Load",
     "NodeSetup",
+    "Nodes",
     "Outcome",
     "Packet",
     "PacketKind",
     "Record",
     "SimCluster",
     "SimNode",
-    "SimNodes",
     "SimulatedHost",
     "SimulatedNetwork",
     "SimulatedStream",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from swimring.node import Node
     from swimring.service import Service
 
+    from .backends import Beside
     from .cluster import SimCluster
 
 STARTS_WITHIN: Final = 0.25
@@ -36,6 +37,7 @@ class NodeSetup:
         zone: a label of where it runs.
         skew: seconds that its wall clock is ahead.
         drift: how much faster than true time its boot clock runs.
+        beside: what runs beside the node while it takes part.
     """
 
     services: tuple[Service, ...] = ()
@@ -44,6 +46,7 @@ class NodeSetup:
     zone: str = ""
     skew: float = 0.0
     drift: float = 0.0
+    beside: Beside | None = None
 
 
 class SimNode:
@@ -208,6 +211,8 @@ class SimNode:
                     cluster.changed()
 
             nursery.start_soon(watch)
+            if setup.beside is not None:
+                nursery.start_soon(setup.beside, node)
             self._node = node
             task_status.started()
             cluster.changed()

@@ -16,7 +16,7 @@ import trio
 
 from swimring.client import connect
 from swimring.errors import NotJoined
-from tests.certificates import Authority
+from tests.certificates.authority import Authority
 
 from .lab import echo, where
 from .processes import environment, running, swimring, swimring_json
@@ -24,7 +24,7 @@ from .processes import environment, running, swimring, swimring_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
 
 LAB = f"{Path(__file__).parent / 'lab.py'}:app"
 

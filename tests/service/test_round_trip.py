@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream
+    from swimring.service import AnswerStream, Caller
     from swimring.swim import Member
 
 P = ParamSpec("P")
@@ -83,6 +83,12 @@ class Wire:
 
     def owns(self, key: Key, /, *, service: str | None = None) -> bool:
         return True
+
+    def replicas(self, key: Key, n: int, /, *, service: str | None = None) -> tuple[Member, ...]:
+        return ()
+
+    def peer(self, name: str) -> Caller:
+        raise NotImplementedError
 
     async def broadcast(self, name: str, payload: object = None, /) -> None:
         raise NotImplementedError

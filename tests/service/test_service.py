@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream, Endpoint
+    from swimring.service import AnswerStream, Caller, Endpoint
     from swimring.service import Request as OnlyForTypeCheckers
     from swimring.swim import Member
 
@@ -40,6 +40,12 @@ class NamedNode:
 
     def owns(self, key: Key, /, *, service: str | None = None) -> bool:
         return True
+
+    def replicas(self, key: Key, n: int, /, *, service: str | None = None) -> tuple[Member, ...]:
+        return ()
+
+    def peer(self, name: str) -> Caller:
+        raise NotImplementedError
 
     async def broadcast(self, name: str, payload: object = None, /) -> None:
         raise NotImplementedError
