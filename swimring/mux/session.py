@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import Key, NodeId
+    from swimring.identity import NodeId
 
     from .events import Event
     from .header import CallHeader
@@ -77,6 +77,7 @@ class Session:
         self._streams = Streams(self._line)
         self._calls = Calls(self._line, self._streams)
         self.ask = self._calls.ask
+        self.reply_if_credit = self._calls.reply_if_credit
         self._handlers = self._table()
         self._dialled = dialled
         self._secret = secret
