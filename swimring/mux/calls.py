@@ -140,21 +140,19 @@ class Calls:
         return call_id
 
     def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
-        """`request` of a first attempt without streams and trace, if it fits into one frame and there is room now.
+        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+
+        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame, or the
+        connection takes no calls.
 
         Raises:
             LocalProtocolError: a bad header.
         """
         line = self._line
-        call_id, allowance, peer = line.next_here, line.message_allowance, line.peer
+        call_id, allowance = line.next_here, line.message_allowance
         packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
         size = len(packed) - HEADER_SIZE
-        if (
-            size > peer.frame_body
-            or size > peer.message
-            or size > allowance.available
-            or line.open_here >= peer.streams
-        ):
+        if size > line.small or size > allowance.available or line.open_here >= line.peer.streams or not line.asking:
             return None
         allowance.available -= size
         line.next_here += 2

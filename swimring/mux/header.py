@@ -12,6 +12,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import decode, encode
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 _FIXED: Final = struct.Struct(">BBBIBBHH")
 """Flags, hops, attempt, remaining milliseconds; lengths of ns, cmd, key and extension."""
-_WITH_FRAME: Final = struct.Struct(f"{HEADER.format}{_FIXED.format[1:]}")
+_FIXED_SIZE: Final = _FIXED.size
+_pack_with_frame: Final = struct.Struct(f"{HEADER.format}{_FIXED.format[1:]}").pack
 """The header of a frame, and the fixed part behind it."""
 _WHOLE: Final = END << 56
 _REQUEST_KIND: Final = Kind.REQUEST
@@ -168,23 +170,21 @@ def small_request(
     """
     raw_key, flags = _raw_key(key)
     names, ns_size, cmd_size = _raw_names(ns, cmd)
-    size = _FIXED.size + len(names) + len(raw_key) + len(body)
+    rest = names + raw_key + body
     return (
-        _WITH_FRAME.pack(
-            size << 8 | _REQUEST_KIND,
+        _pack_with_frame(
+            _FIXED_SIZE + len(rest) << 8 | _REQUEST_KIND,
             _WHOLE | call_id,
             flags | _IDEMPOTENT if idempotent else flags,
             0,
             0,
-            _NO_DEADLINE if remaining == math.inf else _milliseconds(remaining),
+            _NO_DEADLINE if remaining >= _LONGEST else ceil(remaining * 1000) if remaining > 0 else 0,
             ns_size,
             cmd_size,
             len(raw_key),
             0,
         )
-        + names
-        + raw_key
-        + body
+        + rest
     )
 
 
@@ -268,4 +268,4 @@ def _milliseconds(remaining: float) -> int:
     if remaining <= 0:  # minus infinity, if the caller's scope was cancelled while the call waited for its turn
         return 0
     # Rounded up: the caller's own deadline shall fire first, so that the caller sees what Trio raises.
-    return math.ceil(remaining * 1000)
+    return ceil(remaining * 1000)

@@ -5,5 +5,6 @@ from .node import Node
 from .opening import open_node
 from .querying import Answers
 from .settings import NodeSettings, Settings
+from .statistics import NodeStatistics
 
-__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "Settings", "open_node"]
+__all__ = ["Answers", "Node", "NodePeer", "NodeSettings", "NodeStatistics", "Settings", "open_node"]

@@ -5,8 +5,9 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -20,9 +21,10 @@ from .calls import NodePeer
 from .details import DetailsOfMembers
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
+from .statistics import NodeStatistics, gather_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
@@ -62,6 +64,7 @@ class Node(Asker):
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
+        self._doors: tuple[Pool | Here, ...] = ()
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
 
@@ -222,6 +225,10 @@ class Node(Asker):
         """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
         return self._counters.counts()
 
+    def statistics(self) -> NodeStatistics:
+        """How this node is at this moment: membership, rings, connections and calls under way."""
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
         self._gossiper.suspect_connection(name)
@@ -349,9 +356,9 @@ class Node(Asker):
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing) -> None:
-        """Calls can be made from now on; `open_node` says so when the node has joined."""
-        self._routing = routing
+    def use(self, routing: Routing, *doors: Pool | Here) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
+        self._routing, self._doors = routing, doors
 
     def _show_members(self) -> None:
         """Let calls be routed by what is known now, without waiting for quiet."""
@@ -374,8 +381,10 @@ class Node(Asker):
     ) -> AbstractAsyncContextManager[OpenedCall]:
         return self._routes().open(outgoing(self._complete(message), idempotent=idempotent, streams=streams))
 
-    def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        return message if "ns" in message else {**message, "ns": self._service(None)}
+    def _complete(self, message: Any) -> Mapping[str, Any]:
+        if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
+            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+        return {**message, "ns": self._service(None)}
 
     def _service(self, service: Service | str | None) -> str:
         if isinstance(service, Service):

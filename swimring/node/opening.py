@@ -273,7 +273,9 @@ class _Opening:
                     handles=dispatcher.handles,
                     rng=self._host.rng,
                     instruments=self._instruments,
-                )
+                ),
+                pool,
+                here,
             )
             yield pool, here
 

@@ -34,6 +34,9 @@ QUIET: Final = 0.1
 LIMIT: Final = 0.5
 """Seconds after the first change at which they are published in any case."""
 
+_MOST_PLACES: Final = 4096
+"""Keys whose owner is remembered."""
+
 
 class MembershipView(Protocol):
     """What the rebalancer needs of gossip."""
@@ -148,6 +151,8 @@ class Rebalancer:
         self._members = _active(view.members)
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
         self._snapshot = nobody
+        # Of keys that were asked for since then; forgotten all at once when there are too many.
+        self._places: dict[tuple[str, Key], tuple[Member | None, str]] = {}
         self._current: Any = trio_util.AsyncValue(nobody)  # the same, for who waits
         self._listeners: list[Callable[[RingSnapshot, RingSnapshot], None]] = []
         self._followers: set[Follower] = set()
@@ -206,6 +211,7 @@ class Rebalancer:
             for service in member.metadata.services:
                 weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
         rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
+        self._places.clear()
         self._snapshot = self._current.value = RingSnapshot(
             sequence=old.sequence + 1,
             version=_version(rings),
@@ -311,10 +317,16 @@ class Rebalancer:
 
     def place(self, service: str, key: Key) -> tuple[Member | None, str]:
         """What `owner` and `version` say, in one look."""
-        snapshot = self._snapshot
-        ring = snapshot.rings.get(service, self._empty)
-        name = ring.lookup(key)
-        return (None if name is None else snapshot.members[name]), ring.version
+        place = self._places.get((service, key))
+        if place is None:
+            snapshot = self._snapshot
+            ring = snapshot.rings.get(service, self._empty)
+            name = ring.lookup(key)
+            place = (None if name is None else snapshot.members[name]), ring.version
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            self._places[service, key] = place
+        return place
 
     def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
         """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.

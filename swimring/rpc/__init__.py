@@ -7,10 +7,12 @@ from .outgoing import Outgoing, outgoing, whole_message
 from .pool import Peer, Pool, open_pool
 from .routing import DIRECT, Door, Doors, RingView, Routing, refuse_unless_owner
 from .serving import Incoming, Serve
+from .statistics import CallStatistics
 from .streams import PeerStream
 
 __all__ = [
     "DIRECT",
+    "CallStatistics",
     "Door",
     "Doors",
     "Forwarding",

@@ -158,12 +158,13 @@ class Calling:
         deadline = trio.current_effective_deadline()
         if deadline == -math.inf:  # only in a scope that was cancelled: nothing is sent then
             await trio.lowlevel.checkpoint_if_cancelled()
-        body = encode_fields(out.fields)
-        pending = _Pending(trio.lowlevel.current_task())
-        call_id = None if self.room or not out.plain else self._ask(out, deadline, body)
+        body, connection, call_id = encode_fields(out.fields), self._connection, None
+        if connection.usable and not self.room.queue and out.plain:
+            remaining = deadline if deadline == math.inf else deadline - trio.current_time()
+            call_id = self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
-        self._pending[call_id] = pending
+        pending = self._pending[call_id] = _Pending(trio.lowlevel.current_task())
         # After an answer among others, those who got the others are about to call as well.
         self._flush(alone=len(self._pending) == 1 and self.answered <= 1)
         try:
@@ -171,8 +172,14 @@ class Calling:
         except trio.Cancelled:
             await self.withdraw(out, call_id, pending, range(0), "the caller was cancelled")
             raise
-        assert pending.answer is not None
-        return self.value(pending.answer, out.key)
+        answer = pending.answer
+        if type(answer) is ReplyArrived:
+            try:
+                return decode(answer.body)
+            except RemoteProtocolError:
+                pass
+        assert answer is not None
+        return self.value(answer, out.key)
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers; returns when it has credit, which promises nothing."""
@@ -285,13 +292,6 @@ class Calling:
         self._flush(alone=len(self._pending) == 1)
         return call_id, pending
 
-    def _ask(self, out: Outgoing, deadline: float, body: bytes) -> int | None:
-        """Send what nearly every call is; None if that is for `_send_when_possible`."""
-        if not self._connection.usable:
-            return None
-        remaining = deadline if deadline == math.inf else deadline - trio.current_time()
-        return self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
-
     async def _send_when_possible(self, out: Outgoing, kind: CallKind, body: bytes) -> int:
         """Wait for room, if there is none now, and send; whoever calls has to flush."""
         await self._wait_for_room(len(body), len(out.streams), out.key)
@@ -300,7 +300,7 @@ class Calling:
     async def _wait_for_room(self, body: int, streams: int, key: Key | None) -> None:
         """Wait until a request with so many bytes of body may be sent, if it may not be now."""
         connection, session, size = self._connection, self._session, body + _HEADER_ALLOWANCE
-        if self.room or not session.has_room(size, streams):
+        if self.room.queue or not session.has_room(size, streams):
             await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
         if not connection.usable:
             raise connection.unusable(key)

@@ -88,10 +88,10 @@ class Connection:
         self.instruments = instruments
         self.dialled = dialled
         self.peer: NodeId | None = None
-        self.open = self.refused = False
+        self.open = self.refused = self.adopted = self.contested = False
+        self.usable = False
+        """Whether calls can be made; not on a duplicate, which ends when the last one on it is over."""
         self.reason = ""
-        self.adopted = False
-        self.contested = False
         self.heard = 0.0
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
@@ -121,11 +121,6 @@ class Connection:
     def peer_name(self) -> str:
         """The name of the node on the other side, as its hello gave it."""
         return self._called or ("a stranger" if self.peer is None else self.peer.name)
-
-    @property
-    def usable(self) -> bool:
-        """Whether calls can be made; not on a duplicate, which ends when the last one on it is over."""
-        return self.open and not (self.session.told_to_go_away or self._superseded)
 
     @property
     def cancel_grace(self) -> float:
@@ -190,6 +185,7 @@ class Connection:
         if not self.session.going_away:  # the peer has heard one already, and would not answer another
             self.session.go_away(code, reason)
             self._superseded = code == GoAwayCode.DUPLICATE
+            self.usable = self.usable and not self._superseded
         self._writer.watched = True
         self.poke()
 
@@ -219,6 +215,11 @@ class Connection:
         self._writers.nudge()
         self.calling.room.nudge()
         self.serving.credit.nudge()
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams somebody reads or writes here."""
+        return len(self._streams)
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -285,7 +286,7 @@ class Connection:
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             # What the peer said before may still wait to be read: an answer, or which calls it refused.
             self.reason = self.reason or str(error) or "the connection broke"
-            self.open = False
+            self.open = self.usable = False
             self._end_within(_LAST_WORDS)
 
     async def _watch(self) -> None:
@@ -311,7 +312,7 @@ class Connection:
     def _finish(self) -> None:
         """Write what is left (a refusal says why), for half a second at most, and end."""
         self._finishing = True
-        self.open = False
+        self.open = self.usable = False
         self.poke()
         self._end_within(_LAST_WORDS)
 
@@ -321,7 +322,7 @@ class Connection:
             scope.deadline = min(scope.deadline, trio.current_time() + seconds)
 
     def _end(self) -> None:
-        self.open = False
+        self.open = self.usable = False
         reason = self.reason = self.reason or "the connection was closed"
         self._on_end(self)
         self.calling.on_lost(reason, accepted=not self.refused)
@@ -356,10 +357,11 @@ class Connection:
     def _on_ready(self, event: PeerReady) -> None:
         self.peer = event.hello.node
         self.open = True
+        self.usable = not (self.session.told_to_go_away or self._superseded)
         try:
             self._adopt(self)
         except HelloRefused as error:
-            self.open = False
+            self.open = self.usable = False
             self.refused = True
             self.reason = str(error)
             self.session.refuse(error.code, str(error))
@@ -373,6 +375,7 @@ class Connection:
         self._finish()
 
     def _on_go_away(self, event: GoAwayArrived) -> None:
+        self.usable = False
         if event.code == GoAwayCode.DUPLICATE:
             self.go_away(GoAwayCode.DUPLICATE, event.reason)
         self.calling.on_go_away(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -15,10 +15,11 @@ from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
+from .statistics import count_calls
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
+    from .statistics import CallStatistics
+
+_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -103,14 +107,7 @@ class Peer:
             CallError: what became of it; ``maybe_executed`` says whether the handler may have run.
             LocalProtocolError: the message cannot be sent at all; nothing was.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.request(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.request(out))
 
     async def relay(self, header: CallHeader, body: bytes) -> Relayed:
         """Send a call of somebody else on, a cast as well; the answer is as the peer encoded it.
@@ -119,14 +116,7 @@ class Peer:
             CallError: there is none.
             LocalProtocolError: it is too large for the peer.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.relay(header, body)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.relay(header, body))
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers. It returns when the message has credit and promises nothing.
@@ -135,14 +125,7 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.cast(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.cast(out))
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
@@ -153,12 +136,16 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
         async with AsyncExitStack() as stack:
-            while True:
+            yield await self._through(lambda calling: stack.enter_async_context(calling.open(out)))
+
+    async def _through(self, ask: Callable[[Calling], Awaitable[_T]]) -> _T:
+        """Ask over the connection there is, or one that is made, and again over another if one takes its place."""
+        while True:
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
                 connection = await self._pool.connect(self.name, self.address, self.generation)
-                with suppress(Superseded):
-                    call = await stack.enter_async_context(connection.calling.open(out))
-                    break
-            yield call
+            with suppress(Superseded):
+                return await ask(connection.calling)
 
 
 class Pool:
@@ -207,6 +194,10 @@ class Pool:
     def connections(self) -> tuple[Connection, ...]:
         """All connections that have not ended."""
         return tuple(self._all)
+
+    def statistics(self) -> CallStatistics:
+        """What is going on over all of them."""
+        return count_calls(self._all)
 
     # ---------------------------------------------------------------------------------------------------- peers
 

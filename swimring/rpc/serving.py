@@ -338,7 +338,7 @@ class CallJob:
         if self._offer is not None:
             return False
         size = 0 if self._lost else self._answer_size
-        if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+        if size and (self._serving.credit.queue or not self._connection.session.has_credit(size)):
             return False
         self.conclude()
         return True

@@ -160,6 +160,7 @@ class ByteStream(Protocol):
         Raises:
             StreamReset: the other side gave the stream up.
             StreamLost: the connection broke.
+            ValueError: ``max_bytes`` is less than 1.
         """
         ...
 

@@ -197,7 +197,10 @@ class SessionStream:
             StreamReset: the other side gave the stream up before its end.
             StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
             ClosedResourceError: of the event loop's library; this side has closed the stream.
+            ValueError: ``max_bytes`` is less than 1; no bytes are the end.
         """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._chunks or not self._more_may_come:
             await self._waiting.checkpoint()
         else:

@@ -21,7 +21,7 @@ from swimring.errors import (
     InvalidRequest,
     NoSuchHandler,
 )
-from swimring.node import Node, open_node
+from swimring.node import Node, NodePeer, open_node
 from swimring.service import Objects
 
 from .answering import (
@@ -116,6 +116,18 @@ async def test_a_call_is_answered_by_the_owner_of_its_key(side: str, cluster: tu
         assert [await caller.call(where, key) for key in keys] == owners
         assert set(owners) == {"a", "b"}
         assert {await caller.call(where) for _ in range(6)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("message", [5, None, "contract", b"contract", ["ns"], [], {5: "ns"}])
+async def test_what_is_no_mapping_is_no_message(side: str, cluster: tuple[str, str], message: Any) -> None:
+    async with entered(side, cluster) as caller:
+        asked: list[Node | Mesh | NodePeer] = [caller]
+        if isinstance(caller, Node):
+            asked.append(caller.peer(caller.name))
+        for each in asked:
+            for ask in (each.request, each.cast):
+                with pytest.raises(InvalidRequest, match="a message is a mapping with text keys"):
+                    await ask(message)
 
 
 async def test_a_request_by_message_does_what_a_call_does(side: str, cluster: tuple[str, str], key: str) -> None:
@@ -464,6 +476,19 @@ async def test_a_byte_stream_goes_both_ways_at_once(side: str, cluster: tuple[st
             tasks.start_soon(send)
             assert b"".join([chunk async for chunk in stream]) == sent
             assert await call.result() == len(sent)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+async def test_nobody_asks_for_no_bytes_because_none_are_the_end(
+    side: str, cluster: tuple[str, str], key: str, most: int
+) -> None:
+    async with entered(side, cluster) as caller, caller.open(reverse.with_streams(file=None), key) as call:
+        stream = call.streams["file"]
+        with pytest.raises(ValueError, match="max_bytes must be at least 1"):
+            await stream.receive(most)
+        await stream.send(b"abc")
+        await stream.send_eof()
+        assert [await stream.receive(2), await stream.receive(2), await stream.receive(2)] == [b"ab", b"c", b""]
 
 
 async def test_leaving_with_an_error_resets_the_streams(side: str, cluster: tuple[str, str], key: str) -> None:
