@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swimring.policies import Attempts
+    from swimring.service import HeldCall
     from swimring.swim import Member
 
-    from .calling import HeldCall
     from .directory import Directory
     from .following import Follower
     from .link import Link

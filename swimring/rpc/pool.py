@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from swimring.instrument import Instruments
     from swimring.mux import CallHeader, Secret
     from swimring.net import Host, Network
+    from swimring.service import HeldCall
 
-    from .calling import Call, Calling
+    from .calling import Calling
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
@@ -127,7 +128,7 @@ class Peer:
         return await self._through(lambda calling: calling.cast(out))
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """Send a request with byte streams; leaving the block before its result cancels it and resets them.
 
         Raises:

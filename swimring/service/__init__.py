@@ -4,7 +4,8 @@ from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams
-from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
+from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .held import HeldCall, hold
 from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
@@ -33,6 +34,7 @@ __all__ = [
     "Endpoint",
     "ErrorTypes",
     "Handler",
+    "HeldCall",
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
@@ -64,7 +66,9 @@ __all__ = [
     "as_told",
     "checked_sources",
     "close_source",
+    "failure_in",
     "feed",
+    "hold",
     "opened",
     "raise_as_declared",
     "read_open",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from swimring.rpc import Call
+    from swimring.service import HeldCall
 
 SMALL = Limits(stream_window=16 * 1024, connection_window=64 * 1024, idle_interval=1e6)
 
@@ -266,7 +266,7 @@ async def test_several_tasks_may_wait_for_one_result_and_leaving_the_block_may_i
     async with two_ends(think) as (a, b, _), trio.open_nursery() as nursery:
         peer, heard = await a.to(b), []
 
-        async def wait(call: Call) -> None:
+        async def wait(call: HeldCall) -> None:
             try:
                 heard.append(await call.result())
             except ConnectionLost as error:
