@@ -1,6 +1,7 @@
 """Whole clusters in one process: a simulated network, virtual time, faults as values, and a seed that repeats all."""
 
-from .breaking import SimNodes
+from .backends import Asker, Beside, Cluster, ClusterNode, Nodes
+from .breaking import FaultBlock
 from .cluster import SimCluster, open_sim_cluster
 from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict, SimulatedDisk, SimulatedStore
 from .fabric import HostStatistics
@@ -12,6 +13,8 @@ from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, inc
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
+from .process import RealNode
+from .real import RealCluster, open_real_cluster
 from .simulation import current_seed, dice, run_simulation
 from .streams import SimulatedStream
 from .trace import Trace
@@ -20,13 +23,18 @@ __all__ = [
     "LAN",
     "PASS",
     "Action",
+    "Asker",
+    "Beside",
     "Check",
     "Clock",
+    "Cluster",
+    "ClusterNode",
     "DiskFault",
     "DiskTrouble",
     "DiskVerdict",
     "Disks",
     "Fault",
+    "FaultBlock",
     "Happening",
     "History",
     "HostNetwork",
@@ -37,14 +45,16 @@ __all__ = [
     "Latency",
     "Load",
     "NodeSetup",
+    "Nodes",
     "NotRepeatable",
     "Outcome",
     "Packet",
     "PacketKind",
+    "RealCluster",
+    "RealNode",
     "Record",
     "SimCluster",
     "SimNode",
-    "SimNodes",
     "SimulatedDisk",
     "SimulatedHost",
     "SimulatedNetwork",
@@ -57,6 +67,7 @@ __all__ = [
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",
