@@ -9,7 +9,16 @@ from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
 from .guard import NotRepeatable, allow
 from .history import Happening, History
 from .host import Clock, SimulatedHost
-from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, incarnations_come_from_their_owner
+from .invariants import (
+    Claim,
+    Invariant,
+    InvariantBroken,
+    acknowledged_survive,
+    each_node_trusts_itself,
+    incarnations_come_from_their_owner,
+    one_owner_per_fence,
+    views_converge,
+)
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
@@ -26,6 +35,7 @@ __all__ = [
     "Asker",
     "Beside",
     "Check",
+    "Claim",
     "Clock",
     "Cluster",
     "ClusterNode",
@@ -62,13 +72,16 @@ __all__ = [
     "SimulatedStream",
     "Trace",
     "Verdict",
+    "acknowledged_survive",
     "allow",
     "current_seed",
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "one_owner_per_fence",
     "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",
+    "views_converge",
 ]

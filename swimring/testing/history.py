@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _KEPT_FAULTS: Final = 200
 _KEPT_EVENTS: Final = 50
@@ -44,6 +44,20 @@ class History:
         self._began = began
         self._faults: deque[Happening] = deque(maxlen=_KEPT_FAULTS)
         self._events: dict[str, deque[Happening]] = {}
+        self._in_force = 0
+        self._stirred_at = began
+        self.on_fault: Callable[[], object] = _nothing
+        """Called whenever something is done to the cluster."""
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since anything was done to the cluster; 0 while a fault is in force."""
+        return 0.0 if self._in_force else trio.current_time() - self._stirred_at
+
+    def stir(self) -> None:
+        """Something was done that is not worth a line: it is not quiet any more."""
+        self._stirred_at = trio.current_time()
+        self.on_fault()
 
     @property
     def faults(self) -> tuple[Happening, ...]:
@@ -57,6 +71,7 @@ class History:
     def note_fault(self, text: str) -> None:
         """Something was done to the cluster, now."""
         self._faults.append(Happening(at=trio.current_time() - self._began, node="", text=text))
+        self.stir()
 
     def note(self, node: str, text: str) -> None:
         """Something happened to ``node``, now."""
@@ -66,10 +81,12 @@ class History:
     @contextlib.contextmanager
     def during(self, text: str) -> Iterator[None]:
         """A fault is in force within the block."""
+        self._in_force += 1
         self.note_fault(text)
         try:
             yield
         finally:
+            self._in_force -= 1
             self.note_fault(f"end of: {text}")
 
     def schedule(self) -> list[str]:
@@ -83,6 +100,10 @@ class History:
         names = list(self._events)
         width = max([len(name) for name in names] + [len(one.text) for one in shown], default=0)
         return _table(shown, names, min(width, _WIDEST))
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _table(shown: Sequence[Happening], names: Sequence[str], width: int) -> list[str]:

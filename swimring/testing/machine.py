@@ -204,7 +204,7 @@ class SimNode:
         finally:
             self._node = None
             self._over.set()
-            self._cluster.changed()
+            self._cluster.history.stir()
 
     async def _be_a_node(self, task_status: trio.TaskStatus[None]) -> None:
         setup, cluster = self.setup, self._cluster
@@ -242,7 +242,7 @@ class SimNode:
                 nursery.start_soon(setup.beside, node)
             self._node = node
             task_status.started()
-            cluster.changed()
+            cluster.history.stir()
             await self._farewell.wait()
             nursery.cancel_scope.cancel()
 
