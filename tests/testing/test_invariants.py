@@ -228,7 +228,7 @@ def test_a_fence_belongs_to_one_owner_for_ever(
         cluster.check(one_owner_per_fence(claims))
         for step in steps:
             now = step
-            await trio.sleep(1)
+            await trio.sleep(1.5)  # the rules are asked at every whole second
 
     if wrong is None:
         simulate(rule)
