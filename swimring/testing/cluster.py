@@ -201,6 +201,7 @@ class SimCluster(Faults):
             if self._broken is not None:
                 # A task of the cluster's own: one that belonged to the node of this moment could be paused with it.
                 contextvars.Context().run(self._nursery.start_soon, _fail, self._broken)
+                self.history.note_fault(f"the rule {self._broken.name} is broken")
 
     # ------------------------------------------------------------------------------------------- load and rules
 

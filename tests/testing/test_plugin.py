@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -75,6 +76,48 @@ def test_a_failure_shows_its_seed_the_command_that_replays_it_the_faults_and_the
     assert re.search(r"\n +n1 +n2 +n3\n", out)
     assert re.search(r"\n +\d+\.\d{3} s  \. +n1 failed +\.\n", out)
     assert "E       assert 3 == 4" in out  # the test's own error, not a group of groups
+
+
+BROKEN = """
+from swimring.testing import views_converge
+
+def at_most_four(cluster):
+    for one in cluster.awake:
+        seen = [member.name for member in one.node.members if member.status.name == "DEAD"]
+        if len(cluster.running) == 4 and seen:
+            yield f"{one.name} takes {' '.join(seen)} for dead"
+
+async def test_breaks(cluster):
+    nodes = await cluster.start(5, app)
+    cluster.check(views_converge(within=60), at_most_four)
+    with cluster.latency(0.01, 0.2), cluster.full_disk(nodes[2]):
+        await trio.sleep(10)
+        nodes[3].freeze()
+        await trio.sleep(100)
+"""
+
+
+def test_a_broken_rule_is_reported_with_five_nodes_side_by_side_and_its_command_finds_it_again(
+    project: Project,
+) -> None:
+    out = project.run(BROKEN, "--swimring-seed", "8")
+    assert re.search(r"InvariantBroken: at_most_four does not hold at \d+\.\d{3} s: n\d takes n4 for dead", out)
+    report = report_in(out)
+    assert re.search(r"\n +\d+\.\d{3} s  disk full at n3\n +\d+\.\d{3} s  n4 machine lost\n", report)
+    assert re.search(r"\d s  the rule at_most_four is broken\n", report)
+    assert re.search(r"\n {14}n1 +n2 +n3 +n4 +n5\n", report)
+    assert re.search(r"\n +\d+\.\d{3} s(  \S.*)?  n4 failed", report)
+    assert max(map(len, report.splitlines())) <= 120
+    command = re.search(r"^ +((?:PYTHONHASHSEED=\d+ )?pytest .+)$", report, re.MULTILINE)
+    assert command is not None
+    name, test, *options = [word for word in shlex.split(command[1]) if not word.startswith("PYTHON")]
+    assert (name, test) == ("pytest", "test_it.py::test_breaks")
+    again = project.run(BROKEN, *options)
+    assert report_in(again) == report
+
+
+def report_in(out: str) -> str:
+    return re.split(r"-{5,} ?", out.partition("Captured simulated cluster call")[2])[1]
 
 
 def test_a_replay_sees_the_same(project: Project) -> None:
