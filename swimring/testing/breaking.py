@@ -127,9 +127,10 @@ class Faults:
         """A bit of a datagram flips with this probability; segments are sent again, since checksums catch it."""
         return self._under(self.network.corruption(probability, _hosts(nodes)), f"corruption {probability:g}", nodes)
 
-    def latency(self, low: float, high: float, nodes: Nodes | None = None) -> FaultBlock:
-        """Packets travel ``low`` to ``high`` seconds."""
-        return self._under(self.network.latency(low, high, _hosts(nodes)), f"latency {low:g} to {high:g} s", nodes)
+    def latency(self, low: float, high: float, nodes: Nodes | None = None, *, tail: float = 0.0) -> FaultBlock:
+        """Packets travel ``low`` to ``high`` seconds, and an exponentially distributed time of mean ``tail`` more."""
+        text = f"latency {low:g} to {high:g} s" + (f" and {tail:g} s on average" if tail else "")
+        return self._under(self.network.latency(low, high, _hosts(nodes), tail=tail), text, nodes)
 
     def bandwidth(self, bytes_per_second: float, nodes: Nodes | None = None) -> FaultBlock:
         """Each direction between two nodes carries no more than that."""
