@@ -105,6 +105,7 @@ class Link:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
         self._writers.nudge()
+        self._calling.nudge()
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""

@@ -285,7 +285,8 @@ class _Opening:
                 pool,
                 here,
             )
-            yield pool, here
+            with node.following():
+                yield pool, here
 
     @asynccontextmanager
     async def _taking_calls(

@@ -1,7 +1,6 @@
 """Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
 
 from .alone import OnlyPeer, open_connection
-from .calling import Call
 from .forwarding import Forwarding, Relayed
 from .here import Here, open_here
 from .outgoing import Outgoing, outgoing, whole_message
@@ -13,7 +12,6 @@ from .streams import PeerStream
 
 __all__ = [
     "DIRECT",
-    "Call",
     "CallStatistics",
     "Door",
     "Doors",

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.instrument import Instruments
+    from swimring.service import HeldCall
 
-    from .calling import Call
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -138,7 +138,7 @@ class Here:
         await connection.calling.cast(out)
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """As `Peer.open`."""
         connection = await self._connection()
         async with connection.calling.open(out) as call:

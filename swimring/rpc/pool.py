@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -20,18 +20,21 @@ from .statistics import count_calls
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
     from swimring.mux import CallHeader, Secret
     from swimring.net import Host, Network
+    from swimring.service import HeldCall
 
-    from .calling import Call, Calling
+    from .calling import Calling
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
     from .statistics import CallStatistics
+
+_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -105,14 +108,7 @@ class Peer:
             CallError: what became of it; ``maybe_executed`` says whether the handler may have run.
             LocalProtocolError: the message cannot be sent at all; nothing was.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.request(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.request(out))
 
     async def relay(self, header: CallHeader, body: bytes) -> Relayed:
         """Send a call of somebody else on, a cast as well; the answer is as the peer encoded it.
@@ -121,14 +117,7 @@ class Peer:
             CallError: there is none.
             LocalProtocolError: it is too large for the peer.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.relay(header, body)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.relay(header, body))
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers. It returns when the message has credit and promises nothing.
@@ -137,17 +126,10 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.cast(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.cast(out))
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """Send a request with byte streams; leaving the block before its result cancels it and resets them.
 
         Raises:
@@ -155,12 +137,16 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
         async with AsyncExitStack() as stack:
-            while True:
+            yield await self._through(lambda calling: stack.enter_async_context(calling.open(out)))
+
+    async def _through(self, ask: Callable[[Calling], Awaitable[_T]]) -> _T:
+        """Ask over the connection there is, or one that is made, and again over another if one takes its place."""
+        while True:
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
                 connection = await self._pool.connect(self.name, self.address, self.generation)
-                with suppress(Superseded):
-                    call = await stack.enter_async_context(connection.calling.open(out))
-                    break
-            yield call
+            with suppress(Superseded):
+                return await ask(connection.calling)
 
 
 class Pool:

@@ -256,7 +256,7 @@ class Routing:
             CallError: it was not sent.
         """
         with _Report(self._instruments, out):
-            await self._routed(self._traced(out), lambda door, final: door.cast(final), _unless_sent)
+            await self._routed(self._traced(out), lambda door, final: door.cast(final), safe_to_retry)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Any]:
@@ -274,7 +274,7 @@ class Routing:
                 async def enter(door: Door, final: Outgoing) -> Any:
                     return await stack.enter_async_context(door.open(final))
 
-                call, target = await self._routed(self._traced(out), enter, _unless_sent)
+                call, target = await self._routed(self._traced(out), enter, safe_to_retry)
                 try:
                     yield call
                 except Moved as error:
@@ -492,10 +492,6 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     mine = view.member(me)
     records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
     raise Moved(told, records=records, key=header.key, owner=me)
-
-
-def _unless_sent(error: CallError) -> bool:
-    return safe_to_retry(error, idempotent=False)
 
 
 def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:

@@ -3,9 +3,10 @@
 from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
-from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
-from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
-from .items import ItemKinds, ItemStream, Objects, kinds_of
+from .endpoint import Endpoint, Handler, Registered, WithStreams
+from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .held import HeldCall, hold
+from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
@@ -33,6 +34,7 @@ __all__ = [
     "Endpoint",
     "ErrorTypes",
     "Handler",
+    "HeldCall",
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
@@ -64,14 +66,12 @@ __all__ = [
     "as_told",
     "checked_sources",
     "close_source",
+    "failure_in",
     "feed",
-    "kinds_of",
+    "hold",
     "opened",
     "raise_as_declared",
-    "read_call",
     "read_open",
     "readable_again",
     "reset_code",
-    "returned",
-    "streams_of_call",
 ]

@@ -90,8 +90,8 @@ def kinds_of(annotation: object) -> ItemKinds:
 class ItemStream(Generic[In, Out]):
     """Objects in both directions. One task may send while another receives; iterating ends where the other side ended.
 
-    Each item that is taken is a checkpoint, also those that have arrived already. The writer waits as soon as the window
-    of the stream is full of what was not read.
+    Each item that is taken is a checkpoint, also those that have arrived already. The writer waits as soon as the
+    window of the stream is full of what was not read.
     """
 
     def __init__(self, stream: ByteStream, kinds: ItemKinds) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swimring.errors import CallError
     from swimring.mux import EndArrived, ResetArrived, Session
 
+    from .feeding import OpenFile
     from .writers import Writers
 
 _MAX_REASON: Final = 200
@@ -34,6 +35,38 @@ Each is a place to be cancelled. A turn for others at each would cost more than 
 _GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
+
+
+class Scope(Protocol):
+    """A cancel scope."""
+
+    def cancel(self) -> object:
+        """End what runs in it."""
+
+    def __enter__(self) -> Any:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        """End; take what it cancelled."""
+
+
+class Event(Protocol):
+    """Something that happens once."""
+
+    def set(self) -> object:
+        """It has happened."""
+
+    async def wait(self) -> Any:
+        """Wait until it has."""
+
+
+class MakeScope(Protocol):
+    """Makes a cancel scope."""
+
+    def __call__(self, *, shield: bool = ...) -> Scope:
+        """A scope, shielded from those around it or not."""
 
 
 class Signal(Protocol):
@@ -62,6 +95,12 @@ class Waiting:
     """Raised where a second task sends on a stream."""
     cancelled: Callable[[], type[BaseException]]
     """What a cancelled task meets."""
+    scope: MakeScope
+    """A cancel scope."""
+    event: Callable[[], Event]
+    """Something any number of tasks may wait for."""
+    open_file: OpenFile
+    """Opens a file without blocking."""
 
 
 class SessionStream:

@@ -421,6 +421,48 @@ async def test_a_source_that_fails_cancels_the_call_and_is_what_it_raises(
             await caller.call(mix.with_streams(file=source(), events=Objects([], Update)), key)
 
 
+async def fail_at_the_end() -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise ZeroDivisionError("while cleaning up")
+
+
+async def untidy() -> AsyncIterator[bytes]:
+    async with anyio.create_task_group() as children:
+        children.start_soon(fail_at_the_end)
+        yield b"some"
+        await anyio.sleep_forever()
+
+
+async def test_a_source_whose_children_fail_while_it_is_cancelled_harms_no_other_call(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async with entered(side, cluster) as caller, caller.open(reverse.with_streams(file=None), key) as other:
+        await other.streams["file"].send(b"before")
+        assert await other.streams["file"].receive() == b"before"
+        async with caller.open(reverse.with_streams(file=untidy()), key) as call:
+            assert await call.streams["file"].receive() == b"some"
+        assert call.outcome == "cancelled"
+        await other.streams["file"].send(b"after")
+        assert await other.streams["file"].receive() == b"after"
+        await other.streams["file"].send_eof()
+        assert await other.result() == 11
+
+
+async def test_a_source_whose_children_fail_as_its_connection_ends_is_no_fault_of_ours(
+    side: str, cluster: tuple[str, str], key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with entered(side, cluster) as caller:
+        async with caller.open(reverse.with_streams(file=untidy()), key) as call:
+            assert await call.streams["file"].receive() == b"some"
+            await caller.cast({"ns": "contract", "cmd": "cut", "key": key})
+            with pytest.raises(ConnectionLost):
+                await call.result()
+        await caller.call(where, key)
+        assert "crashed" not in caplog.text
+
+
 async def test_a_byte_stream_goes_both_ways_at_once(side: str, cluster: tuple[str, str], key: str) -> None:
     sent = bytes(range(256)) * 12_000
     async with entered(side, cluster) as caller:

@@ -26,6 +26,7 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # and `swimring run` needs no client.
 
 LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
+KeyDigits = Annotated[str, Parameter(help="Its 8 digits, as `swimring keys list` shows them.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
@@ -183,35 +184,18 @@ def add(new: str, /, *, access: Access = ANY) -> int:
 
 
 @keys.command
-def use(key: str, /, *, access: Access = ANY) -> int:
-    """Seal with another key on every node: step 2 of 3.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
+def use(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Seal with another key on every node: step 2 of 3."""
     return _change_keys("use key", {"identity": key}, access)
 
 
 @keys.command
-def remove(key: str, /, *, access: Access = ANY) -> int:
-    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
-    change = {"identity": key}
-    return _change_keys("remove key", change, access)
+def remove(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on."""
+    return _change_keys("remove key", {"identity": key}, access)
 
 
-def _change_keys(
-    cmd: str,
-    fields: dict[str, str],
-    access: Access,
-) -> int:
+def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)
