@@ -240,9 +240,11 @@ class _Opening:
 
         async def forward(incoming: Incoming) -> object:
             relayed = await forwarding.forward(incoming)
-            return await handle(incoming) if relayed is None else relayed
+            return await serve(incoming, here=True) if relayed is None else relayed
 
-        def handle(incoming: Incoming) -> Awaitable[object]:
+        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
+            if incoming.header.forward and not here:
+                return forward(incoming)
             header, streams, items = incoming.header, incoming.streams, None
             refuse_unless_owner(rebalancer, name, header)
             message = incoming.message
@@ -263,9 +265,6 @@ class _Opening:
                 enter_trace(Trace.read(header.traceparent))
             incoming.begin(declare=bound.endpoint.errors.describe)
             return bound.invoke(request, items)
-
-        def serve(incoming: Incoming) -> Awaitable[object]:
-            return forward(incoming) if incoming.header.forward else handle(incoming)
 
         me = gossiper.me.id
         async with (
