@@ -30,6 +30,7 @@ from .answering import (
     breaking,
     chat,
     count,
+    curt,
     deaf,
     echo,
     ended,
@@ -419,6 +420,29 @@ async def test_a_source_that_fails_cancels_the_call_and_is_what_it_raises(
     async with entered(side, cluster) as caller:
         with pytest.raises(LookupError, match="no more"):
             await caller.call(mix.with_streams(file=source(), events=Objects([], Update)), key)
+
+
+async def test_a_source_that_fails_with_the_error_of_another_call_is_not_taken_for_complete(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async def relayed() -> AsyncIterator[bytes]:
+        yield b"the first half"
+        raise ConnectionLost("the second half is somewhere else", owner="elsewhere")
+
+    async with entered(side, cluster) as caller:
+        with pytest.raises(ConnectionLost, match="somewhere else") as caught:
+            async with caller.open(reverse.with_streams(file=relayed()), key) as call:
+                await call.result()
+        assert caught.value.owner == "elsewhere"
+
+
+async def test_what_a_handler_sent_is_read_although_it_does_not_read_what_it_is_fed(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async with entered(side, cluster) as caller:
+        async with caller.open(curt.with_streams(file=b"x" * 2_000_000), key) as call:
+            assert await call.result() == "enough"
+            assert b"".join([chunk async for chunk in call.streams["file"]]) == b"y" * 100_000
 
 
 async def fail_at_the_end() -> None:
