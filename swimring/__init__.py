@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
+    from .ownership import Moved as Moved
+    from .ownership import RangesGained as RangesGained
+    from .ownership import RangesLost as RangesLost
+    from .ownership import ReplicaChanged as ReplicaChanged
     from .service import Answer as Answer
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
@@ -77,6 +81,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
+    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
     ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
@@ -102,6 +107,7 @@ __all__ = [
     "Member",
     "Missed",
     "MissingExtra",
+    "Moved",
     "NameConflict",
     "NoSuchHandler",
     "Node",
@@ -112,7 +118,10 @@ __all__ = [
     "Objects",
     "Overloaded",
     "ProtocolError",
+    "RangesGained",
+    "RangesLost",
     "RemoteProtocolError",
+    "ReplicaChanged",
     "Reply",
     "Request",
     "Service",

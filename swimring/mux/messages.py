@@ -82,7 +82,10 @@ def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
     if not (_TEXT.issuperset(map(type, fields)) and _ROUTING.isdisjoint(fields)):
         name = next(name for name in fields if type(name) is not str or name in _ROUTING)
         raise RemoteProtocolError(f"a request has a field {name!r}, which the header carries or nobody can")
-    return join_message(header.ns, header.cmd, header.key, fields)
+    ns, cmd, key = header.ns, header.cmd, header.key
+    if ns and cmd and key is not None:  # as nearly every message has
+        return {"ns": ns, "cmd": cmd, "key": key, **fields}
+    return join_message(ns, cmd, key, fields)
 
 
 def _checked_key(key: object) -> Key:

@@ -77,6 +77,7 @@ class Session:
         self._streams = Streams(self._line)
         self._calls = Calls(self._line, self._streams)
         self.ask = self._calls.ask
+        self.reply_if_credit = self._calls.reply_if_credit
         self._handlers = self._table()
         self._dialled = dialled
         self._secret = secret

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, NodeClosed, NotJoined, Unreachable
 from swimring.rpc import outgoing
 from swimring.service import NO_STREAMS, Asker, Service
 from swimring.swim import Details
 from swimring.tracing import use_trace
 
-from .calls import NodePeer
 from .details import DetailsOfMembers
+from .owning import Owning
+from .peer import NodePeer
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
-    from swimring.identity import Address, Key
+    from swimring.identity import Address
     from swimring.ownership import Rebalancer
-    from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
     from swimring.service import OpenedCall, Streams
-    from swimring.swim import Member
+    from swimring.swim import Member, MemberEvent
     from swimring.tracing import Trace
 
     from .counting import Counters
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Asker):
+class Node(Owning, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -57,9 +57,7 @@ class Node(Asker):
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
-        self._settings = settings
-        self._gossiper = gossiper
-        self._rebalancer = rebalancer
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
         self._counters = counters
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
@@ -99,11 +97,8 @@ class Node(Asker):
         """Everybody this node knows of, by name: itself included, and for a day the dead and those that left."""
         return self._gossiper.members
 
-    def events(self) -> AbstractAsyncContextManager[Subscription]:
-        """Listen to changes of the membership: ``async with node.events() as events: async for event in events``.
-
-        A listener that lets 256 events wait gets a `Resynced` with everybody instead of them.
-        """
+    def member_events(self) -> AbstractAsyncContextManager[Subscription[MemberEvent]]:
+        """Listen to changes of the membership alone, for the built-in service; `events` is for applications."""
         return self._gossiper.events()
 
     async def update(
@@ -233,49 +228,6 @@ class Node(Asker):
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
         self._gossiper.suspect_connection(name)
 
-    # ------------------------------------------------------------------------------------------- who owns a key
-
-    def ring(self, service: Service | str | None = None) -> HashRing:
-        """The ring of ``service``: an immutable snapshot, empty if nobody offers it.
-
-        Raises:
-            ConfigError: no service is named, and it is not clear which one is meant.
-        """
-        return self._rebalancer.ring(self._service(service))
-
-    def lookup(self, key: Key, /, *, service: Service | str | None = None) -> Member:
-        """The owner of ``key`` as far as this node knows; no network is involved.
-
-        Raises:
-            ConfigError: this cannot be a key, or it is not clear which service is meant.
-            NoSuchHandler: nobody offers the service.
-            Unreachable: it is offered, but only by members that take no keys (weight 0).
-        """
-        name = self._service(service)
-        owner = self._rebalancer.owner(name, key)
-        if owner is not None:
-            return owner
-        if not self._rebalancer.offering(name):
-            raise NoSuchHandler(f"no member offers service {name!r}", key=key)
-        raise Unreachable(f"no member takes keys of service {name!r}", key=key)
-
-    def replicas(self, key: Key, n: int, /, *, service: Service | str | None = None) -> tuple[Member, ...]:
-        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
-        return self._rebalancer.owners(self._service(service), key, n + 1)[1:]
-
-    def owns(self, key: Key, /, *, service: Service | str | None = None) -> bool:
-        """Whether ``key`` lives on this node now, as far as this node knows."""
-        owner = self._rebalancer.owner(self._service(service), key)
-        return owner is not None and owner.id == self.me.id
-
-    async def wait_ring(self, service: Service | str | None = None, *, nodes: int) -> HashRing:
-        """Wait until exactly ``nodes`` members take keys of ``service``; return the ring."""
-        name = self._service(service)
-        await trio.lowlevel.checkpoint()
-        while len(self._rebalancer.ring(name)) != nodes:
-            await self._rebalancer.wait_changed(self._rebalancer.sequence)
-        return self._rebalancer.ring(name)
-
     # ------------------------------------------------------------------------------------------------- calling
 
     def query(
@@ -385,14 +337,3 @@ class Node(Asker):
         if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
             return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
         return {**message, "ns": self._service(None)}
-
-    def _service(self, service: Service | str | None) -> str:
-        if isinstance(service, Service):
-            return service.name
-        if service is not None:
-            return service
-        own = self._settings.services
-        offered = [own[0].name] if len(own) == 1 else sorted(self._rebalancer.snapshot.rings)
-        if len(offered) != 1:
-            raise ConfigError("service", None, f"say which service is meant; offered: {', '.join(offered) or 'none'}")
-        return offered[0]

@@ -36,7 +36,7 @@ from .settings import Settings, check_settings, name_of
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.discovery import Finder
@@ -238,26 +238,34 @@ class _Opening:
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
-        async def serve(incoming: Incoming) -> object:
-            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
-                return relayed
-            refuse_unless_owner(rebalancer, name, incoming.header)
-            bound = dispatcher.match(incoming.message)
-            bound.check_streams(incoming.streams)
-            items = incoming.streams.get(mux.ITEMS)
+        async def forward(incoming: Incoming) -> object:
+            relayed = await forwarding.forward(incoming)
+            return await handle(incoming) if relayed is None else relayed
+
+        def handle(incoming: Incoming) -> Awaitable[object]:
+            header, streams, items = incoming.header, incoming.streams, None
+            refuse_unless_owner(rebalancer, name, header)
+            message = incoming.message
+            bound = dispatcher.match(message)
+            if streams or bound.endpoint.has_items:
+                bound.check_streams(streams)
+                items = streams.get(mux.ITEMS)
             request = Request(
                 node=node,
-                key=incoming.header.key,
-                message=incoming.message,
+                key=header.key,
+                message=message,
                 peer=incoming.peer,
                 deadline=incoming.deadline,
-                streams=incoming.streams if items is None else _without_items(incoming.streams),
+                streams=streams if items is None else _without_items(streams),
             )
             node.let_handler_call()
-            if incoming.header.traceparent is not None:
-                enter_trace(Trace.read(incoming.header.traceparent))
+            if header.traceparent is not None:
+                enter_trace(Trace.read(header.traceparent))
             incoming.begin(declare=bound.endpoint.errors.describe)
-            return await bound.invoke(request, items)
+            return bound.invoke(request, items)
+
+        def serve(incoming: Incoming) -> Awaitable[object]:
+            return forward(incoming) if incoming.header.forward else handle(incoming)
 
         me = gossiper.me.id
         async with (
@@ -277,7 +285,8 @@ class _Opening:
                 pool,
                 here,
             )
-            yield pool, here
+            with node.following():
+                yield pool, here
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:

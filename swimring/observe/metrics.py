@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from swimring.identity import Key
     from swimring.node import NodeStatistics
 
-CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_1_0_0
-"""The media type of `Metrics.text`."""
 MAX_COMMANDS: Final = 1_000
 """Pairs of service and command that are told apart; the rest counts as command ``other``."""
 OTHER: Final = "other"
@@ -54,6 +52,9 @@ class Watched(Protocol):
 
 class Metrics(Instrument):
     """Give it to ``open_node(instruments=[metrics])``, let it `watch` the node, and serve its `text`."""
+
+    content_type: Final = CONTENT_TYPE_PLAIN_1_0_0
+    """The media type of `text`."""
 
     def __init__(self) -> None:
         """Everything is 0, and no node is watched.

@@ -18,7 +18,7 @@ import trio
 import trio_util
 
 from swimring.instrument import Instrument, Instruments
-from swimring.ring import DEFAULT_POINTS, MAX_WEIGHT, HashRing, moved_ranges, reassigned_ranges, ring_seed
+from swimring.ring import DEFAULT_POINTS, HashRing, moved_ranges, reassigned_ranges, ring_seed
 from swimring.swim import Member
 
 from .following import Follower
@@ -206,10 +206,10 @@ class Rebalancer:
             self.flush()
 
     def _publish(self, old: RingSnapshot) -> None:
-        weights: dict[str, dict[str, int]] = {}
+        weights: dict[str, dict[str, float]] = {}
         for member in self._members.values():
             for service in member.metadata.services:
-                weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
+                weights.setdefault(service, {})[member.name] = member.metadata.ring_weight
         rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
         self._places.clear()
         self._snapshot = self._current.value = RingSnapshot(
@@ -231,7 +231,7 @@ class Rebalancer:
             if ring is not old.rings.get(name):
                 self._instruments.tell(Instrument.ring_changed, name, ring.version, len(ring))
 
-    def _offering(self, weights: Mapping[str, int]) -> tuple[Member, ...]:
+    def _offering(self, weights: Mapping[str, float]) -> tuple[Member, ...]:
         willing = [name for name, weight in weights.items() if weight > 0] or list(weights)
         return tuple(self._members[name] for name in willing)
 

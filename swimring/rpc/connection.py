@@ -88,10 +88,10 @@ class Connection:
         self.instruments = instruments
         self.dialled = dialled
         self.peer: NodeId | None = None
-        self.open = self.refused = self.adopted = self.contested = False
-        self.usable = False
-        """Whether calls can be made; not on a duplicate, which ends when the last one on it is over."""
+        self.open = self.refused = self.usable = False
+        # Usable: calls can be made. Not on a duplicate, which ends when the last one on it is over.
         self.reason = ""
+        self.adopted = self.contested = False
         self.heard = 0.0
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)

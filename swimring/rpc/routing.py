@@ -483,8 +483,8 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     """
     if header.key is None or header.hops == DIRECT:
         return
-    owner = view.owner(header.ns, header.key)
-    if (owner is not None and owner.name == me) or not view.offering(header.ns):
+    owner, _version = view.place(header.ns, header.key)
+    if (owner is not None and owner.id.name == me) or not view.offering(header.ns):
         return
     told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
     if header.hops >= MAX_HOPS:

@@ -3,10 +3,10 @@
 from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
-from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
+from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
 from .held import HeldCall, hold
-from .items import ItemKinds, ItemStream, Objects, kinds_of
+from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
@@ -69,13 +69,9 @@ __all__ = [
     "failure_in",
     "feed",
     "hold",
-    "kinds_of",
     "opened",
     "raise_as_declared",
-    "read_call",
     "read_open",
     "readable_again",
     "reset_code",
-    "returned",
-    "streams_of_call",
 ]

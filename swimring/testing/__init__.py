@@ -11,6 +11,8 @@ from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, inc
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
+from .process import RealNode
+from .real import RealCluster, open_real_cluster
 from .simulation import current_seed, dice, run_simulation
 from .streams import SimulatedStream
 from .trace import Trace
@@ -40,6 +42,8 @@ __all__ = [
     "Outcome",
     "Packet",
     "PacketKind",
+    "RealCluster",
+    "RealNode",
     "Record",
     "SimCluster",
     "SimNode",
@@ -52,6 +56,7 @@ __all__ = [
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",

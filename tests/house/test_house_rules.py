@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ def test_every_package_lists_its_public_names(path: Path) -> None:
                 pass
     assert exported is not None, "a package says in __all__ what it offers"
     assert len(exported) == len(set(exported))  # their order is ruff's RUF022
+    package = import_module(".".join(path.parent.relative_to(ROOT).parts))
+    assert [name for name in exported if not hasattr(package, name)] == []
 
 
 @pytest.mark.parametrize("module", ["swimring", "swimring.service", "swimring.client", "swimring.mux", "swimring.swim"])

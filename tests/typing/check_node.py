@@ -7,12 +7,13 @@ Checked, not run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never, assert_type
+from typing import TYPE_CHECKING, Any, Literal, Never, assert_type
 
 import trio
 
 import swimring
 from swimring import Answer, Broadcast, ByteStream, Channel, Member, Missed, Objects, Reply, Request, Service
+from swimring.ring import Move
 from swimring.service import ChannelCall, ItemsCall, ItemStream, TypedCall
 
 if TYPE_CHECKING:
@@ -185,3 +186,29 @@ def a_node_is_opened_wrongly() -> None:
 
 def a_node_is_what_handlers_see(node: swimring.Node) -> tuple[Caller, NodeView]:
     return node, node
+
+
+async def track(node: swimring.Node) -> None:
+    async with node.track("k", replicas=2, service="kv") as moves:
+        async for move in moves:
+            match move:
+                case swimring.Moved(to=owner, reason=reason):
+                    assert_type(owner, Member | None)
+                    assert_type(reason, Literal["joined", "rebalanced", "cordoned", "left", "closed"])
+                case swimring.ReplicaChanged(new=new, old=old):
+                    assert_type(new, Member | None)
+                    assert_type(old, Member | None)
+    async with node.events() as events:
+        async for event in events:
+            match event:
+                case (
+                    swimring.RangesLost(service=service, moves=lost)
+                    | swimring.RangesGained(service=service, moves=lost)
+                ):
+                    assert_type(service, str)
+                    assert_type(lost, tuple[Move, ...])
+                case _:
+                    pass
+    assert_type(await node.wait_owned("k"), None)
+    node.track(1)  # type: ignore[arg-type]
+    node.track("k", replicas="1")  # type: ignore[arg-type]

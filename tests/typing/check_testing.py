@@ -13,7 +13,7 @@ from swimring import Request, Service
 
 if TYPE_CHECKING:
     from swimring import Node
-    from swimring.testing import Cluster, SimCluster
+    from swimring.testing import Cluster, RealCluster, SimCluster
 
 chat = Service("chat")
 
@@ -60,4 +60,8 @@ async def check_it_on_either_back_end(cluster: Cluster) -> None:
 
 
 def a_simulated_cluster_is_a_cluster(cluster: SimCluster) -> Cluster:
+    return cluster
+
+
+def a_cluster_of_processes_is_a_cluster(cluster: RealCluster) -> Cluster:
     return cluster
