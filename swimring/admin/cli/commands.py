@@ -100,11 +100,12 @@ def call(
     /,
     *fields: str,
     key: str | None = None,
+    file: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     idempotent: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Call a handler and print what it returns.
+    """Call a handler and print what it returns, or what it yields, line by line. Ctrl-C cancels it.
 
     Parameters
     ----------
@@ -116,6 +117,9 @@ def call(
         The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.
     key:
         The key whose owner shall answer. Default: any node that offers the service.
+    file:
+        NAME=PATH sends a file as the byte stream NAME; PATH alone sends its lines, each of JSON, as items to a handler
+        with a channel. A path of - is stdin. May be repeated.
     idempotent:
         Repeat the call if an answer is lost, although it may have run.
     """
@@ -126,6 +130,7 @@ def call(
         cmd,
         fields,
         key=key,
+        files=file,
         idempotent=idempotent,
         access=access,
         as_json=as_json,
