@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -354,5 +354,6 @@ class Node(Owning, Asker):
 
     def _complete(self, message: Any) -> Mapping[str, Any]:
         if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
-            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+            complete: Mapping[str, Any] = message  # or not what it should be: who reads it says so
+            return complete
         return {**message, "ns": self._service(None)}

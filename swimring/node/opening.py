@@ -129,7 +129,7 @@ class _Opening:
                 await keep_generation(self._settings.store, gossiper.me.generation)
             rebalancer.update(gossiper.members)
             rebalancer.flush()
-            async with self._answering(node, gossiper, rebalancer) as doors:
+            async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 try:
@@ -241,7 +241,7 @@ class _Opening:
 
     @asynccontextmanager
     async def _answering(
-        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
         name = node.name
@@ -249,9 +249,11 @@ class _Opening:
 
         async def forward(incoming: Incoming) -> object:
             relayed = await forwarding.forward(incoming)
-            return await handle(incoming) if relayed is None else relayed
+            return await serve(incoming, here=True) if relayed is None else relayed
 
-        def handle(incoming: Incoming) -> Awaitable[object]:
+        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
+            if incoming.header.forward and not here:
+                return forward(incoming)
             header, streams, items = incoming.header, incoming.streams, None
             refuse_unless_owner(rebalancer, name, header)
             message = incoming.message
@@ -273,13 +275,10 @@ class _Opening:
             incoming.begin(declare=bound.endpoint.errors.describe)
             return bound.invoke(request, items)
 
-        def serve(incoming: Incoming) -> Awaitable[object]:
-            return forward(incoming) if incoming.header.forward else handle(incoming)
-
         me = gossiper.me.id
         async with (
-            self._taking_calls(gossiper, serve) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments) as here,
+            self._taking_calls(gossiper, serve, nursery) as pool,
+            open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
         ):
             node.use(
                 Routing(
@@ -298,7 +297,9 @@ class _Opening:
                 yield pool, here
 
     @asynccontextmanager
-    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+    async def _taking_calls(
+        self, gossiper: Gossiper, serve: Serve, nursery: trio.Nursery | None = None
+    ) -> AsyncIterator[Pool]:
         """Connections of calls, those that have waited for it included, are answered by ``serve``."""
 
         def is_suspect(name: str) -> bool:
@@ -315,6 +316,7 @@ class _Opening:
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
+            nursery=nursery,
         ) as pool:
             self._pool = pool
             self._pool_ready.set()

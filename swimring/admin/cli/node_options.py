@@ -95,3 +95,22 @@ class NodeOptions:
 
 LOOPBACK = NodeOptions()
 """Alone or with others on this machine."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """How the node that a command runs can be watched."""
+
+    admin: Annotated[
+        str,
+        Parameter(help="HOST:PORT for health, metrics and the dashboard, or off. Default: a loopback port from 8079."),
+    ] = "auto"
+    log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
+    log_format: Annotated[
+        str, Parameter(help="human or json. Default: human on a terminal, JSON otherwise (auto).")
+    ] = "auto"
+
+
+QUIETLY = WatchOptions()
+"""On this machine's loopback, and in the log."""
