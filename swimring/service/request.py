@@ -160,7 +160,12 @@ class ByteStream(Protocol):
         Raises:
             StreamReset: the other side gave the stream up.
             StreamLost: the connection broke.
+            ValueError: ``max_bytes`` is less than 1.
         """
+        ...
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
         ...
 
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:

@@ -11,12 +11,13 @@ import trio
 from swimring.errors import ConfigError
 from swimring.identity import DEFAULT_PORT
 from swimring.node import open_node
-from swimring.swim import MemberEvent, Profile, Resynced
+from swimring.ownership import RangesGained, RangesLost
+from swimring.swim import Profile, Resynced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swimring.node import Node
+    from swimring.node import Node, NodeEvent
     from swimring.service import Service
 
     from .backends import Beside
@@ -220,7 +221,9 @@ class SimNode:
             nursery.cancel_scope.cancel()
 
 
-def _in_words(event: MemberEvent) -> str:
+def _in_words(event: NodeEvent) -> str:
+    if isinstance(event, RangesLost | RangesGained):
+        return f"{'lost' if isinstance(event, RangesLost) else 'gained'} {event.share:.0%} of {event.service}"
     if isinstance(event, Resynced):
         return "resynced"
     what = type(event).__name__.removeprefix("Member").lower()
