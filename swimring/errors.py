@@ -8,6 +8,7 @@ SwimringError
 |   '- RemoteProtocolError     the peer did: what it sent is refused, a connection is gone
 |- NodeClosed                  this node has been left
 |- NotJoined                   this node found nobody to join
+|- Evicted                     an operator has declared this life of this node dead
 |- NameConflict                somebody else runs, with a newer generation, under this node's name
 '- CallError                   the outcome of one call
     |- Unreachable             never sent                             safe to retry anywhere
@@ -86,6 +87,10 @@ class NodeClosed(SwimringError):
 
 class NotJoined(SwimringError):
     """None of the addresses this node was told to join answered as a member of its cluster."""
+
+
+class Evicted(SwimringError):
+    """An operator has declared this life of this node dead; it stops. Start it again once what was wrong is mended."""
 
 
 class NameConflict(SwimringError):

@@ -18,7 +18,7 @@ from swimring.tracing import use_trace
 
 from .calls import NodePeer
 from .details import DetailsOfMembers
-from .owning import Owning
+from .operating import Operating
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
     from swimring.service import ChannelCall, ItemsCall, Streaming, Talking, TypedCall, Unary
-    from swimring.swim import Member, MemberEvent
+    from swimring.swim import Member, MemberEvent, Metadata
     from swimring.tracing import Trace
 
     from .counting import Counters
@@ -48,7 +48,7 @@ _Out = TypeVar("_Out")
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Owning):
+class Node(Operating):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -122,7 +122,11 @@ class Node(Owning):
             NodeClosed: this node has left.
         """
         mine = self._details.mine if details is None else Details.of(details)
-        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        def changed(metadata: Metadata) -> Metadata:
+            return changed_metadata(metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        _ = changed(self.me.metadata)  # what is wrong with it is said before anything waits
         await self._gossiper.update_metadata(changed)
         self._details.mine = mine
 
@@ -361,6 +365,7 @@ class Node(Owning):
         try:
             with self._farewell:
                 drained_by = trio.current_time() + self._settings.drain_within
+                self.hand_off.finish()
                 await self.leave()
                 with trio.CancelScope(deadline=drained_by):
                     for door in doors:

@@ -278,7 +278,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 

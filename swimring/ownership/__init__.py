@@ -2,14 +2,17 @@
 
 from .following import Follower
 from .moves import RangesGained, RangesLost, moved_here
+from .progress import HandOff, Progress
 from .rebalancer import CutFilter, MembershipView, Rebalancer, RingSnapshot
 from .tracking import Moved, Reason, ReplicaChanged, Tracker, Tracking
 
 __all__ = [
     "CutFilter",
     "Follower",
+    "HandOff",
     "MembershipView",
     "Moved",
+    "Progress",
     "RangesGained",
     "RangesLost",
     "Reason",

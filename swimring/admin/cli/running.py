@@ -15,7 +15,7 @@ from swimring.errors import ConfigError
 from swimring.node import open_node
 
 from .reloading import open_reloading
-from .stopping import INTERRUPTED, open_stopping
+from .stopping import INTERRUPTED, Stopping, open_stopping
 
 if TYPE_CHECKING:
     from swimring.node import Node
@@ -47,10 +47,16 @@ async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, A
             stopping.opened()
             nursery.start_soon(reloading.run, node, name="swimring reload")
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
+            nursery.start_soon(_leave_when_drained, node, stopping, name="swimring drain")
             await stopping.asked.wait()
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
             nursery.cancel_scope.cancel()
     return INTERRUPTED if stopping.hurried else 0
+
+
+async def _leave_when_drained(node: Node, stopping: Stopping) -> None:
+    await node.wait_drain_asked()
+    stopping.asked.set()
 
 
 def _company(node: Node) -> str:
