@@ -3,7 +3,7 @@
 from .calls import NodePeer
 from .node import Node
 from .opening import open_node
-from .owning import NodeEvent
+from .placing import NodeEvent
 from .querying import Answers
 from .settings import Settings
 

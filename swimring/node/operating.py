@@ -11,13 +11,13 @@ from swimring.errors import ConfigError, Unreachable
 from swimring.ownership import Progress
 from swimring.swim import Phase
 
-from .owning import Owning
+from .placing import Placing
 
 if TYPE_CHECKING:
     from swimring.swim import Standing
 
 
-class Operating(Owning):
+class Operating(Placing):
     """What an operator may ask of a `Node`."""
 
     def __init__(self, **parts: Any) -> None:
