@@ -96,6 +96,9 @@ class Operations(Protocol):
     async def evict(self, name: str) -> None:
         """Declare the present life of another member dead."""
 
+    def places_kept(self, name: str) -> float:
+        """Seconds for which the place of that member is still kept, because it comes back."""
+
 
 class Progress(Protocol):
     """What is told of a hand-off while it goes on."""
@@ -137,6 +140,12 @@ def builtin_service(facts: Facts, keys: Keys | None = None, operations: Operatio
 
     _answer_about_keys(service, keys)
     _answer_operators(service, facts, operations)
+
+    @service.on("kept", idempotent=True)
+    async def kept(request: Request, name: str) -> float:
+        """Seconds for which the place of that member is still kept: it asks when it is back."""
+        return 0.0 if operations is None else operations.places_kept(name)
+
     return service
 
 

@@ -375,6 +375,9 @@ class Node(Operating):
             if self._routing is not None:
                 self._routing.close()
 
+    async def _ask(self, name: str, message: dict[str, Any]) -> Any:
+        return await self.peer(name).request(message, idempotent=True)
+
     def let_handler_call(self) -> None:
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own

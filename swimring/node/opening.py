@@ -69,6 +69,8 @@ async def open_node(
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
+    gradual: bool | None = None,
+    restart_hold: int = 0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
@@ -97,6 +99,8 @@ async def open_node(
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
+        gradual: whether this node takes its keys in steps when it joins others; default: if there is state to move.
+        restart_hold: seconds for which the others keep this node's place once it is gone, because it comes back.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
@@ -114,8 +118,8 @@ async def open_node(
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
-        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
-        tls=tls, unix_socket=unix_socket,
+        insecure=insecure, drain_within=drain_within, gradual=gradual, restart_hold=restart_hold,
+        secret=secret, secret_file=secret_file, seal=seal, tls=tls, unix_socket=unix_socket,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
@@ -165,11 +169,14 @@ class _Opening:
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
             await self._join(node, gossiper, finder)
+            settling = node.settling(gradual=self._settings.gradual)
+            await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
+                nursery.start_soon(node.settle, settling, name="swimring settling")
                 try:
                     yield node
                 finally:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from swimring.errors import ConfigError, Unreachable
-from swimring.ownership import Progress
-from swimring.swim import Phase
+from swimring.errors import CallError, ConfigError, NodeClosed, Unreachable
+from swimring.ownership import Progress, Settling
+from swimring.swim import FULL_SHARE, Phase
 
 from .placing import Placing
 
 if TYPE_CHECKING:
     from swimring.swim import Standing
+
+_ASKED: Final = 3
 
 
 class Operating(Placing):
@@ -88,6 +91,54 @@ class Operating(Placing):
             raise ConfigError("node", name, "a node cannot evict itself: ask another one, or drain it")
         if not self._gossiper.evict(name):
             raise Unreachable(f"no member named {name!r} takes part", owner=name)
+
+    # -------------------------------------------------------------------------------------------------- inside
+
+    def settling(self, *, gradual: bool | None) -> Settling:
+        """What takes this node's keys in steps; `open_node` asks for it."""
+        return Settling(
+            self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed, wait_brought=self._wait_brought
+        )
+
+    async def settle(self, settling: Settling) -> None:
+        """Take all keys, one step after the other; at once if our place was kept for us."""
+        if settling.share < FULL_SHARE and self.standing.hold and await self._was_kept():
+            await settling.take_everything()
+        with suppress(NodeClosed):  # who leaves meanwhile takes no further step
+            await settling.run()
+
+    async def hold_state(self) -> None:
+        """Tell the others that this node holds state, so that those that join take their keys in steps.
+
+        Raises:
+            NodeClosed: this node has left.
+        """
+        await self._tell_standing(stateful=True)
+
+    def places_kept(self, name: str) -> float:
+        """Seconds for which the place of that member is still kept, for the built-in service."""
+        return self._rebalancer.kept_for(name)
+
+    async def _was_kept(self) -> bool:
+        """Whether one of the first members that can be asked has kept our place."""
+        others = [member for member in self._rebalancer.snapshot.members.values() if member.name != self.me.name]
+        for member in others[:_ASKED]:
+            try:
+                left = await self._ask(member.name, {"ns": "swimring", "cmd": "kept", "name": self.me.name})
+            except CallError:
+                continue
+            return isinstance(left, int | float) and left > 0
+        return False
+
+    async def _wait_rings_changed(self) -> None:
+        await self._rebalancer.wait_changed(self._rebalancer.sequence)
+
+    async def _wait_brought(self) -> None:
+        """Wait until the state of the keys of the last step is here."""
+        await trio.lowlevel.checkpoint()
+
+    async def _ask(self, name: str, message: dict[str, Any]) -> Any:
+        raise NotImplementedError
 
     async def _turn(self, phase: Phase) -> None:
         if self.standing.phase == Phase.DRAINING:

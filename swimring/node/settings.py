@@ -15,7 +15,7 @@ from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
-from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
+from swimring.swim import GATHERING_TAG, MAX_HOLD, PROFILES, Details, Metadata, Profile, Standing, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
+_BOUNDS: Final = {
+    "weight": (0, MAX_WEIGHT),
+    "points": (1, _MAX_POINTS),
+    "expect": (1, _MAX_EXPECTED),
+    "restart_hold": (0, MAX_HOLD),
+}
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._]+")
 _MAX_HOST_IN_NAME: Final = 100
 
@@ -46,6 +52,7 @@ class Settings:
         details: what it tells besides, too large for gossip.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
+        gradual: whether keys are taken in steps; None for when there is state to move.
         keys: the keys of a cluster with a secret, the primary one first.
         secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
@@ -65,6 +72,7 @@ class Settings:
     details: Details = field(default_factory=Details)
     points: int = 128
     drain_within: float = 2.0
+    gradual: bool | None = None
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
@@ -106,6 +114,8 @@ def check_settings(
     points: int,
     insecure: bool,
     drain_within: float,
+    gradual: bool | None = None,
+    restart_hold: int = 0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
@@ -120,11 +130,8 @@ def check_settings(
     names = _names_of(services)
     if cluster is None and not services:
         raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
-    _check_number("points", points, least=1, most=_MAX_POINTS)
-    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+    _check_numbers(weight=weight, points=points, expect=expect, restart_hold=restart_hold)
+    _check_leaving(drain_within=drain_within, gradual=gradual)
     bound = None if listen is None else Address.parse(listen, setting="listen")
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
@@ -141,10 +148,11 @@ def check_settings(
         profile=_profile(profile),
         metadata=Metadata(
             services=tuple(names), weight=weight, zone=zone, version=version, tags=tags, details=told_on_demand.digest
-        ),
+        ).with_standing(Standing(hold=restart_hold)),
         details=told_on_demand,
         points=points,
         drain_within=drain_within,
+        gradual=gradual,
         keys=keys,
         secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,
@@ -213,6 +221,18 @@ def _names_of(services: tuple[Service, ...]) -> list[str]:
             raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
         names.append(service.name)
     return names
+
+
+def _check_numbers(**found: int) -> None:
+    for setting, (least, most) in _BOUNDS.items():
+        _check_number(setting, found[setting], least=least, most=most)
+
+
+def _check_leaving(*, drain_within: float, gradual: bool | None) -> None:
+    if not drain_within >= 0:
+        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+    if gradual not in {True, False, None}:
+        raise ConfigError("gradual", gradual, "true, false, or None for when there is state to move")
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:

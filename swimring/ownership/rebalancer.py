@@ -22,6 +22,7 @@ from swimring.ring import DEFAULT_POINTS, HashRing, moved_ranges, reassigned_ran
 from swimring.swim import Member
 
 from .following import Follower
+from .places import Places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,8 @@ class RingSnapshot:
     """For each service, the members that offer it; those of weight 0 only if there are no others."""
     rings: Mapping[str, HashRing]
     """For each service, its ring; members of weight 0 are not in it, so that it may be empty."""
+    kept: frozenset[str] = frozenset()
+    """Names of those that are gone and will be back: their copies need not be made anew until then."""
 
     def moved_since(self, older: RingSnapshot, service: str) -> tuple[Move, ...]:
         """The ranges of keys of ``service`` that have another owner than in ``older``, merged.
@@ -146,6 +149,7 @@ class Rebalancer:
         self._stirred = trio.Event()
         self._pause: trio.CancelScope | None = None
         self._members = _active(view.members)
+        self._places = Places()
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
         self._snapshot = nobody
         self._current: Any = trio_util.AsyncValue(nobody)  # the same, for who waits
@@ -161,8 +165,10 @@ class Rebalancer:
 
         Dead members and those that left do not matter, nor does the difference between alive and suspect.
         """
-        active = _active(members)
-        if _matter(active) == _matter(self._members):
+        records = {member.name: member for member in members}
+        active = _active(records.values())
+        self._places.follow(self._members, records, now=trio.current_time())
+        if _matter(active) == _matter(self._members) and self._places.absent(active) == self._snapshot.kept:
             return
         self._members = active
         self._cut.changed(now=trio.current_time())
@@ -188,13 +194,17 @@ class Rebalancer:
         if self._pause is not None:
             self._pause.deadline = self._cut.due
         old = self.snapshot
-        if _matter(old.members) != _matter(self._members):
+        if _matter(old.members) != _matter(self._members) or old.kept != self._places.absent(self._members):
             self._publish(old)
 
     async def run(self) -> None:
         """Publish each burst of changes when it has settled; runs until cancelled."""
         while True:
-            await self._stirred.wait()
+            with trio.CancelScope(deadline=self._places.next_end):
+                await self._stirred.wait()
+            if self._places.forget(now=trio.current_time()) and not self._stirred.is_set():
+                self.flush()
+                continue
             with trio.CancelScope(deadline=self._cut.due) as self._pause:  # `update` moves the deadline
                 await trio.sleep_forever()
             self._pause = None
@@ -212,6 +222,7 @@ class Rebalancer:
             members=MappingProxyType(self._members),
             offering=MappingProxyType({name: self._offering(weights[name]) for name in rings}),
             rings=MappingProxyType(rings),
+            kept=self._places.absent(self._members),
         )
         self._tell(old, self._snapshot)
 
@@ -282,6 +293,10 @@ class Rebalancer:
         """Wait until there is a snapshot later than number ``sequence``; return the current one."""
         await self._current.wait_value(lambda snapshot: snapshot.sequence > sequence)
         return self.snapshot
+
+    def kept_for(self, name: str) -> float:
+        """Seconds for which the place of the member ``name`` is still kept, also if it is back; 0 if it is not."""
+        return self._places.kept_for(name, now=trio.current_time())
 
     def services(self) -> tuple[str, ...]:
         """The names of the services that are offered, in order."""

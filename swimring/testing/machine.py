@@ -37,6 +37,8 @@ class NodeSetup:
         zone: a label of where it runs.
         skew: seconds that its wall clock is ahead.
         drift: how much faster than true time its boot clock runs.
+        gradual: whether it takes its keys in steps, as for `open_node`.
+        restart_hold: seconds for which its place is kept.
     """
 
     services: tuple[Service, ...] = ()
@@ -45,6 +47,8 @@ class NodeSetup:
     zone: str = ""
     skew: float = 0.0
     drift: float = 0.0
+    gradual: bool | None = None
+    restart_hold: int = 0
 
 
 class SimNode:
@@ -193,6 +197,8 @@ class SimNode:
                 profile=setup.profile,
                 weight=setup.weight,
                 zone=setup.zone,
+                gradual=setup.gradual,
+                restart_hold=setup.restart_hold,
                 insecure=True,
                 secret=cluster.secret,
                 seal=cluster.seal,

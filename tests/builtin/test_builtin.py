@@ -75,6 +75,7 @@ def test_every_builtin_handler_can_be_repeated() -> None:
             "cordon",
             "uncordon",
             "drain",
+            "kept",
             "evict",
         ],
         True,

@@ -60,6 +60,7 @@ def run(
     profile: str = "local",
     weight: int = 1,
     zone: str = "",
+    restart_hold: int = 0,
     insecure: Annotated[bool, Parameter(negative="")] = False,
     secret_file: SecretFile = None,
     seal: Seal = "require",
@@ -88,6 +89,8 @@ def run(
         How much of the ring this node takes; 0 for none.
     zone:
         A label of where this node runs.
+    restart_hold:
+        Seconds for which the others keep this node's place once it is gone, because it comes back.
     insecure:
         Allow listening off loopback without a secret.
     """
@@ -106,6 +109,7 @@ def run(
         profile=profile,
         weight=weight,
         zone=zone,
+        restart_hold=restart_hold,
         insecure=insecure,
         secret_file=secret_file,
         seal=seal,
