@@ -11,6 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
+    certificates                                      files in, TLS contexts out
     codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .certificates import TlsSettings as TlsSettings
     from .errors import CallError as CallError
     from .errors import CircuitOpen as CircuitOpen
     from .errors import ConfigError as ConfigError
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from .ownership import RangesGained as RangesGained
     from .ownership import RangesLost as RangesLost
     from .ownership import ReplicaChanged as ReplicaChanged
-    from .security import TlsSettings as TlsSettings
     from .service import Answer as Answer
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from .swim import Status as Status
 
 _HOMES = {
+    ".certificates": ("TlsSettings",),
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
         "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
@@ -81,7 +83,6 @@ _HOMES = {
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
     ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
-    ".security": ("TlsSettings",),
     ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip

@@ -124,7 +124,7 @@ class Operating(Placing):
         others = [member for member in self._rebalancer.snapshot.members.values() if member.name != self.me.name]
         for member in others[:_ASKED]:
             try:
-                left = await self._ask(member.name, {"ns": "swimring", "cmd": "kept", "name": self.me.name})
+                left = await self._ask_member(member.name, {"ns": "swimring", "cmd": "kept", "name": self.me.name})
             except CallError:
                 continue
             return isinstance(left, int | float) and left > 0
@@ -137,7 +137,7 @@ class Operating(Placing):
         """Wait until the state of the keys of the last step is here."""
         await trio.lowlevel.checkpoint()
 
-    async def _ask(self, name: str, message: dict[str, Any]) -> Any:
+    async def _ask_member(self, name: str, message: dict[str, Any]) -> Any:
         raise NotImplementedError
 
     async def _turn(self, phase: Phase) -> None:

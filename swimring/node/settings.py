@@ -6,22 +6,23 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from swimring.builtin import NAMESPACE
+from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import GATHERING_TAG, MAX_HOLD, PROFILES, Details, Metadata, Profile, Standing, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
-    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -79,6 +80,9 @@ class Settings:
     certificates: Certificates | None = None
     unix_socket: Address | None = None
 
+    def __post_init__(self) -> None:
+        _ = self.first_metadata  # raises if there is no room for what it adds
+
     @property
     def leaves_the_machine(self) -> bool:
         """Whether the node listens to other machines."""
@@ -96,71 +100,124 @@ class Settings:
         return self.advertise if self.advertise.port else Address(self.advertise.host, bound.port)
 
 
-def check_settings(
-    services: tuple[Service, ...],
-    *,
-    cluster: str | None,
-    name: str | None,
-    listen: str | None,
-    advertise: str | None,
-    join: Iterable[str | Address | Seeds],
-    expect: int,
-    profile: Profile | str,
-    weight: int,
-    zone: str,
-    version: str,
-    tags: Mapping[str, str],
-    details: Mapping[str, object] | None = None,
-    points: int,
-    insecure: bool,
-    drain_within: float,
-    gradual: bool | None = None,
-    restart_hold: int = 0,
-    secret: bytes | str | Sequence[bytes] | None = None,
-    secret_file: str | Path | None = None,
-    seal: str = "require",
-    tls: TlsSettings | None = None,
-    unix_socket: str | Path | None = None,
-) -> Settings:
-    """Read what the user wrote.
+class NodeSettings(TypedDict, total=False):
+    """What `open_node` can be told; each has a default.
+
+    Attributes:
+        cluster: nodes of different clusters refuse each other; default: the name of the first service.
+        name: who this node is, over restarts; default: made of its address.
+        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
+        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
+        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
+        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
+        profile: the timings of membership, ``"local"`` (the default), ``"lan"``, ``"wan"`` or a `Profile`.
+        weight: how much of the ring this node takes; 0 for none; default: 1.
+        zone: a label of where this node runs.
+        version: of the application; other nodes see it.
+        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
+        points: points on the ring per unit of weight; the same on every node of a cluster; default: 128.
+        insecure: allow binding off loopback without a secret.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take; default: 2.
+        gradual: whether this node takes its keys in steps when it joins others; default: if there is state to move.
+        restart_hold: seconds for which the others keep this node's place once it is gone, because it comes back.
+        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
+        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
+        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
+        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
+        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+    """
+
+    cluster: str | None
+    name: str | None
+    listen: str | None
+    advertise: str | None
+    join: Iterable[str | Address | Seeds]
+    expect: int
+    profile: Profile | str
+    weight: int
+    zone: str
+    version: str
+    tags: Mapping[str, str] | None
+    details: Mapping[str, object] | None
+    points: int
+    insecure: bool
+    drain_within: float
+    gradual: bool | None
+    restart_hold: int
+    secret: bytes | str | Sequence[bytes] | None
+    secret_file: str | Path | None
+    seal: str
+    tls: TlsSettings | None
+    unix_socket: str | Path | None
+
+
+DEFAULTS: Final[NodeSettings] = {
+    "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
+    "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
+    "drain_within": 2.0, "gradual": None, "restart_hold": 0, "secret": None, "secret_file": None, "seal": "require",
+    "tls": None, "unix_socket": None,
+}  # fmt: skip
+
+
+def check_settings(services: tuple[Service, ...], **settings: Unpack[NodeSettings]) -> Settings:
+    """Read what the user wrote: `NodeSettings`.
 
     Raises:
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
+        TypeError: there is no such setting.
     """
+    if unknown := settings.keys() - DEFAULTS.keys():
+        raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+    told: NodeSettings = {**DEFAULTS, **settings}
     names = _names_of(services)
-    if cluster is None and not services:
-        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    _check_numbers(weight=weight, points=points, expect=expect, restart_hold=restart_hold)
-    _check_leaving(drain_within=drain_within, gradual=gradual)
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
-    keys, sealing = _secret(secret, secret_file), _sealing(seal)
-    _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
-    told_on_demand = Details.of(details or {})
-    settings = Settings(
+    _check_numbers(told)
+    bound, advertised = _addresses(told)
+    keys, sealing = _secret(told["secret"], told["secret_file"]), _sealing(told["seal"])
+    _check_reach(bound, advertised, secure=told["insecure"] or (bool(keys) and sealing is Sealing.REQUIRE))
+    details = Details.of(told["details"] or {})
+    return Settings(
         services=services,
-        cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
-        name=None if name is None else check_name(name),
+        cluster=_cluster(told["cluster"], names),
+        name=None if told["name"] is None else check_name(told["name"]),
         listen=bound,
-        advertise=told,
-        join=read_sources(join, setting="join"),
-        expect=expect,
-        profile=_profile(profile),
-        metadata=Metadata(
-            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags, details=told_on_demand.digest
-        ).with_standing(Standing(hold=restart_hold)),
-        details=told_on_demand,
-        points=points,
-        drain_within=drain_within,
-        gradual=gradual,
+        advertise=advertised,
+        join=read_sources(told["join"], setting="join"),
+        expect=told["expect"],
+        profile=_profile(told["profile"]),
+        metadata=_metadata(told, names, details),
+        details=details,
+        points=told["points"],
+        drain_within=told["drain_within"],
+        gradual=told["gradual"],
         keys=keys,
-        secret_file=None if secret_file is None else Path(secret_file),
+        secret_file=None if told["secret_file"] is None else Path(told["secret_file"]),
         sealing=sealing,
-        certificates=None if tls is None else Certificates(tls),
-        unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
+        certificates=None if told["tls"] is None else Certificates(told["tls"]),
+        unix_socket=_unix_socket(told["unix_socket"]),
     )
-    _ = settings.first_metadata  # raises if there is no room for what it adds
-    return settings
+
+
+def _addresses(told: NodeSettings) -> tuple[Address | None, Address | None]:
+    listen, advertise = told["listen"], told["advertise"]
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+
+
+def _unix_socket(path: str | Path | None) -> Address | None:
+    return None if path is None else Address.unix(str(path), setting="unix_socket")
+
+
+def _metadata(told: NodeSettings, names: list[str], details: Details) -> Metadata:
+    metadata = Metadata(
+        services=tuple(names),
+        weight=told["weight"],
+        zone=told["zone"],
+        version=told["version"],
+        tags=told["tags"] or {},
+        details=details.digest,
+    )
+    return metadata.with_standing(Standing(hold=told["restart_hold"]))
 
 
 def changed_metadata(
@@ -223,16 +280,20 @@ def _names_of(services: tuple[Service, ...]) -> list[str]:
     return names
 
 
-def _check_numbers(**found: int) -> None:
+def _cluster(cluster: str | None, names: list[str]) -> str:
+    if cluster is None and not names:
+        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
+    return check_name(names[0] if cluster is None else cluster, setting="cluster")
+
+
+def _check_numbers(told: NodeSettings) -> None:
+    found: Mapping[str, object] = {**told}
     for setting, (least, most) in _BOUNDS.items():
         _check_number(setting, found[setting], least=least, most=most)
-
-
-def _check_leaving(*, drain_within: float, gradual: bool | None) -> None:
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
-    if gradual not in {True, False, None}:
-        raise ConfigError("gradual", gradual, "true, false, or None for when there is state to move")
+    if not told["drain_within"] >= 0:
+        raise ConfigError("drain_within", told["drain_within"], "seconds, 0 or more")
+    if told["gradual"] not in {True, False, None}:
+        raise ConfigError("gradual", told["gradual"], "true, false, or None for when there is state to move")
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:

@@ -35,6 +35,9 @@ QUIET: Final = 0.1
 LIMIT: Final = 0.5
 """Seconds after the first change at which they are published in any case."""
 
+_MOST_PLACES: Final = 4096
+"""Keys whose owner is remembered."""
+
 
 class MembershipView(Protocol):
     """What the rebalancer needs of gossip."""
@@ -149,9 +152,11 @@ class Rebalancer:
         self._stirred = trio.Event()
         self._pause: trio.CancelScope | None = None
         self._members = _active(view.members)
-        self._places = Places()
+        self._away = Places()
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
         self._snapshot = nobody
+        # Of keys that were asked for since then; forgotten all at once when there are too many.
+        self._places: dict[tuple[str, Key], tuple[Member | None, str]] = {}
         self._current: Any = trio_util.AsyncValue(nobody)  # the same, for who waits
         self._listeners: list[Callable[[RingSnapshot, RingSnapshot], None]] = []
         self._followers: set[Follower] = set()
@@ -167,8 +172,8 @@ class Rebalancer:
         """
         records = {member.name: member for member in members}
         active = _active(records.values())
-        self._places.follow(self._members, records, now=trio.current_time())
-        if _matter(active) == _matter(self._members) and self._places.absent(active) == self._snapshot.kept:
+        self._away.follow(self._members, records, now=trio.current_time())
+        if _matter(active) == _matter(self._members) and self._away.absent(active) == self._snapshot.kept:
             return
         self._members = active
         self._cut.changed(now=trio.current_time())
@@ -194,15 +199,15 @@ class Rebalancer:
         if self._pause is not None:
             self._pause.deadline = self._cut.due
         old = self.snapshot
-        if _matter(old.members) != _matter(self._members) or old.kept != self._places.absent(self._members):
+        if _matter(old.members) != _matter(self._members) or old.kept != self._away.absent(self._members):
             self._publish(old)
 
     async def run(self) -> None:
         """Publish each burst of changes when it has settled; runs until cancelled."""
         while True:
-            with trio.CancelScope(deadline=self._places.next_end):
+            with trio.CancelScope(deadline=self._away.next_end):
                 await self._stirred.wait()
-            if self._places.forget(now=trio.current_time()) and not self._stirred.is_set():
+            if self._away.forget(now=trio.current_time()) and not self._stirred.is_set():
                 self.flush()
                 continue
             with trio.CancelScope(deadline=self._cut.due) as self._pause:  # `update` moves the deadline
@@ -216,13 +221,14 @@ class Rebalancer:
             for service in member.metadata.services:
                 weights.setdefault(service, {})[member.name] = member.metadata.ring_weight
         rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
+        self._places.clear()
         self._snapshot = self._current.value = RingSnapshot(
             sequence=old.sequence + 1,
             version=_version(rings),
             members=MappingProxyType(self._members),
             offering=MappingProxyType({name: self._offering(weights[name]) for name in rings}),
             rings=MappingProxyType(rings),
-            kept=self._places.absent(self._members),
+            kept=self._away.absent(self._members),
         )
         self._tell(old, self._snapshot)
 
@@ -296,7 +302,7 @@ class Rebalancer:
 
     def kept_for(self, name: str) -> float:
         """Seconds for which the place of the member ``name`` is still kept, also if it is back; 0 if it is not."""
-        return self._places.kept_for(name, now=trio.current_time())
+        return self._away.kept_for(name, now=trio.current_time())
 
     def services(self) -> tuple[str, ...]:
         """The names of the services that are offered, in order."""
@@ -326,10 +332,16 @@ class Rebalancer:
 
     def place(self, service: str, key: Key) -> tuple[Member | None, str]:
         """What `owner` and `version` say, in one look."""
-        snapshot = self._snapshot
-        ring = snapshot.rings.get(service, self._empty)
-        name = ring.lookup(key)
-        return (None if name is None else snapshot.members[name]), ring.version
+        place = self._places.get((service, key))
+        if place is None:
+            snapshot = self._snapshot
+            ring = snapshot.rings.get(service, self._empty)
+            name = ring.lookup(key)
+            place = (None if name is None else snapshot.members[name]), ring.version
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            self._places[service, key] = place
+        return place
 
     def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
         """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.

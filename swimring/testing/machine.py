@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from swimring.node import Node, NodeEvent
     from swimring.service import Service
 
+    from .backends import Beside
     from .cluster import SimCluster
 
 STARTS_WITHIN: Final = 0.25
@@ -39,6 +40,7 @@ class NodeSetup:
         drift: how much faster than true time its boot clock runs.
         gradual: whether it takes its keys in steps, as for `open_node`.
         restart_hold: seconds for which its place is kept.
+        beside: what runs beside the node while it takes part.
     """
 
     services: tuple[Service, ...] = ()
@@ -49,6 +51,7 @@ class NodeSetup:
     drift: float = 0.0
     gradual: bool | None = None
     restart_hold: int = 0
+    beside: Beside | None = None
 
 
 class SimNode:
@@ -215,6 +218,8 @@ class SimNode:
                     cluster.changed()
 
             nursery.start_soon(watch)
+            if setup.beside is not None:
+                nursery.start_soon(setup.beside, node)
             self._node = node
             task_status.started()
             cluster.changed()

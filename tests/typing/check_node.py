@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from swimring.node import NodeSettings
     from swimring.service import Caller, NodeView
 
 app = Service("hello")
@@ -167,6 +168,20 @@ async def a_node_is_asked_wrongly(node: swimring.Node) -> None:
     await node.request("greet")  # type: ignore[arg-type]
     node.lookup("k1", 5)  # type: ignore[call-arg,arg-type]
     node.lookup(5)  # type: ignore[arg-type]
+
+
+async def a_node_is_opened(settings: NodeSettings) -> None:
+    settings["weight"] = 2
+    async with swimring.open_node(app, network=None, **settings) as node:
+        assert_type(node, swimring.Node)
+    async with swimring.open_node(cluster="hello", tags={"role": "db"}, secret=[b"k" * 32], profile="lan"):
+        pass
+
+
+def a_node_is_opened_wrongly() -> None:
+    swimring.open_node(app, timeout=5)  # type: ignore[call-arg]
+    swimring.open_node(app, expect="3")  # type: ignore[arg-type]
+    swimring.open_node("hello")  # type: ignore[arg-type]
 
 
 def a_node_is_what_handlers_see(node: swimring.Node) -> tuple[Caller, NodeView]:
