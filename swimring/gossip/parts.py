@@ -59,7 +59,7 @@ class _Part:
 
 
 def parts(
-    records: Iterable[Member],
+    records: Iterable[Rumour],
     *,
     digest: Sequence[Summary] | None = None,
     wanted: Sequence[str] | None = None,
@@ -103,7 +103,7 @@ def replays(
     ]
 
 
-def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
+def _fill(things: Iterable[Rumour | Summary | str]) -> Iterator[_Part]:
     part, size = _Part(), 0
     for thing in things:
         length = len(encode(thing) if isinstance(thing, str) else thing.encoded)
@@ -111,8 +111,8 @@ def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
             yield part
             part, size = _Part(), 0
         match thing:
-            case Member():
-                part.rumours.append(Rumour(member=thing))
+            case Rumour():
+                part.rumours.append(thing)
             case Summary():
                 part.digest.append(thing)
             case str():

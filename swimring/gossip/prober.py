@@ -100,6 +100,9 @@ class Prober:
         for event in change.events:
             if isinstance(event, MemberJoined):
                 self._order.add(change.member.name)
+        if change.hearsay:
+            # Everybody else may know it for long: nobody is left to confirm, and our suspicion alone takes the longest.
+            self.probe_soon(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
         if target.name in self._probing:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status, Summary
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, Rumour, State, Status, Summary
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.net import Network
-    from swimring.swim import Member, Message, Profile, Rumour
+    from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
     from .envelopes import Envelopes
@@ -117,7 +117,9 @@ class PushPull:
 
     async def _exchange(self, address: Address) -> NodeId:
         now = trio.current_time()
-        asked = parts([self._membership.me], digest=self._membership.digest(now=now), recap=self._recalling.recap)
+        asked = parts(
+            [Rumour(member=self._membership.me)], digest=self._membership.digest(now=now), recap=self._recalling.recap
+        )
         known = (member.name for member in self._membership.others if member.address == address)
         stream, frames, answer = await self._ask(address, next(known, ""), self._envelopes_of(None, asked))
         async with stream:
@@ -126,7 +128,7 @@ class PushPull:
                 return first.source
             heard = await self._hear(frames, first)
             if heard.wanted:
-                await self._say(frames, first.source, parts(self._named(heard.wanted)))
+                await self._say(frames, first.source, parts(self._told(self._named(heard.wanted))))
             if heard.wanted is not None:
                 await self._finish(heard)
                 await self._recalling.dial(frames, first.source, heard.recap)
@@ -140,7 +142,7 @@ class PushPull:
         shown = [Summary.of(member) for member in heard.records]
         if not self._membership.compare(shown, now=trio.current_time()).news:
             return
-        everything = parts(self._membership.state(now=trio.current_time()))
+        everything = parts(self._told(self._membership.state(now=trio.current_time())))
         question = self._envelopes_of(heard.source, everything)
         stream, frames, answer = await self._ask(address, heard.source.name, question)
         async with stream:
@@ -225,11 +227,12 @@ class PushPull:
         heard = await self._hear(frames, first)
         now = trio.current_time()
         if heard.digest is None:
-            await self._say(frames, heard.source, parts(self._membership.state(now=now)))
+            await self._say(frames, heard.source, parts(self._told(self._membership.state(now=now))))
         else:
             difference = self._membership.compare(heard.digest, now=now)
             recap = self._recalling.recap
-            await self._say(frames, heard.source, parts(difference.news, wanted=difference.wanted, recap=recap))
+            news = self._told(difference.news)
+            await self._say(frames, heard.source, parts(news, wanted=difference.wanted, recap=recap))
             if difference.wanted:
                 following = await frames.receive()
                 if following is not None:
@@ -246,7 +249,7 @@ class PushPull:
             if not isinstance(envelope.message, State):
                 raise BytesRefused("malformed", "something else in the middle of a state")
             heard.take(envelope.message, envelope.rumours)
-            heard.refuted |= self._beliefs.merge(rumour.member for rumour in envelope.rumours)
+            heard.refuted |= self._beliefs.merge(envelope.rumours)
             if not envelope.message.more:
                 return heard
             following = await frames.receive()
@@ -266,6 +269,9 @@ class PushPull:
 
     def _named(self, names: Iterable[str]) -> list[Member]:
         return [member for name in dict.fromkeys(names) if (member := self._membership.get(name)) is not None]
+
+    def _told(self, records: Iterable[Member]) -> list[Rumour]:
+        return [self._membership.told(record) for record in records]
 
     async def _say(
         self, frames: Frames, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]

@@ -180,10 +180,11 @@ async def test_halves_that_were_apart_for_two_minutes_agree_within_45_seconds(se
 def test_blocked_members_make_others_dead_without_lifeguard_and_nobody_with_it() -> None:
     """G14 in small: 5 % loss, and one member after the other hears and says nothing for 5 to 15 s."""
     without = random_pauses(16, kind="blocked", lifeguard=False, bursts=4, seed=0)
-    with_it = random_pauses(16, kind="blocked", lifeguard=True, bursts=4, seed=0)
     assert without.everywhere > 0
-    assert with_it.everywhere == 0
-    assert with_it.agreed_after <= 60
+    for seed in range(4):
+        with_it = random_pauses(16, kind="blocked", lifeguard=True, bursts=4, seed=seed)
+        assert (seed, with_it.everywhere) == (seed, 0)
+        assert with_it.agreed_after <= 60
 
 
 @pytest.mark.costly
