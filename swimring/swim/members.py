@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
 from .conflicts import Conflicts
-from .digests import Checksum, Difference, Summary, compare
+from .digests import CHECKSUM_LIMIT, Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -185,6 +185,10 @@ class Membership:
     def digest(self, *, now: float) -> list[Summary]:
         """What `state` shows, a line each."""
         return [Summary.of(member) for member in self.state(now=now)]
+
+    def checksum_of_all(self, *, now: float) -> int:
+        """A number below 2^64 that is equal where `digest` is: of the dead and the left, too."""
+        return sum(summary.fingerprint for summary in self.digest(now=now)) % CHECKSUM_LIMIT
 
     def compare(self, digest: Iterable[Summary], *, now: float) -> Difference:
         """Which records the sender of ``digest`` lacks, and which ones we do."""

@@ -207,3 +207,4 @@ def test_the_load_of_a_quiet_member_does_not_grow_with_the_cluster() -> None:
     small, large = idle_load(10, seconds=50), idle_load(40, seconds=50)
     assert large.datagrams == pytest.approx(small.datagrams, rel=0.05)
     assert large.datagram_bytes == pytest.approx(small.datagram_bytes, rel=0.1)
+    assert large.stream_bytes <= 1.1 * small.stream_bytes
