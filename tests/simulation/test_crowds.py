@@ -187,6 +187,24 @@ def test_blocked_members_make_others_dead_without_lifeguard_and_nobody_with_it()
         assert with_it.agreed_after <= 60
 
 
+@simulated
+async def test_a_process_that_stops_for_a_second_is_not_noticed_and_for_three_not_declared_dead(seed: int) -> None:
+    """G11. In 3 s some two rounds of others begin and end, a second each: that those fail is what probes are for."""
+    async with open_crowd() as crowd:
+        await crowd.gather(10, within=1)
+        await crowd.quiet()
+        rng, suspicions = dice("stops", seed), []
+        for seconds in (1, 3, 1, 3, 1, 3):
+            before = crowd.watch.changes["suspect"]
+            with crowd.paused([rng.choice(crowd.present)]):
+                await trio.sleep(seconds)
+            await trio.sleep(rng.uniform(3, 4))
+            await crowd.quiet()
+            suspicions.append(crowd.watch.changes["suspect"] - before)
+        assert suspicions[::2] == [0, 0, 0]
+        assert crowd.watch.changes["dead"] == 0
+
+
 @pytest.mark.costly
 def test_stopped_members_make_nobody_else_dead(seed: int) -> None:
     found = random_pauses(16, kind="stopped", lifeguard=True, bursts=4, share=0.2, seed=seed)
