@@ -11,6 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
+    certificates                                      files in, TLS contexts out
     codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .certificates import TlsSettings as TlsSettings
     from .errors import CallError as CallError
     from .errors import CircuitOpen as CircuitOpen
     from .errors import ConfigError as ConfigError
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from .errors import Overloaded as Overloaded
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
+    from .errors import StoreError as StoreError
+    from .errors import StoreFull as StoreFull
     from .errors import StreamLost as StreamLost
     from .errors import StreamReset as StreamReset
     from .errors import SwimringError as SwimringError
@@ -51,32 +55,40 @@ if TYPE_CHECKING:
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
-    from .security import TlsSettings as TlsSettings
+    from .ownership import Moved as Moved
+    from .ownership import RangesGained as RangesGained
+    from .ownership import RangesLost as RangesLost
+    from .ownership import ReplicaChanged as ReplicaChanged
     from .service import Answer as Answer
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import Machine as Machine
     from .service import Objects as Objects
     from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
+    from .service import Store as Store
     from .swim import Broadcast as Broadcast
     from .swim import Member as Member
     from .swim import Status as Status
 
 _HOMES = {
+    ".certificates": ("TlsSettings",),
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
         "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
-        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
-        "SwimringError", "Unreachable",
+        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StoreError", "StoreFull",
+        "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".security": ("TlsSettings",),
-    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
+    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
+    ".service": (
+        "Answer", "ByteStream", "Channel", "Endpoint", "Machine", "Objects", "Reply", "Request", "Service", "Store",
+    ),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -98,9 +110,11 @@ __all__ = [
     "Instrument",
     "InvalidRequest",
     "LocalProtocolError",
+    "Machine",
     "Member",
     "Missed",
     "MissingExtra",
+    "Moved",
     "NameConflict",
     "NoSuchHandler",
     "Node",
@@ -111,11 +125,17 @@ __all__ = [
     "Objects",
     "Overloaded",
     "ProtocolError",
+    "RangesGained",
+    "RangesLost",
     "RemoteProtocolError",
+    "ReplicaChanged",
     "Reply",
     "Request",
     "Service",
     "Status",
+    "Store",
+    "StoreError",
+    "StoreFull",
     "StreamLost",
     "StreamReset",
     "SwimringError",

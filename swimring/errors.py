@@ -6,9 +6,12 @@ SwimringError
 |- ProtocolError
 |   |- LocalProtocolError      we (or the application) broke the rules: a bug, nothing was sent
 |   '- RemoteProtocolError     the peer did: what it sent is refused, a connection is gone
+|       '- GossipRefused       the same of gossip, with a word that says why, for those who count
 |- NodeClosed                  this node has been left
 |- NotJoined                   this node found nobody to join
 |- NameConflict                somebody else runs, with a newer generation, under this node's name
+|- StoreError                  a file of this node could not be read or written
+|   '- StoreFull               there is no room for it
 '- CallError                   the outcome of one call
     |- Unreachable             never sent                             safe to retry anywhere
     |- Overloaded              shed before the handler ran            safe to retry
@@ -80,6 +83,24 @@ class RemoteProtocolError(ProtocolError):
     """The peer broke the rules. What it sent is refused; if it came over a connection, that connection is gone."""
 
 
+class GossipRefused(RemoteProtocolError):
+    """Bytes that are not taken as gossip. Nothing has changed here; nobody answers.
+
+    Attributes:
+        reason: a word, of a list that its class gives.
+        detail: what was found, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Refuse for ``reason``, with ``detail`` for a person."""
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
 class NodeClosed(SwimringError):
     """This node has left its cluster; it can no longer be used. Open another one."""
 
@@ -90,6 +111,23 @@ class NotJoined(SwimringError):
 
 class NameConflict(SwimringError):
     """Another process runs under this node's name with a newer generation; this node stops. Rename one of them."""
+
+
+class StoreError(SwimringError):
+    """A file of this node could not be read or written: the disk, or the rights, are to blame. Nothing was changed."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Say what happened to the file ``name``."""
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class StoreFull(StoreError):
+    """There is no room for it: on the disk, or in a file, which has a limit. Nothing was changed; delete something."""
 
 
 class CallError(SwimringError):

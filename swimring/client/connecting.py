@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from swimring.certificates import Certificates
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
-from swimring.security import Certificates, key_id, secret_keys
+from swimring.security import key_id, secret_keys
 
 from .directory import Directory
 from .following import Follower, ask_state
@@ -26,7 +27,7 @@ from .routing import Routing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
 
     from .link import Link
     from .news import ClusterState
@@ -43,6 +44,7 @@ async def connect(
     cluster: str | None = None,
     secret: bytes | str | Sequence[bytes] | None = None,
     tls: TlsSettings | None = None,
+    forward: bool = False,
 ) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
@@ -53,6 +55,8 @@ async def connect(
         secret: the key of a cluster that has one, or several; or their text, as in a secret file. It proves both sides
             to each other and hides nothing: that needs TLS.
         tls: this client's certificate, and the authority of the cluster's.
+        forward: have the node that answered hand calls on to the owners of their keys, for a client that can reach no
+            other one; what has streams goes to the owner itself all the same.
 
     Raises:
         ConfigError: this is no address, name, key or certificate, the cluster that is meant is not clear, or the
@@ -73,7 +77,9 @@ async def connect(
             directory = Directory(state)
             follower = Follower(directory, links, tasks, seeds=seeds, rng=rng)
             tasks.start_soon(follower.run)
-            yield Mesh(directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng))
+            yield Mesh(
+                directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng, forward=forward)
+            )
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
             # Raised in here, it would leave the task group wrapped into an exception group.
             failure = error

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swimring.policies import Attempts
+    from swimring.service import HeldCall
     from swimring.swim import Member
 
-    from .calling import HeldCall
     from .directory import Directory
     from .following import Follower
     from .link import Link
@@ -76,12 +76,17 @@ class Routing:
         home: str,
         rng: random.Random,
         policy: RetryPolicy | None = None,
+        forward: bool = False,
     ) -> None:
-        """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached."""
+        """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached.
+
+        With ``forward`` it is asked everything that nodes hand on to each other: what has no streams.
+        """
         self._directory = directory
         self._links = links
         self._follower = follower
         self._home = home
+        self._forward = forward
         self._rng = rng
         self._policy = policy or RetryPolicy()
         # Clients started together must not all begin with the same member.
@@ -116,7 +121,7 @@ class Routing:
         async def send(link: Link, hops: int, attempt: int) -> None:
             await link.cast(message, hops=hops, attempt=attempt)
 
-        await self._routed(message, send, _unless_sent)
+        await self._routed(message, send, safe_to_retry)
 
     @asynccontextmanager
     async def open(self, message: Message) -> AsyncIterator[HeldCall]:
@@ -133,7 +138,7 @@ class Routing:
             async def enter(link: Link, hops: int, attempt: int) -> HeldCall:
                 return await stack.enter_async_context(link.open(message, hops=hops, attempt=attempt))
 
-            call, target = await self._routed(message, enter, _unless_sent)
+            call, target = await self._routed(message, enter, safe_to_retry)
             try:
                 yield call
             except Moved as error:
@@ -149,6 +154,7 @@ class Routing:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
         deadline = message.deadline = anyio.current_effective_deadline()
+        message.forward = self._forward and not message.streams
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
@@ -230,6 +236,8 @@ class Routing:
         offering = self._directory.offering(message.ns)
         if not offering:
             raise NoSuchHandler(self._directory.nobody(message.ns), key=message.key)
+        if message.forward:
+            return self._first(self._connected_first(), message, attempts)
         if message.key is not None:
             return self._directory.owner(message.ns, message.key)
         turn = next(self._turns) % len(offering)
@@ -238,12 +246,11 @@ class Routing:
     def _home_first(self) -> list[Member]:
         return sorted(self._directory.active, key=lambda member: member.name != self._home)
 
+    def _connected_first(self) -> list[Member]:
+        return sorted(self._home_first(), key=lambda one: self._links.current(one.name, one.generation) is None)
+
     def _first(self, candidates: Sequence[Member], message: Message, attempts: Attempts) -> Member | None:
         """The first that was not asked yet, or just the first."""
         version = self._version(message)
         fresh = (member for member in candidates if not attempts.has_asked(member.id, version))
         return next(fresh, candidates[0] if candidates else None)
-
-
-def _unless_sent(error: CallError) -> bool:
-    return safe_to_retry(error, idempotent=False)

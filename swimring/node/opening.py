@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import trio
 
@@ -28,6 +28,7 @@ from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
+from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
@@ -36,17 +37,16 @@ from .settings import Settings, check_settings, name_of
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
-    from swimring.discovery import Finder, Seeds
+    from swimring.discovery import Finder
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
     from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
-    from swimring.security import TlsSettings
-    from swimring.swim import Profile
+
+    from .settings import NodeSettings
 
 _log = logging.getLogger("swimring.node")
 
@@ -54,70 +54,28 @@ _log = logging.getLogger("swimring.node")
 @asynccontextmanager
 async def open_node(
     *services: Service,
-    cluster: str | None = None,
-    name: str | None = None,
-    listen: str | None = None,
-    advertise: str | None = None,
-    join: Iterable[str | Address | Seeds] = (),
-    expect: int = 1,
-    profile: Profile | str = "local",
-    weight: int = 1,
-    zone: str = "",
-    version: str = "",
-    tags: Mapping[str, str] | None = None,
-    details: Mapping[str, object] | None = None,
-    points: int = 128,
-    insecure: bool = False,
-    drain_within: float = 2.0,
-    secret: bytes | str | Sequence[bytes] | None = None,
-    secret_file: str | Path | None = None,
-    seal: str = "require",
-    tls: TlsSettings | None = None,
-    unix_socket: str | Path | None = None,
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
+    **settings: Unpack[NodeSettings],
 ) -> AsyncIterator[Node]:
     """Run a node while the block runs; leaving the block leaves the cluster.
 
     Args:
         services: what this node answers; none for a node that only asks.
-        cluster: nodes of different clusters refuse each other; default: the name of the first service.
-        name: who this node is, over restarts; default: made of its address.
-        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
-        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
-        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
-        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
-        profile: the timings of membership, ``"local"``, ``"lan"``, ``"wan"`` or a `Profile`.
-        weight: how much of the ring this node takes; 0 for none.
-        zone: a label of where this node runs.
-        version: of the application; other nodes see it.
-        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
-        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
-        points: points on the ring per unit of weight; the same on every node of a cluster.
-        insecure: allow binding off loopback without a secret.
-        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
-        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
-        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
-        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
-        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
-        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
+        **settings: all that `NodeSettings` names, such as ``name``, ``listen`` and ``join``.
 
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
+        StoreError: the state cannot be read or written.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
-    settings = check_settings(
-        services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
-        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
-        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
-        tls=tls, unix_socket=unix_socket,
-    )  # fmt: skip
-    async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
+    checked = check_settings(services, **settings)
+    async with _Opening(checked, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
 
 
@@ -158,22 +116,29 @@ class _Opening:
                 gossiper=gossiper,
                 rebalancer=rebalancer,
                 counters=self._counters,
+                host=self._host,
                 keys=self._keys,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            first = gossiper.me.generation
             await self._join(node, gossiper, finder)
+            if gossiper.me.generation != first:  # an earlier life was met
+                await keep_generation(self._settings.store, gossiper.me.generation)
             rebalancer.update(gossiper.members)
             rebalancer.flush()
-            async with self._answering(node, gossiper, rebalancer) as doors:
+            async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 try:
                     yield node
                 finally:
                     await node.say_farewell(*doors)
+                    rebalancer.update(gossiper.members)
+                    rebalancer.flush()
+                    rebalancer.close()
             nursery.cancel_scope.cancel()
 
     # ------------------------------------------------------------------------------------------------- starting
@@ -229,12 +194,14 @@ class _Opening:
             advertised=self._settings.address_for(binding.address),
         )
 
-    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
+    @asynccontextmanager
+    async def _gossiping(self, binding: Binding, finder: Finder) -> AsyncIterator[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        return open_gossiper(
+        generation = await new_generation(settings.store, now_ms=self._host.wall_ms())
+        async with open_gossiper(
             cluster=settings.cluster,
-            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            me=NodeId(settings.name or name_of(address), generation),
             address=address,
             metadata=settings.first_metadata,
             datagrams=binding.datagrams,
@@ -245,7 +212,8 @@ class _Opening:
             seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
-        )
+        ) as gossiper:
+            yield gossiper
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
         settings = self._settings
@@ -274,37 +242,44 @@ class _Opening:
 
     @asynccontextmanager
     async def _answering(
-        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
         dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
-        async def serve(incoming: Incoming) -> object:
-            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
-                return relayed
-            refuse_unless_owner(rebalancer, name, incoming.header)
-            bound = dispatcher.match(incoming.message)
-            bound.check_streams(incoming.streams)
-            items = incoming.streams.get(mux.ITEMS)
+        async def forward(incoming: Incoming) -> object:
+            relayed = await forwarding.forward(incoming)
+            return await serve(incoming, here=True) if relayed is None else relayed
+
+        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
+            if incoming.header.forward and not here:
+                return forward(incoming)
+            header, streams, items = incoming.header, incoming.streams, None
+            refuse_unless_owner(rebalancer, name, header)
+            message = incoming.message
+            bound = dispatcher.match(message)
+            if streams or bound.endpoint.has_items:
+                bound.check_streams(streams)
+                items = streams.get(mux.ITEMS)
             request = Request(
                 node=node,
-                key=incoming.header.key,
-                message=incoming.message,
+                key=header.key,
+                message=message,
                 peer=incoming.peer,
                 deadline=incoming.deadline,
-                streams=incoming.streams if items is None else _without_items(incoming.streams),
+                streams=streams if items is None else _without_items(streams),
             )
             node.let_handler_call()
-            if incoming.header.traceparent is not None:
-                enter_trace(Trace.read(incoming.header.traceparent))
+            if header.traceparent is not None:
+                enter_trace(Trace.read(header.traceparent))
             incoming.begin(declare=bound.endpoint.errors.describe)
-            return await bound.invoke(request, items)
+            return bound.invoke(request, items)
 
         me = gossiper.me.id
         async with (
-            self._taking_calls(gossiper, serve) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments) as here,
+            self._taking_calls(gossiper, serve, nursery) as pool,
+            open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
         ):
             node.use(
                 Routing(
@@ -315,12 +290,17 @@ class _Opening:
                     handles=dispatcher.handles,
                     rng=self._host.rng,
                     instruments=self._instruments,
-                )
+                ),
+                pool,
+                here,
             )
-            yield pool, here
+            with node.following():
+                yield pool, here
 
     @asynccontextmanager
-    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+    async def _taking_calls(
+        self, gossiper: Gossiper, serve: Serve, nursery: trio.Nursery | None = None
+    ) -> AsyncIterator[Pool]:
         """Connections of calls, those that have waited for it included, are answered by ``serve``."""
 
         def is_suspect(name: str) -> bool:
@@ -337,6 +317,7 @@ class _Opening:
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
+            nursery=nursery,
         ) as pool:
             self._pool = pool
             self._pool_ready.set()

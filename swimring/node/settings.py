@@ -6,22 +6,25 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from swimring.builtin import NAMESPACE
+from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
-    from swimring.security import TlsSettings
+    from swimring.service import Store
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -51,6 +54,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        store: the files of this node; None for none.
     """
 
     services: tuple[Service, ...] = ()
@@ -70,6 +74,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    store: Store | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -81,6 +86,11 @@ class Settings:
         """What this node tells about itself before it has found the members it expects."""
         return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
 
+    def checked(self) -> Self:
+        """Itself, if there is room in its metadata for what is added while it waits for others; else `ConfigError`."""
+        _ = self.first_metadata
+        return self
+
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
         if self.advertise is None:
@@ -88,51 +98,95 @@ class Settings:
         return self.advertise if self.advertise.port else Address(self.advertise.host, bound.port)
 
 
+class NodeSettings(TypedDict, total=False):
+    """What `open_node` can be told; each has a default.
+
+    Attributes:
+        cluster: nodes of different clusters refuse each other; default: the name of the first service.
+        name: who this node is, over restarts; default: made of its address.
+        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
+        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
+        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
+        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
+        profile: the timings of membership, ``"local"`` (the default), ``"lan"``, ``"wan"`` or a `Profile`.
+        weight: how much of the ring this node takes; 0 for none; default: 1.
+        zone: a label of where this node runs.
+        version: of the application; other nodes see it.
+        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
+        points: points on the ring per unit of weight; the same on every node of a cluster; default: 128.
+        insecure: allow binding off loopback without a secret.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take; default: 2.
+        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
+        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
+        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
+        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
+        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
+    """
+
+    cluster: str | None
+    name: str | None
+    listen: str | None
+    advertise: str | None
+    join: Iterable[str | Address | Seeds]
+    expect: int
+    profile: Profile | str
+    weight: int
+    zone: str
+    version: str
+    tags: Mapping[str, str] | None
+    details: Mapping[str, object] | None
+    points: int
+    insecure: bool
+    drain_within: float
+    secret: bytes | str | Sequence[bytes] | None
+    secret_file: str | Path | None
+    seal: str
+    tls: TlsSettings | None
+    unix_socket: str | Path | None
+    state: str | Path | Store | None
+
+
 def check_settings(
     services: tuple[Service, ...],
     *,
-    cluster: str | None,
-    name: str | None,
-    listen: str | None,
-    advertise: str | None,
-    join: Iterable[str | Address | Seeds],
-    expect: int,
-    profile: Profile | str,
-    weight: int,
-    zone: str,
-    version: str,
-    tags: Mapping[str, str],
+    cluster: str | None = None,
+    name: str | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    join: Iterable[str | Address | Seeds] = (),
+    expect: int = 1,
+    profile: Profile | str = "local",
+    weight: int = 1,
+    zone: str = "",
+    version: str = "",
+    tags: Mapping[str, str] | None = None,
     details: Mapping[str, object] | None = None,
-    points: int,
-    insecure: bool,
-    drain_within: float,
+    points: int = 128,
+    insecure: bool = False,
+    drain_within: float = 2.0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
+    state: str | Path | Store | None = None,
 ) -> Settings:
-    """Read what the user wrote.
+    """Read what the user wrote: `NodeSettings`.
 
     Raises:
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
     """
     names = _names_of(services)
-    if cluster is None and not services:
-        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
-    _check_number("points", points, least=1, most=_MAX_POINTS)
-    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+    _check_numbers(weight=weight, points=points, expect=expect, drain_within=drain_within)
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
-    _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
-    told_on_demand = Details.of(details or {})
-    settings = Settings(
+    secure = insecure or (bool(keys) and sealing is Sealing.REQUIRE)
+    bound, told = _addresses(listen, advertise, secure=secure)
+    on_demand = Details.of(details or {})
+    return Settings(
         services=services,
-        cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
+        cluster=_cluster(cluster, names),
         name=None if name is None else check_name(name),
         listen=bound,
         advertise=told,
@@ -140,9 +194,9 @@ def check_settings(
         expect=expect,
         profile=_profile(profile),
         metadata=Metadata(
-            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags, details=told_on_demand.digest
+            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags or {}, details=on_demand.digest
         ),
-        details=told_on_demand,
+        details=on_demand,
         points=points,
         drain_within=drain_within,
         keys=keys,
@@ -150,9 +204,8 @@ def check_settings(
         sealing=sealing,
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
-    )
-    _ = settings.first_metadata  # raises if there is no room for what it adds
-    return settings
+        store=DirectoryStore(Path(state)) if isinstance(state, str | Path) else state,
+    ).checked()
 
 
 def changed_metadata(
@@ -215,6 +268,20 @@ def _names_of(services: tuple[Service, ...]) -> list[str]:
     return names
 
 
+def _cluster(cluster: str | None, names: list[str]) -> str:
+    if cluster is None and not names:
+        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
+    return check_name(names[0] if cluster is None else cluster, setting="cluster")
+
+
+def _check_numbers(*, weight: int, points: int, expect: int, drain_within: float) -> None:
+    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
+    _check_number("points", points, least=1, most=_MAX_POINTS)
+    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
+    if not drain_within >= 0:
+        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+
+
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:
     if type(found) is not int or not least <= found <= most:
         raise ConfigError(setting, found, f"a whole number from {least} to {most}")
@@ -245,6 +312,13 @@ def _sealing(seal: str) -> Sealing:
         return Sealing(seal)
     except ValueError:
         raise ConfigError("seal", seal, f"use {', '.join(each.value for each in Sealing)}") from None
+
+
+def _addresses(listen: str | None, advertise: str | None, *, secure: bool) -> tuple[Address | None, Address | None]:
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+    _check_reach(bound, told, secure=secure)
+    return bound, told
 
 
 def _check_reach(bound: Address | None, advertise: Address | None, *, secure: bool) -> None:

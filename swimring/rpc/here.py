@@ -17,14 +17,16 @@ from swimring.identity import NodeId
 from swimring.mux import GoAwayCode, Limits, Session
 
 from .connection import Connection
+from .owning import owner_of_tasks
+from .statistics import CallStatistics
 from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.instrument import Instruments
+    from swimring.service import HeldCall
 
-    from .calling import Call
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -56,6 +58,8 @@ class Pipe(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, none when the other end is closed."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._left:
             await trio.lowlevel.checkpoint()
         else:
@@ -88,15 +92,18 @@ async def open_here(
     serve: Serve,
     instruments: Instruments,
     limits: Limits | None = None,
+    nursery: trio.Nursery | None = None,
 ) -> AsyncIterator[Here]:
-    """The door of a node to itself; leaving the block ends the calls it still handles."""
-    async with trio.open_nursery() as nursery:
-        here = Here(me=me, serve=serve, instruments=instruments, limits=limits or Limits(), nursery=nursery)
+    """The door of a node to itself; leaving the block ends the calls it still handles.
+
+    If the tasks shall run in a ``nursery`` that is there already, it has to be cancelled after the block.
+    """
+    async with owner_of_tasks(nursery) as owner:
+        here = Here(me=me, serve=serve, instruments=instruments, limits=limits or Limits(), nursery=owner)
         try:
             yield here
         finally:
             here.close()
-            nursery.cancel_scope.cancel()
 
 
 class Here:
@@ -131,11 +138,17 @@ class Here:
         await connection.calling.cast(out)
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """As `Peer.open`."""
         connection = await self._connection()
         async with connection.calling.open(out) as call:
             yield call
+
+    def statistics(self) -> CallStatistics:
+        """The calls of this node to itself, which it makes and handles; they need no connection to anybody."""
+        calling = 0 if self._calling is None else len(self._calling.calling)
+        streams = 0 if self._calling is None else self._calling.open_streams
+        return CallStatistics(connections=0, streams=streams, calling=calling, handling=calling)
 
     async def drain(self) -> None:
         """Take no more calls, and wait until those under way are over."""

@@ -223,11 +223,13 @@ class Routing:
         """
         if current_trace() is not None:
             out = self._traced(out)
-        first, outcome, started = None, "cancelled", trio.current_time()
+        first, outcome, timed = None, "cancelled", self._instruments.timed
+        started = trio.current_time() if timed else 0.0
         try:  # as `_Report`, at a tenth of what a context manager costs
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
-                self._check_open()
+                if self._closed:
+                    self._check_open()
                 owner, version = self._view.place(out.ns, out.key)
                 door = None if owner is None else self._at_hand(owner)
                 if owner is not None and door is not None:
@@ -245,7 +247,7 @@ class Routing:
             outcome = type(error).__name__
             raise
         finally:
-            took = trio.current_time() - started
+            took = trio.current_time() - started if timed else 0.0
             self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, took)
 
     async def cast(self, out: Outgoing) -> None:
@@ -255,7 +257,7 @@ class Routing:
             CallError: it was not sent.
         """
         with _Report(self._instruments, out):
-            await self._routed(self._traced(out), lambda door, final: door.cast(final), _unless_sent)
+            await self._routed(self._traced(out), lambda door, final: door.cast(final), safe_to_retry)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Any]:
@@ -273,7 +275,7 @@ class Routing:
                 async def enter(door: Door, final: Outgoing) -> Any:
                     return await stack.enter_async_context(door.open(final))
 
-                call, target = await self._routed(self._traced(out), enter, _unless_sent)
+                call, target = await self._routed(self._traced(out), enter, safe_to_retry)
                 try:
                     yield call
                 except Moved as error:
@@ -432,7 +434,8 @@ class Routing:
 
     def _at_hand(self, owner: Member) -> Door | None:
         """The door to ``owner``, if no connection has to be made first."""
-        return self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
+        name = owner.name
+        return self._here if name == self._me.name else self._peers.at_hand(name, owner.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.
@@ -479,7 +482,7 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     """
     if header.key is None or header.hops == DIRECT:
         return
-    owner = view.owner(header.ns, header.key)
+    owner, _version = view.place(header.ns, header.key)
     if (owner is not None and owner.name == me) or not view.offering(header.ns):
         return
     told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
@@ -488,10 +491,6 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     mine = view.member(me)
     records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
     raise Moved(told, records=records, key=header.key, owner=me)
-
-
-def _unless_sent(error: CallError) -> bool:
-    return safe_to_retry(error, idempotent=False)
 
 
 def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:

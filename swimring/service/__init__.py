@@ -1,11 +1,12 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
 from .answer import Answer, AnswerStream
-from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
+from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
-from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
-from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
-from .items import ItemKinds, ItemStream, Objects, kinds_of
+from .endpoint import Endpoint, Handler, Registered, WithStreams
+from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .held import HeldCall, hold
+from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
@@ -13,12 +14,16 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .surroundings import Machine, Store
+from .writers import Writers
 
 __all__ = [
     "BUILT_IN",
+    "NO_STREAMS",
     "UNDECLARED",
     "Answer",
     "AnswerStream",
+    "Asker",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -30,9 +35,11 @@ __all__ = [
     "Endpoint",
     "ErrorTypes",
     "Handler",
+    "HeldCall",
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
+    "Machine",
     "NodeView",
     "Objects",
     "OpenCall",
@@ -47,27 +54,27 @@ __all__ = [
     "SessionStream",
     "Signal",
     "Source",
+    "Store",
     "StreamSource",
     "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
+    "Streams",
     "Talking",
     "TypedCall",
     "Unary",
     "Waiting",
     "WithStreams",
+    "Writers",
     "as_told",
     "checked_sources",
     "close_source",
+    "failure_in",
     "feed",
-    "kinds_of",
+    "hold",
     "opened",
     "raise_as_declared",
-    "read_call",
     "read_open",
     "readable_again",
     "reset_code",
-    "returned",
-    "streams_of_call",
-    "typed",
 ]

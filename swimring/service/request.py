@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .answer import AnswerStream
     from .endpoint import Endpoint
+    from .surroundings import Machine, Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +72,20 @@ class NodeView(Caller, Protocol):
         ...
 
     @property
+    def host(self) -> Machine:
+        """The clocks and the dice of the machine it runs on."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its files.
+
+        Raises:
+            ConfigError: it was opened without ``state``.
+        """
+        ...
+
+    @property
     def members(self) -> Sequence[Member]:
         """Everybody this node knows of, itself included."""
         ...
@@ -84,6 +99,18 @@ class NodeView(Caller, Protocol):
 
     def owns(self, key: Key, /, *, service: str | None = None) -> bool:
         """Whether ``key`` of ``service`` lives on this node, as far as this node knows."""
+        ...
+
+    def replicas(self, key: Key, n: int, /, *, service: str | None = None) -> Sequence[Member]:
+        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
+        ...
+
+    def peer(self, name: str) -> Caller:
+        """One certain member to talk to, whatever the ring says.
+
+        Raises:
+            Unreachable: no member of that name takes part.
+        """
         ...
 
     async def broadcast(self, name: str, payload: object = None, /) -> None:
@@ -148,7 +175,12 @@ class ByteStream(Protocol):
         Raises:
             StreamReset: the other side gave the stream up.
             StreamLost: the connection broke.
+            ValueError: ``max_bytes`` is less than 1.
         """
+        ...
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
         ...
 
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:

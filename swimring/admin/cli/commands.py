@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 
 from swimring.admin.loading import load_services
 
-from .access import ANY, PLAIN, Access, SecretFile, Tls
+from .access import ANY, Access
+from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
 
 
 def _version() -> str:
@@ -24,25 +25,7 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
-Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
-TlsMode = Annotated[str, Parameter(help="With certificates: require; on the way there first accept, then prefer.")]
-UnixSocket = Annotated[str | None, Parameter(help="Path of a Unix socket that takes calls as well, of this user only.")]
-LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
-Join = Annotated[
-    tuple[str, ...],
-    Parameter(
-        negative="",
-        show_default=False,
-        help="Where to look for other nodes, for ever: HOST:PORT, dns+HOST:PORT, dns+srv://NAME, file:PATH, multicast "
-        "or multicast://GROUP:PORT; may be repeated. Default: this machine.",
-    ),
-]
-Expect = Annotated[
-    int,
-    Parameter(
-        help="On a cold start wait until so many nodes have found each other: more than half of all, the same on each."
-    ),
-]
+KeyDigits = Annotated[str, Parameter(help="Its 8 digits, as `swimring keys list` shows them.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
@@ -51,22 +34,8 @@ def run(
     target: str,
     /,
     *,
-    name: str | None = None,
-    cluster: str | None = None,
-    listen: str | None = None,
-    advertise: str | None = None,
-    join: Join = (),
-    expect: Expect = 1,
-    profile: str = "local",
-    weight: int = 1,
-    zone: str = "",
-    insecure: Annotated[bool, Parameter(negative="")] = False,
-    secret_file: SecretFile = None,
-    seal: Seal = "require",
-    tls: Tls = PLAIN,
-    tls_mode: TlsMode = "require",
-    unix_socket: UnixSocket = None,
-    log_level: LogLevel = "info",
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -74,44 +43,10 @@ def run(
     ----------
     target:
         What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
-    name:
-        Who this node is, over restarts. Default: made of its address.
-    cluster:
-        Nodes of different clusters refuse each other. Default: the name of the service.
-    listen:
-        IP:PORT to bind, for UDP and TCP. Default: the first free loopback port from 7979 to 7998.
-    advertise:
-        HOST[:PORT] that others reach this node at. Default: what it listens on.
-    profile:
-        The timings of membership: local, lan or wan.
-    weight:
-        How much of the ring this node takes; 0 for none.
-    zone:
-        A label of where this node runs.
-    insecure:
-        Allow listening off loopback without a secret.
     """
     from . import running  # noqa: PLC0415 - see above
 
-    services = load_services(target)
-    return running.run(
-        services,
-        log_level=log_level,
-        name=name,
-        cluster=cluster,
-        listen=listen,
-        advertise=advertise,
-        join=join,
-        expect=expect,
-        profile=profile,
-        weight=weight,
-        zone=zone,
-        insecure=insecure,
-        secret_file=secret_file,
-        seal=seal,
-        tls=tls.settings(tls_mode),
-        unix_socket=unix_socket,
-    )
+    return running.run(load_services(target), watching, **options.settings())
 
 
 @app.command
@@ -165,11 +100,12 @@ def call(
     /,
     *fields: str,
     key: str | None = None,
+    file: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     idempotent: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Call a handler and print what it returns.
+    """Call a handler and print what it returns, or what it yields, line by line. Ctrl-C cancels it.
 
     Parameters
     ----------
@@ -181,6 +117,9 @@ def call(
         The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.
     key:
         The key whose owner shall answer. Default: any node that offers the service.
+    file:
+        NAME=PATH sends a file as the byte stream NAME; PATH alone sends its lines, each of JSON, as items to a handler
+        with a channel. A path of - is stdin. May be repeated.
     idempotent:
         Repeat the call if an answer is lost, although it may have run.
     """
@@ -191,6 +130,7 @@ def call(
         cmd,
         fields,
         key=key,
+        files=file,
         idempotent=idempotent,
         access=access,
         as_json=as_json,
@@ -254,35 +194,18 @@ def add(new: str, /, *, access: Access = ANY) -> int:
 
 
 @keys.command
-def use(key: str, /, *, access: Access = ANY) -> int:
-    """Seal with another key on every node: step 2 of 3.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
+def use(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Seal with another key on every node: step 2 of 3."""
     return _change_keys("use key", {"identity": key}, access)
 
 
 @keys.command
-def remove(key: str, /, *, access: Access = ANY) -> int:
-    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
-    change = {"identity": key}
-    return _change_keys("remove key", change, access)
+def remove(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on."""
+    return _change_keys("remove key", {"identity": key}, access)
 
 
-def _change_keys(
-    cmd: str,
-    fields: dict[str, str],
-    access: Access,
-) -> int:
+def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)

@@ -1,0 +1,25 @@
+"""The admin port of a node: a small HTTP server, health for whoever restarts nodes, and what monitors read."""
+
+from .health import Health, Stage
+from .messages import EVENTS, HTML, Answer, HttpRequest, HttpResponse, Send, event, json_response, problem
+from .opening import AUTO, OFF, open_admin, open_site
+from .site import Site
+
+__all__ = [
+    "AUTO",
+    "EVENTS",
+    "HTML",
+    "OFF",
+    "Answer",
+    "Health",
+    "HttpRequest",
+    "HttpResponse",
+    "Send",
+    "Site",
+    "Stage",
+    "event",
+    "json_response",
+    "open_admin",
+    "open_site",
+    "problem",
+]
