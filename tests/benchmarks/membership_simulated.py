@@ -111,6 +111,51 @@ class _News:
                 self.all_know.set()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stragglers:
+    """How long after the first one the last member knew of processes that were killed, in seconds.
+
+    Attributes:
+        members: how many there are.
+        loss: share of the datagrams that is lost.
+        deaths: how many there were, one after the other, each noticed at once by two members that lost a connection.
+        late: of how many the last one knew more than a second after the first one.
+        longest: the longest time between these two.
+    """
+
+    members: int
+    loss: float
+    deaths: int
+    late: int
+    longest: float
+
+
+def stragglers(members: int, *, loss: float, deaths: int = 60, seed: int = 1) -> Stragglers:
+    """Kill one process after the other, each back under a new generation when all know."""
+    return run_simulation(functools.partial(_stragglers, members, loss, deaths), seed=seed)
+
+
+async def _stragglers(members: int, loss: float, deaths: int) -> Stragglers:
+    rng, spreads = dice("stragglers", members), []
+    async with open_crowd() as crowd:
+        await crowd.gather(members, within=1)
+        await crowd.quiet()
+        for number in range(deaths):
+            await trio.sleep(rng.uniform(1, 2))
+            victim, *neighbours = rng.sample(crowd.present, 3)
+            news = _News(crowd, victim.name, members - 1)
+            with crowd.network.loss(loss):
+                crowd.crash([victim])
+                for neighbour in neighbours:
+                    neighbour.gossiper.suspect_connection(victim.name)
+                await news.all_know.wait()
+            spreads.append(trio.current_time() - news.first["dead"])
+            await crowd.arrive(victim.name, number + 2)
+            await crowd.quiet()
+    late = sum(spread > 1 for spread in spreads)
+    return Stragglers(members=members, loss=loss, deaths=deaths, late=late, longest=max(spreads))
+
+
 # --------------------------------------------------------------------------------------------------- dissemination
 
 
@@ -422,6 +467,14 @@ def _detection_table(sizes: Sequence[int]) -> None:
         _row(each.members, *(f"{figure:.2f}" for figure in figures))
 
 
+def _stragglers_table(_sizes: Sequence[int]) -> None:
+    _head("Killed processes (30 members): when the last one knew", "loss", "seed", "deaths", "a second late", "worst")
+    for loss in (0.0, 0.05, 0.2):
+        for seed in (1, 2):
+            found = stragglers(30, loss=loss, seed=seed)
+            _row(f"{loss:.0%}", seed, found.deaths, found.late, f"{found.longest:.2f} s")
+
+
 def _dissemination_table(sizes: Sequence[int]) -> None:
     _head("Gossip intervals until an update was known", "members", "others talk", *_DISSEMINATION_COLUMNS)
     for size in sizes:
@@ -466,6 +519,7 @@ _DISSEMINATION_COLUMNS = ("ln n", "to half", "to the last", "worst of 20")
 _FALSE_COLUMNS = ("Lifeguard", "events", "at members that were well", "suspicions", "views equal after")
 TABLES = {
     "detection": _detection_table,
+    "stragglers": _stragglers_table,
     "dissemination": _dissemination_table,
     "broadcasts": _broadcast_table,
     "load": _load_table,
