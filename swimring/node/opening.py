@@ -181,7 +181,8 @@ class _Opening:
         gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
         calls = Protocol(serve=self._serve_mux, most=MAX_MUX, without_tls=without.bytes_to_send())
         # The next version is not spoken, and its refusal has to come from who speaks ours: it will try that next.
-        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, SEALED_MAGIC: gossip, mux.MAGIC: calls}
+        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, mux.MAGIC: calls}
+        everything |= {SEALED_MAGIC: gossip, SEALED_MAGIC + 1: gossip}
         yield Reception(listener, everything, instruments=self._instruments, certificates=self._settings.certificates)
         if local is not None:  # of gossip's no: a member is where its datagrams are
             yield Reception(local, {mux.MAGIC: calls}, instruments=self._instruments)
