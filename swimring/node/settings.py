@@ -6,13 +6,14 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from swimring.builtin import NAMESPACE
 from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
+    from swimring.service import Store
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -52,6 +54,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        store: the files of this node; None for none.
     """
 
     services: tuple[Service, ...] = ()
@@ -71,6 +74,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    store: Store | None = None
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -81,6 +85,11 @@ class Settings:
     def first_metadata(self) -> Metadata:
         """What this node tells about itself before it has found the members it expects."""
         return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
+
+    def checked(self) -> Self:
+        """Itself, if there is room in its metadata for what is added while it waits for others; else `ConfigError`."""
+        _ = self.first_metadata
+        return self
 
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
@@ -113,6 +122,7 @@ class NodeSettings(TypedDict, total=False):
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
     """
 
     cluster: str | None
@@ -135,6 +145,7 @@ class NodeSettings(TypedDict, total=False):
     seal: str
     tls: TlsSettings | None
     unix_socket: str | Path | None
+    state: str | Path | Store | None
 
 
 def check_settings(
@@ -160,6 +171,7 @@ def check_settings(
     seal: str = "require",
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
+    state: str | Path | Store | None = None,
 ) -> Settings:
     """Read what the user wrote: `NodeSettings`.
 
@@ -168,15 +180,11 @@ def check_settings(
     """
     names = _names_of(services)
     _check_numbers(weight=weight, points=points, expect=expect, drain_within=drain_within)
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
-    _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
+    secure = insecure or (bool(keys) and sealing is Sealing.REQUIRE)
+    bound, told = _addresses(listen, advertise, secure=secure)
     on_demand = Details.of(details or {})
-    metadata = Metadata(
-        services=tuple(names), weight=weight, zone=zone, version=version, tags=tags or {}, details=on_demand.digest
-    )
-    settings = Settings(
+    return Settings(
         services=services,
         cluster=_cluster(cluster, names),
         name=None if name is None else check_name(name),
@@ -185,7 +193,9 @@ def check_settings(
         join=read_sources(join, setting="join"),
         expect=expect,
         profile=_profile(profile),
-        metadata=metadata,
+        metadata=Metadata(
+            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags or {}, details=on_demand.digest
+        ),
         details=on_demand,
         points=points,
         drain_within=drain_within,
@@ -194,9 +204,8 @@ def check_settings(
         sealing=sealing,
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
-    )
-    _ = settings.first_metadata  # raises if there is no room for what it adds
-    return settings
+        store=DirectoryStore(Path(state)) if isinstance(state, str | Path) else state,
+    ).checked()
 
 
 def changed_metadata(
@@ -303,6 +312,13 @@ def _sealing(seal: str) -> Sealing:
         return Sealing(seal)
     except ValueError:
         raise ConfigError("seal", seal, f"use {', '.join(each.value for each in Sealing)}") from None
+
+
+def _addresses(listen: str | None, advertise: str | None, *, secure: bool) -> tuple[Address | None, Address | None]:
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+    _check_reach(bound, told, secure=secure)
+    return bound, told
 
 
 def _check_reach(bound: Address | None, advertise: Address | None, *, secure: bool) -> None:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from swimring.admin.loading import load_services
 
 from .access import ANY, Access
-from .node_options import LOOPBACK, NodeOptions
+from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
 
 
 def _version() -> str:
@@ -25,13 +25,18 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
-LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 KeyDigits = Annotated[str, Parameter(help="Its 8 digits, as `swimring keys list` shows them.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
 @app.command
-def run(target: str, /, *, options: NodeOptions = LOOPBACK, log_level: LogLevel = "info") -> int:
+def run(
+    target: str,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
     Parameters
@@ -41,7 +46,7 @@ def run(target: str, /, *, options: NodeOptions = LOOPBACK, log_level: LogLevel 
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), log_level=log_level, **options.settings())
+    return running.run(load_services(target), watching, **options.settings())
 
 
 @app.command
