@@ -13,6 +13,7 @@ from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.mux import Limits
 from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
@@ -54,6 +55,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        limits: what its connections take.
         store: the files of this node; None for none.
     """
 
@@ -74,6 +76,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    limits: Limits = field(default_factory=Limits)
     store: Store | None = None
 
     @property
@@ -122,6 +125,7 @@ class NodeSettings(TypedDict, total=False):
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        limits: sizes, counts and patience of connections, as `swimring.mux.Limits`; each side says its own.
         state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
     """
 
@@ -145,6 +149,7 @@ class NodeSettings(TypedDict, total=False):
     seal: str
     tls: TlsSettings | None
     unix_socket: str | Path | None
+    limits: Limits | None
     state: str | Path | Store | None
 
 
@@ -171,6 +176,7 @@ def check_settings(
     seal: str = "require",
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
+    limits: Limits | None = None,
     state: str | Path | Store | None = None,
 ) -> Settings:
     """Read what the user wrote: `NodeSettings`.
@@ -204,6 +210,7 @@ def check_settings(
         sealing=sealing,
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
+        limits=limits or Limits(),
         store=DirectoryStore(Path(state)) if isinstance(state, str | Path) else state,
     ).checked()
 
