@@ -28,6 +28,7 @@ from swimring.tracing import Trace, enter_trace
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
+from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
@@ -70,6 +71,7 @@ async def open_node(
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
+        StoreError: the state cannot be read or written.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     checked = check_settings(services, **settings)
@@ -114,18 +116,25 @@ class _Opening:
                 gossiper=gossiper,
                 rebalancer=rebalancer,
                 counters=self._counters,
+                host=self._host,
                 keys=self._keys,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            first = gossiper.me.generation
             await self._join(node, gossiper, finder)
+            if gossiper.me.generation != first:  # an earlier life was met
+                await keep_generation(self._settings.store, gossiper.me.generation)
+            settling = node.settling(gradual=self._settings.gradual)
+            await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
-            async with self._answering(node, gossiper, rebalancer) as doors:
+            async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
+                nursery.start_soon(node.settle, settling, name="swimring settling")
                 try:
                     yield node
                 finally:
@@ -187,12 +196,14 @@ class _Opening:
             advertised=self._settings.address_for(binding.address),
         )
 
-    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
+    @asynccontextmanager
+    async def _gossiping(self, binding: Binding, finder: Finder) -> AsyncIterator[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        return open_gossiper(
+        generation = await new_generation(settings.store, now_ms=self._host.wall_ms())
+        async with open_gossiper(
             cluster=settings.cluster,
-            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            me=NodeId(settings.name or name_of(address), generation),
             address=address,
             metadata=settings.first_metadata,
             datagrams=binding.datagrams,
@@ -203,7 +214,8 @@ class _Opening:
             seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
-        )
+        ) as gossiper:
+            yield gossiper
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
         settings = self._settings
@@ -232,17 +244,19 @@ class _Opening:
 
     @asynccontextmanager
     async def _answering(
-        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
         async def forward(incoming: Incoming) -> object:
             relayed = await forwarding.forward(incoming)
-            return await handle(incoming) if relayed is None else relayed
+            return await serve(incoming, here=True) if relayed is None else relayed
 
-        def handle(incoming: Incoming) -> Awaitable[object]:
+        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
+            if incoming.header.forward and not here:
+                return forward(incoming)
             header, streams, items = incoming.header, incoming.streams, None
             refuse_unless_owner(rebalancer, name, header)
             message = incoming.message
@@ -264,13 +278,10 @@ class _Opening:
             incoming.begin(declare=bound.endpoint.errors.describe)
             return bound.invoke(request, items)
 
-        def serve(incoming: Incoming) -> Awaitable[object]:
-            return forward(incoming) if incoming.header.forward else handle(incoming)
-
         me = gossiper.me.id
         async with (
-            self._taking_calls(gossiper, serve) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments) as here,
+            self._taking_calls(gossiper, serve, nursery) as pool,
+            open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
         ):
             node.use(
                 Routing(
@@ -289,7 +300,9 @@ class _Opening:
                 yield pool, here
 
     @asynccontextmanager
-    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+    async def _taking_calls(
+        self, gossiper: Gossiper, serve: Serve, nursery: trio.Nursery | None = None
+    ) -> AsyncIterator[Pool]:
         """Connections of calls, those that have waited for it included, are answered by ``serve``."""
 
         def is_suspect(name: str) -> bool:
@@ -306,6 +319,7 @@ class _Opening:
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
+            nursery=nursery,
         ) as pool:
             self._pool = pool
             self._pool_ready.set()

@@ -14,6 +14,7 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .surroundings import Machine, Store
 from .writers import Writers
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
+    "Machine",
     "NodeView",
     "Objects",
     "OpenCall",
@@ -52,6 +54,7 @@ __all__ = [
     "SessionStream",
     "Signal",
     "Source",
+    "Store",
     "StreamSource",
     "Streaming",
     "StreamingEndpoint",

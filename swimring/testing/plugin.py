@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from .sweep import Share, sweep, sweep_share
+from .sweep import Share, hash_seed, sweep, sweep_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,7 +196,9 @@ def _alone_in(error: BaseException) -> BaseException:
 
 
 def _replay(item: pytest.Item) -> str:
-    return " ".join(["pytest", repr(item.nodeid), *_own_options(item.config), f"--swimring-seed {seed_of(item)}"])
+    environment = [f"{name}={value}" for name, value in hash_seed().items()]
+    command = ["pytest", repr(item.nodeid), *_own_options(item.config), f"--swimring-seed {seed_of(item)}"]
+    return " ".join([*environment, *command])
 
 
 def _own_options(config: pytest.Config) -> list[str]:
