@@ -295,6 +295,7 @@ class _Opening:
                 ),
                 pool,
                 here,
+                nursery=nursery,
             )
             with node.following():
                 yield pool, here
