@@ -156,6 +156,7 @@ class Gossiper:
             suspect=counts[Status.SUSPECT],
             dead=counts[Status.DEAD],
             left=counts[Status.LEFT],
+            suspicions=self._membership.suspicions,
             health=self._membership.health.score,
             incarnation=self.me.incarnation,
             rumours=len(self._membership.rumours),

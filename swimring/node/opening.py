@@ -299,6 +299,7 @@ class _Opening:
                 ),
                 pool,
                 here,
+                nursery=nursery,
             )
             with node.following():
                 yield pool, here

@@ -55,7 +55,7 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("_arrived", "_connection", "_message", "begun", "body", "deadline", "declare", "header", "streams")
+    __slots__ = ("_connection", "_message", "arrived", "begun", "body", "deadline", "declare", "header", "streams")
 
     def __init__(self, connection: Connection, event: CallArrived) -> None:
         """The call that ``event`` tells of, which came over ``connection`` just now."""
@@ -65,8 +65,9 @@ class Incoming:
         """The fields of the message as they came: encoded."""
         self._message: Mapping[str, Any] | None = None
         self.streams: Mapping[str, PeerStream] = _NO_STREAMS
-        self._arrived = connection.heard
-        self.deadline = self._arrived + event.header.remaining
+        self.arrived = connection.heard
+        """When it came in, by Trio's clock."""
+        self.deadline = self.arrived + event.header.remaining
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
         self.declare: Declare | None = None
@@ -282,7 +283,7 @@ class CallJob(Incoming):
 
     def expire_if_older(self, than: float, now: float) -> None:
         """End a call without streams that came in before ``than``."""
-        if self._arrived < than and not self.streams:
+        if self.arrived < than and not self.streams:
             self.deadline = min(self.deadline, now)
             if self._scope is not None:
                 self._scope.deadline = min(self._scope.deadline, now)
@@ -396,7 +397,7 @@ class CallJob(Incoming):
 
     def _report(self) -> None:
         header, instruments = self.header, self._connection.instruments
-        took = trio.current_time() - self._arrived if instruments.timed else 0.0
+        took = trio.current_time() - self.arrived if instruments.timed else 0.0
         instruments.tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, took)
 
     @property
