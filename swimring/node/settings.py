@@ -167,7 +167,7 @@ DEFAULTS: Final[NodeSettings] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
     "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
     "drain_within": 2.0, "gradual": None, "restart_hold": 0, "secret": None, "secret_file": None, "seal": "require",
-    "tls": None, "unix_socket": None, "state": None, "limits": None,
+    "tls": None, "unix_socket": None, "limits": None, "state": None,
 }  # fmt: skip
 
 
