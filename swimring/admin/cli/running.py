@@ -44,7 +44,7 @@ async def _serve_until_told(services: tuple[Service, ...], watching: WatchOption
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
     files = settings.get("secret_file") is not None or settings.get("tls") is not None
-    site = open_site()
+    site = open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     with open_stopping() as stopping, stopping.opening, open_reloading(files=files) as reloading:
         async with (
             open_admin(watching.admin, site) as url,
@@ -53,6 +53,7 @@ async def _serve_until_told(services: tuple[Service, ...], watching: WatchOption
         ):
             stopping.opened()
             site.show(node)
+            nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             if url is not None:
