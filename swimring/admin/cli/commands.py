@@ -94,13 +94,67 @@ def dev(
 @app.command
 def members(
     *,
+    watch: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Show the members of the cluster, as the node that answers believes them to be."""
-    from . import asking  # noqa: PLC0415 - see above
+    """Show the members of the cluster, as the node that answers believes them to be.
 
-    asking.members(access=access, as_json=as_json)
+    Parameters
+    ----------
+    watch:
+        Show them again whenever one changes, until Ctrl-C.
+    """
+    from . import asking, watching  # noqa: PLC0415 - see above
+
+    (watching.watch_members if watch else asking.members)(access=access, as_json=as_json)
+
+
+@app.command
+def ring(service: str | None = None, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Draw the ring of a service: the share of each node, and the circle unrolled.
+
+    Parameters
+    ----------
+    service:
+        The service. Default: the only one there is.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.ring(service, access=access, as_json=as_json)
+
+
+@app.command
+def tail(*, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Print what happens in the cluster as it happens, until Ctrl-C: who comes, is doubted, dies, leaves, drains."""
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.tail(access=access, as_json=as_json)
+
+
+@app.command
+def top(
+    *,
+    sort: str = "rate",
+    every: float = 2.0,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each handler did on all nodes in the last minute: calls a second, p50, p99, errors.
+
+    Parameters
+    ----------
+    sort:
+        By rate, p99 or errors.
+    every:
+        Seconds between two looks.
+    once:
+        Look once.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.top(sort=sort, every=every, once=once, access=access, as_json=as_json)
 
 
 @app.command

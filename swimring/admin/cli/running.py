@@ -61,7 +61,7 @@ async def _serve_until_told(
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
     files = settings.get("secret_file") is not None or settings.get("tls") is not None
-    site = open_site()
+    site = open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     with open_stopping() as stopping, stopping.opening, open_reloading(sources, files=files) as reloading:
         async with (
             open_supervision(supervised=supervised, leave=stopping.leave) as owner,
@@ -71,6 +71,7 @@ async def _serve_until_told(
         ):
             stopping.opened()
             site.show(node)
+            nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")
             if not supervised:  # else the owner says it for all of them
                 _say_serving(node, url)
