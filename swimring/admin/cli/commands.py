@@ -31,6 +31,8 @@ app = App(
     config=(sources,),
 )
 
+app.register_install_completion_command()
+
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
@@ -301,6 +303,42 @@ def schema(target: str, /, *, as_json: AsJson = False) -> None:
     from . import describing  # noqa: PLC0415 - see above
 
     describing.schema(load_services(target), as_json=as_json)
+
+
+@app.command
+def new(name: str, /, *, template: str = "hello", as_json: AsJson = False) -> None:
+    """Write a folder with a service to start from, and tests of it that pass.
+
+    Parameters
+    ----------
+    name:
+        The folder; its last part is the name of the service.
+    template:
+        hello, kv or chat.
+    """
+    from . import starting  # noqa: PLC0415 - see above
+
+    starting.new(name, template=template, as_json=as_json)
+
+
+@app.command
+def sim(*tests: str, seeds: int = 100, first: int = 0, processes: int | None = None) -> int:
+    """Run the tests that take `cluster` under many schedules; say the lowest seed that fails, and how to replay it.
+
+    Parameters
+    ----------
+    tests:
+        Files, folders or options for pytest after --. Default: those of this folder.
+    seeds:
+        How many.
+    first:
+        The first of them.
+    processes:
+        How many at once. Default: one for each processor.
+    """
+    from . import sweeping  # noqa: PLC0415 - see above
+
+    return sweeping.sweep(tests, seeds=seeds, first=first, processes=processes)
 
 
 @app.command
