@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from swimring.identity import Key
+    from swimring.net import Host
     from swimring.rpc import RunningCall
     from swimring.swim import Suspicion
 
@@ -36,6 +37,11 @@ class Reporting(Operating):
         self._nursery: trio.Nursery | None = None
         self._reports: dict[str, Report] = {"running": self._tell_running}
 
+    @property
+    def host(self) -> Host:
+        """The clocks and the dice of the machine."""
+        raise NotImplementedError
+
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment."""
         raise NotImplementedError
@@ -53,6 +59,7 @@ class Reporting(Operating):
         told: dict[str, Any] = {
             "name": self.me.name,
             "version": now.version,
+            "wall": self.host.wall_ms(),
             "lag": now.lag,
             "health": now.gossip.health,
             "owned": dict(now.owned),
