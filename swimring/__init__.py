@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import NotJoined as NotJoined
     from .errors import NotOwner as NotOwner
     from .errors import Overloaded as Overloaded
+    from .errors import OwnershipLost as OwnershipLost
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
     from .errors import StreamLost as StreamLost
@@ -68,8 +69,8 @@ _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
         "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
-        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StreamLost", "StreamReset",
-        "SwimringError", "Unreachable",
+        "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError", "StreamLost",
+        "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
@@ -110,6 +111,7 @@ __all__ = [
     "NotOwner",
     "Objects",
     "Overloaded",
+    "OwnershipLost",
     "ProtocolError",
     "RemoteProtocolError",
     "Reply",

@@ -18,6 +18,7 @@ from swimring.tracing import use_trace
 
 from .calls import NodePeer
 from .details import DetailsOfMembers
+from .owning import OwningNode
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
 
@@ -48,7 +49,7 @@ _Out = TypeVar("_Out")
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node:
+class Node(OwningNode):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -61,6 +62,7 @@ class Node:
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
+        super().__init__(hand_over_within=settings.hand_over_within)
         self._settings = settings
         self._gossiper = gossiper
         self._rebalancer = rebalancer
@@ -189,8 +191,9 @@ class Node:
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
         """
+        await self._hand_over()
         self._left = True
         await self._gossiper.leave()
 
@@ -408,6 +411,7 @@ class Node:
         """
         try:
             with self._farewell:
+                await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
                 await self.leave()
                 with trio.CancelScope(deadline=drained_by):

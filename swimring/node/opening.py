@@ -20,15 +20,15 @@ from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
-from swimring.ownership import Rebalancer
-from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
+from swimring.ownership import Rebalancer, open_ownership
+from swimring.rpc import Forwarding, Routing, open_here, open_pool
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
-from swimring.service import Dispatcher, Request, Service
-from swimring.tracing import Trace, enter_trace
+from swimring.service import Dispatcher, Service
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
 from .groups import lone_error_raised_bare
+from .handling import Handling
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
+    from swimring.ownership import Ownership
+    from swimring.rpc import Here, Pool, Serve
     from swimring.security import TlsSettings
     from swimring.swim import Profile
 
@@ -69,6 +70,7 @@ async def open_node(
     points: int = 128,
     insecure: bool = False,
     drain_within: float = 2.0,
+    hand_over_within: float = 30.0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
@@ -97,6 +99,7 @@ async def open_node(
         points: points on the ring per unit of weight; the same on every node of a cluster.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
+        hand_over_within: seconds that leaving takes, at most, to bring the state of keys to their next owners.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
@@ -114,7 +117,7 @@ async def open_node(
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
-        insecure=insecure, drain_within=drain_within, secret=secret, secret_file=secret_file, seal=seal,
+        insecure=insecure, drain_within=drain_within, hand_over_within=hand_over_within, secret=secret, secret_file=secret_file, seal=seal,
         tls=tls, unix_socket=unix_socket,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
@@ -275,48 +278,40 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
-        name = node.name
-        forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
-
-        async def serve(incoming: Incoming) -> object:
-            if incoming.header.forward and (relayed := await forwarding.forward(incoming)) is not None:
-                return relayed
-            refuse_unless_owner(rebalancer, name, incoming.header)
-            bound = dispatcher.match(incoming.message)
-            bound.check_streams(incoming.streams)
-            items = incoming.streams.get(mux.ITEMS)
-            request = Request(
-                node=node,
-                key=incoming.header.key,
-                message=incoming.message,
-                peer=incoming.peer,
-                deadline=incoming.deadline,
-                streams=incoming.streams if items is None else _without_items(incoming.streams),
-            )
-            node.let_handler_call()
-            if incoming.header.traceparent is not None:
-                enter_trace(Trace.read(incoming.header.traceparent))
-            incoming.begin(declare=bound.endpoint.errors.describe)
-            return await bound.invoke(request, items)
-
         me = gossiper.me.id
-        async with (
-            self._taking_calls(gossiper, serve) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments) as here,
-        ):
-            node.use(
-                Routing(
+        forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
+        builtin = builtin_service(node, self._keys)
+        async with self._owning(gossiper, rebalancer) as ownership:
+            ownership.register(builtin)
+            services = [builtin, *self._settings.services]
+            serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
+            async with (
+                self._taking_calls(gossiper, serve) as pool,
+                open_here(me=me, serve=serve, instruments=self._instruments) as here,
+            ):
+                routing = Routing(
                     me=me,
                     view=rebalancer,
                     peers=pool,
                     here=here,
-                    handles=dispatcher.handles,
+                    handles=serve.dispatcher.handles,
                     rng=self._host.rng,
                     instruments=self._instruments,
                 )
-            )
-            yield pool, here
+                node.use(routing)
+                ownership.use(routing)
+                node.use_ownership(ownership)
+                yield pool, here
+
+    def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
+        return open_ownership(
+            gossiper.me.name,
+            membership=gossiper,
+            rings=rebalancer,
+            host=self._host,
+            # A living process is declared dead no sooner; half of it, because a suspicion may be older than the pause.
+            patience=swim.shortest_suspicion(self._settings.profile, 1) / 2,
+        )
 
     @asynccontextmanager
     async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
@@ -386,10 +381,6 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
-
-
-def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
-    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

@@ -46,6 +46,7 @@ class Settings:
         details: what it tells besides, too large for gossip.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
+        hand_over_within: seconds that it takes before, at most, to bring the state of keys to their next owners.
         keys: the keys of a cluster with a secret, the primary one first.
         secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
@@ -65,6 +66,7 @@ class Settings:
     details: Details = field(default_factory=Details)
     points: int = 128
     drain_within: float = 2.0
+    hand_over_within: float = 30.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
@@ -106,6 +108,7 @@ def check_settings(
     points: int,
     insecure: bool,
     drain_within: float,
+    hand_over_within: float = 30.0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
     seal: str = "require",
@@ -125,6 +128,8 @@ def check_settings(
     _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
     if not drain_within >= 0:
         raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+    if not hand_over_within >= 0:
+        raise ConfigError("hand_over_within", hand_over_within, "seconds, 0 or more")
     bound = None if listen is None else Address.parse(listen, setting="listen")
     told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
@@ -145,6 +150,7 @@ def check_settings(
         details=told_on_demand,
         points=points,
         drain_within=drain_within,
+        hand_over_within=hand_over_within,
         keys=keys,
         secret_file=None if secret_file is None else Path(secret_file),
         sealing=sealing,

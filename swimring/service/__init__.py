@@ -7,6 +7,7 @@ from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_cal
 from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
 from .items import ItemKinds, ItemStream, Objects, kinds_of
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
+from .owning import KeyState, OwnedKeys, StateForm, Terms
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
 from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSource
@@ -33,11 +34,13 @@ __all__ = [
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
+    "KeyState",
     "NodeView",
     "Objects",
     "OpenCall",
     "OpenFile",
     "OpenedCall",
+    "OwnedKeys",
     "Registered",
     "Registration",
     "Reply",
@@ -47,11 +50,13 @@ __all__ = [
     "SessionStream",
     "Signal",
     "Source",
+    "StateForm",
     "StreamSource",
     "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
     "Talking",
+    "Terms",
     "TypedCall",
     "Unary",
     "Waiting",
