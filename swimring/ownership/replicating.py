@@ -22,7 +22,7 @@ _RETRY: Final = 0.1
 _CANDIDATES: Final = 64
 
 
-class Fenced(Exception):  # noqa: N818 - it never leaves this package
+class Fenced(Exception):
     """Another owner has a later fence, of this number."""
 
     def __init__(self, number: int) -> None:
@@ -89,7 +89,7 @@ class _Attempt:
         if len(self.have) >= need:
             return None
         self.stirred = trio.Event()
-        quick = [name for name in others if name in self._asked and now - self._asked[name] < PATIENCE]
+        quick = [name for name in others if name in self._asked and now < self._asked[name] + PATIENCE]
         lacking = need - len(self.have) - len(quick)
         fresh = [name for name in others if self._may_ask(name, now)][: max(0, lacking)]
         for name in fresh:

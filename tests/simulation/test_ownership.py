@@ -137,7 +137,7 @@ def test_a_node_that_is_killed_and_back_at_once_restores_from_its_replicas(seed:
 
 def test_both_sides_of_a_partition_serve_and_the_later_fence_wins(seed: int) -> None:
     async def scenario() -> None:
-        counters = Counters(replicas=1)
+        counters = Counters(replicas=3)  # so that each side has a copy
         counters.patience = 10.0
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(5, counters.service)
