@@ -191,7 +191,8 @@ class Node(OwningNode):
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the
+        calls they make do; other new calls raise `NodeClosed`.
         """
         await self._hand_over()
         self._left = True

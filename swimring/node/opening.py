@@ -117,8 +117,8 @@ async def open_node(
     settings = check_settings(
         services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
         profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
-        insecure=insecure, drain_within=drain_within, hand_over_within=hand_over_within, secret=secret, secret_file=secret_file, seal=seal,
-        tls=tls, unix_socket=unix_socket,
+        insecure=insecure, drain_within=drain_within, hand_over_within=hand_over_within, secret=secret,
+        secret_file=secret_file, seal=seal, tls=tls, unix_socket=unix_socket,
     )  # fmt: skip
     async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node

@@ -65,8 +65,8 @@ class OwningNode:
     ) -> AbstractAsyncContextManager[Own[S]]:
         """Run the block while this node owns ``key``: ``async with node.own("cron:nightly", State) as own``.
 
-        Entering waits until it does and the last owner's scope is closed. When the key moves the block is cancelled, may
-        checkpoint for ``budget`` seconds more, and ends without an error; ``own.moved`` says why.
+        Entering waits until it does and the last owner's scope is closed. When the key moves the block is cancelled,
+        may checkpoint for ``budget`` seconds more, and ends without an error; ``own.moved`` says why.
 
         Args:
             key: what is owned, in the ring of ``service``, which this node has to offer.
@@ -86,8 +86,8 @@ class OwningNode:
     async def drain(self) -> None:
         """Take no more keys, and bring what is here to whoever owns it next; bounded by ``hand_over_within``.
 
-        Calls for keys are refused with the name of the next owner meanwhile. Leaving does this by itself; after it, this
-        node takes part without keys until it leaves.
+        Calls for keys are refused with the name of the next owner meanwhile. Leaving does this by itself; after it,
+        this node takes part without keys until it leaves.
         """
         self._draining = True
         metadata = self._gossiper.me.metadata

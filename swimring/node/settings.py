@@ -126,12 +126,8 @@ def check_settings(
     _check_number("weight", weight, least=0, most=MAX_WEIGHT)
     _check_number("points", points, least=1, most=_MAX_POINTS)
     _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
-    if not hand_over_within >= 0:
-        raise ConfigError("hand_over_within", hand_over_within, "seconds, 0 or more")
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+    _check_patience(drain_within=drain_within, hand_over_within=hand_over_within)
+    bound, told = _addresses(listen, advertise)
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
     _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
     told_on_demand = Details.of(details or {})
@@ -206,6 +202,17 @@ def name_of(address: Address) -> str:
     """The name of a node that was given none: its host and port, the same after a restart."""
     host = _NOT_IN_NAMES.sub("-", address.host)[-_MAX_HOST_IN_NAME:].strip("-._") or "any"
     return f"{host}-{address.port}"
+
+
+def _check_patience(**settings: float) -> None:
+    for setting, seconds in settings.items():
+        if not seconds >= 0:
+            raise ConfigError(setting, seconds, "seconds, 0 or more")
+
+
+def _addresses(listen: str | None, advertise: str | None) -> tuple[Address | None, Address | None]:
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
 
 
 def _names_of(services: tuple[Service, ...]) -> list[str]:

@@ -1,4 +1,7 @@
-"""What other nodes ask about keys, answered in the namespace ``swimring``: claim, replicate, offer. See docs/spec/ownership.md."""
+"""What other nodes ask about keys, answered in the namespace ``swimring``: claim, replicate, offer.
+
+Their bytes are in docs/spec/ownership.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swimring.errors import InvalidRequest, Moved, RemoteProtocolError
 from swimring.identity import MAX_KEY_BYTES, Fence
-from swimring.service import Request, Service
+from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
 
 from .claiming import CLOSE, MAX_OTHERS
 from .fences import MAX_FENCE
@@ -14,6 +17,8 @@ from .holdings import Verdict, read_copy, read_version
 from .spreading import MAX_OFFERED
 
 if TYPE_CHECKING:
+    from swimring.service import Service
+
     from .asking import Asking
     from .holdings import Copy, Holdings, Place, Version
     from .past import PastRings

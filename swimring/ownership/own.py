@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import trio
 
 from swimring.errors import OwnershipLost
-from swimring.service import StateForm
-
 from .holdings import place_of
 from .states import State
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.identity import Fence, Key
-    from swimring.service import Terms
+    from swimring.service import StateForm, Terms
 
     from .scope import Scope
     from .scopes import Scopes
