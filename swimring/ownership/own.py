@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import trio
 
 from swimring.errors import OwnershipLost
+
 from .holdings import place_of
 from .states import State
 
