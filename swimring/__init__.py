@@ -11,6 +11,7 @@ The layers, from what a user touches down to what everything rests on; imports o
     net                                               the one seam to the world
     service                                           what a user declares
     mux | patterns | policies | ring | security | swim    decisions, pure: no clock, no socket, no event loop
+    certificates                                      files in, TLS contexts out
     codec | instrument | tracing, identity, errors    what all of them share
 
 Names are imported on first use, so that a module which only declares a service, or an asyncio program that only uses
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .certificates import TlsSettings as TlsSettings
     from .errors import CallError as CallError
     from .errors import CircuitOpen as CircuitOpen
     from .errors import ConfigError as ConfigError
@@ -52,7 +54,10 @@ if TYPE_CHECKING:
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
-    from .security import TlsSettings as TlsSettings
+    from .ownership import Moved as Moved
+    from .ownership import RangesGained as RangesGained
+    from .ownership import RangesLost as RangesLost
+    from .ownership import ReplicaChanged as ReplicaChanged
     from .service import Answer as Answer
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from .swim import Status as Status
 
 _HOMES = {
+    ".certificates": ("TlsSettings",),
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
         "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
@@ -76,7 +82,7 @@ _HOMES = {
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".security": ("TlsSettings",),
+    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
     ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
@@ -102,6 +108,7 @@ __all__ = [
     "Member",
     "Missed",
     "MissingExtra",
+    "Moved",
     "NameConflict",
     "NoSuchHandler",
     "Node",
@@ -113,7 +120,10 @@ __all__ = [
     "Overloaded",
     "OwnershipLost",
     "ProtocolError",
+    "RangesGained",
+    "RangesLost",
     "RemoteProtocolError",
+    "ReplicaChanged",
     "Reply",
     "Request",
     "Service",

@@ -44,7 +44,7 @@ class Facts(Protocol):
     def members(self) -> Sequence[Member]:
         """Everybody this node knows of, itself included."""
 
-    def events(self) -> AbstractAsyncContextManager[AsyncIterator[object]]:
+    def member_events(self) -> AbstractAsyncContextManager[AsyncIterator[object]]:
         """Changes of the membership while the block runs, bounded: who is slow hears of many as of one."""
 
     def own_details(self) -> bytes:
@@ -106,7 +106,7 @@ def _answer_about_members(service: Service, facts: Facts) -> None:
         would notice before its next probe.
         """
         facts.suspect_connection(lost)  # a name that nobody has is ignored
-        async with facts.events() as events:
+        async with facts.member_events() as events:
             told = _Told(facts)
             for piece in told.everybody():
                 yield piece

@@ -6,6 +6,7 @@ SwimringError
 |- ProtocolError
 |   |- LocalProtocolError      we (or the application) broke the rules: a bug, nothing was sent
 |   '- RemoteProtocolError     the peer did: what it sent is refused, a connection is gone
+|       '- GossipRefused       the same of gossip, with a word that says why, for those who count
 |- NodeClosed                  this node has been left
 |- NotJoined                   this node found nobody to join
 |- NameConflict                somebody else runs, with a newer generation, under this node's name
@@ -79,6 +80,24 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer broke the rules. What it sent is refused; if it came over a connection, that connection is gone."""
+
+
+class GossipRefused(RemoteProtocolError):
+    """Bytes that are not taken as gossip. Nothing has changed here; nobody answers.
+
+    Attributes:
+        reason: a word, of a list that its class gives.
+        detail: what was found, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Refuse for ``reason``, with ``detail`` for a person."""
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class NodeClosed(SwimringError):

@@ -69,7 +69,7 @@ class Instruments:
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
         self._observers = tuple(observers)
-        self._listening: dict[str, tuple[Instrument, ...]] = {}
+        self._listening: dict[object, tuple[tuple[Instrument, Callable[..., None]], ...]] = {}
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
@@ -79,21 +79,21 @@ class Instruments:
 
     def tell(self, hook: Callable[Concatenate[Instrument, _P], None], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call ``hook`` (such as ``Instrument.member_changed``) on every observer."""
-        name = hook.__name__
-        listening = self._listening.get(name)
-        for observer in self._listen(name) if listening is None else listening:
+        listening = self._listening.get(hook)
+        for observer, hear in self._listen(hook) if listening is None else listening:
             try:
-                getattr(observer, name)(*args, **kwargs)
+                hear(*args, **kwargs)
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
                 self._observers = tuple(one for one in self._observers if one is not observer)
                 self._listening.clear()
                 _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
 
-    def _listen(self, name: str) -> tuple[Instrument, ...]:
-        """Those that override the hook: most observers hear little of what happens often."""
-        silent = getattr(Instrument, name)
-        self._listening[name] = tuple(one for one in self._observers if getattr(type(one), name, None) is not silent)
-        return self._listening[name]
+    def _listen(self, hook: Callable[..., None]) -> tuple[tuple[Instrument, Callable[..., None]], ...]:
+        """Those that override the hook, and how: most observers hear little of what happens often."""
+        name = hook.__name__
+        overriding = [one for one in self._observers if getattr(type(one), name, None) is not hook]
+        listening = self._listening[hook] = tuple((one, getattr(one, name)) for one in overriding)
+        return listening
 
     def refuse_bytes(
         self,

@@ -10,29 +10,28 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from swimring.codec import decode
-from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.errors import ConnectionLost, Draining, RemoteProtocolError, Unreachable
 from swimring.mux import (
-    CallEnded,
     CallHeader,
     CallKind,
     ReplyArrived,
     ResetCode,
     error_of,
-    outcome_of,
     stream_ids,
 )
-from swimring.service import checked_sources, feed
+from swimring.service import checked_sources, hold
+
+from .waiting import ANY_LOOP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from swimring.identity import Key
-    from swimring.mux import Answer, FailureArrived, GoAwayArrived, Limits, Session, StreamsOffered
-    from swimring.service import Source
+    from swimring.mux import Answer, CallEnded, FailureArrived, GoAwayArrived, Limits, Session, StreamsOffered
+    from swimring.service import HeldCall, SessionStream
 
     from .link import Link
     from .message import Message
-    from .waiting import LinkStream
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _MAX_ATTEMPT: Final = 255
@@ -45,7 +44,7 @@ class _Pending:
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
-        self.offered: dict[str, LinkStream] | None = None
+        self.offered: dict[str, SessionStream] | None = None
         """The streams that came with the answer; None if nobody is there to read any."""
         self._arrived = anyio.Event()
 
@@ -62,51 +61,26 @@ class _Pending:
         return self.answer
 
 
-class _Feeder:
-    """A task that fills one stream; the block of the call waits for it."""
+class _Sent:
+    """One call that was sent, for whoever holds it open."""
 
-    __slots__ = ("finished", "scope", "source", "stream")
+    __slots__ = ("_calling", "_id", "_key", "_pending", "_streams")
 
-    def __init__(self, stream: LinkStream, source: Source) -> None:
-        self.stream = stream
-        self.source = source
-        self.scope = anyio.CancelScope()
-        self.finished = anyio.Event()
-
-
-class HeldCall:
-    """A call with streams, while the block of `Calling.open` runs."""
-
-    def __init__(self, calling: Calling, pending: _Pending, key: Key | None, streams: Mapping[str, LinkStream]) -> None:
-        """Made by `Calling.open`."""
-        self.streams: Final = streams
-        self.offered: Final[dict[str, LinkStream]] = {}
-        self.source_failure: Exception | None = None
-        self.orphaned = False
+    def __init__(self, calling: Calling, key: Key | None, call_id: int, pending: _Pending, streams: range) -> None:
         self._calling = calling
-        self._pending = pending
         self._key = key
+        self._id = call_id
+        self._pending = pending
+        self._streams = streams
 
-    @property
-    def outcome(self) -> str:
-        """What became of it: see `swimring.service.OpenCall.outcome`."""
-        answer = self._pending.answer
-        if answer is None:
-            return "orphaned" if self.orphaned else "open"
-        return outcome_of(answer)
-
-    async def result(self) -> Any:
-        """Wait for the handler's value; by any task, as often as you like.
-
-        Raises:
-            CallError: the handler failed, or the connection did.
-            Exception: a source of a stream raised this while it was read; the call was cancelled.
-        """
-        await checkpoint()
-        answer = await self._pending.wait()
-        if isinstance(answer, CallEnded) and self.source_failure is not None:
-            raise self.source_failure
+    def value(self, answer: Answer) -> Any:
         return self._calling.value(answer, self._key)
+
+    def cancel(self, reason: str) -> None:
+        self._calling.cancel(self._id, self._streams, reason)
+
+    async def withdraw(self, reason: str) -> None:
+        await self._calling.withdraw(self._id, self._pending, self._streams, reason)
 
 
 class Calling:
@@ -138,7 +112,7 @@ class Calling:
             answer = await pending.wait()
         except anyio.get_cancelled_exc_class():
             if pending.answer is None:
-                await self._withdraw(call_id, pending, range(0), "the caller was cancelled")
+                await self.withdraw(call_id, pending, range(0), "the caller was cancelled")
             raise
         return self.value(answer, message.key)
 
@@ -160,31 +134,14 @@ class Calling:
         sources = checked_sources(message.streams)
         call_id, pending = await self._begin(message, CallKind.REQUEST, hops, attempt)
         ids = stream_ids(call_id, len(message.streams))
-        streams = {name: self._link.attach(ident, name) for name, ident in zip(message.streams, ids, strict=True)}
-        call = HeldCall(self, pending, message.key, streams)
-        pending.offered = call.offered
-        feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
-        try:
-            for feeder in feeders:
-                self._link.spawn(self._feed, feeder, call, call_id, ids)
+        named, ways = dict(zip(message.streams, ids, strict=True)), _Sent(self, message.key, call_id, pending, ids)
+        async with hold(self._link, pending, named, sources, ways=ways, waiting=ANY_LOOP) as call:
             yield call
-        except BaseException as error:
-            _give_up(call.offered, error)
-            raise
-        finally:
-            for feeder in feeders:
-                feeder.scope.cancel()
-            if pending.answer is None:
-                await self._withdraw(call_id, pending, ids, "the caller left the block of its call")
-                call.orphaned = pending.answer is None
-            for stream in (*streams.values(), *call.offered.values()):
-                stream.conclude()
-                self._link.detach(stream.stream_id)
-            self.nudge()
-            if feeders:
-                with anyio.CancelScope(shield=True):
-                    for feeder in feeders:
-                        await feeder.finished.wait()
+
+    def cancel(self, call_id: int, streams: range, reason: str) -> None:
+        """Tell the other side that a call is given up, with its ``streams``."""
+        self._session.cancel(call_id, streams, reason)
+        self._link.poke()
 
     def value(self, answer: Answer, key: Key | None) -> Any:
         """The value of an answer, or the error that it is."""
@@ -253,11 +210,10 @@ class Calling:
         self._link.poke()
         return call_id, pending
 
-    async def _withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = anyio.current_effective_deadline() <= anyio.current_time()
-        self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
-        self._link.poke()
+        self.cancel(call_id, streams, "the deadline passed" if late else reason)
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace):
             await pending.wait()
         self._pending.pop(call_id, None)
@@ -266,27 +222,6 @@ class Calling:
         pending = self._pending.pop(call_id, None)
         if pending is not None:
             pending.settle(answer)
-
-    async def _feed(self, feeder: _Feeder, call: HeldCall, call_id: int, streams: range) -> None:
-        try:
-            with feeder.scope:
-                await feed(feeder.stream, feeder.source, anyio.open_file)
-        except CallError:
-            # The stream or the connection broke: the result of the call says so better.
-            feeder.stream.conclude()
-        except Exception as error:  # noqa: BLE001 - any error of a source belongs to the caller, not to us
-            call.source_failure = call.source_failure or error  # the others end because of the first
-            self._session.cancel(call_id, streams, f"a source failed: {type(error).__name__}")
-            self._link.poke()
-        finally:
-            feeder.finished.set()
-
-
-def _give_up(streams: Mapping[str, LinkStream], error: BaseException) -> None:
-    cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-    code = ResetCode.CANCELLED if cancelled else ResetCode.FAILED
-    for stream in streams.values():
-        stream.reset(code, f"the caller left: {type(error).__name__}")
 
 
 def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHeader:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from swimring.certificates import Certificates
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
 from swimring.mux import Limits
-from swimring.security import Certificates, key_id, secret_keys
+from swimring.security import key_id, secret_keys
 
 from .directory import Directory
 from .following import Follower, ask_state
@@ -26,7 +27,7 @@ from .routing import Routing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
 
     from .link import Link
     from .news import ClusterState

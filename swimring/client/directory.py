@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from swimring.errors import ConfigError, NoSuchHandler, Unreachable
-from swimring.ring import MAX_WEIGHT, HashRing, ring_seed
+from swimring.ring import HashRing, ring_seed
 from swimring.swim import Member
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ class Directory:
         self.changed = anyio.Event()
 
     def _follow(self) -> None:
-        weights: dict[str, dict[str, int]] = {}
+        weights: dict[str, dict[str, float]] = {}
         for member in self.active:
             for service in member.metadata.services:
-                weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
+                weights.setdefault(service, {})[member.name] = member.metadata.ring_weight
         self._rings = {name: self.ring(name).with_nodes(weights[name]) for name in sorted(weights)}
         self._offering = {name: self._willing(weights[name]) for name in self._rings}
 
-    def _willing(self, weights: dict[str, int]) -> tuple[Member, ...]:
+    def _willing(self, weights: dict[str, float]) -> tuple[Member, ...]:
         names = [name for name, weight in weights.items() if weight > 0] or list(weights)
         return tuple(self._members[name] for name in names)
 

@@ -29,6 +29,7 @@ from swimring.mux import (
     Session,
     StreamsOffered,
 )
+from swimring.service import Writers
 
 from .calling import Calling
 from .reaching import BROKEN, reach, text_of
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, TaskGroup
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address, Key, NodeId
     from swimring.mux import Event, Limits, Secret
-    from swimring.security import Certificates
 
 _log = logging.getLogger("swimring.client")
 
@@ -66,6 +67,7 @@ class Link:
         self.cast: Final = self._calling.cast
         self.open: Final = self._calling.open
         self._streams: dict[int, LinkStream] = {}
+        self._writers = Writers(session)
         self._work = Signal()
         self.poke: Final = self._work.say
         self._idle: anyio.Event | None = None
@@ -95,12 +97,15 @@ class Link:
         hello = self._session.peer
         assert hello is not None
         limits = self._limits.message, hello.limits.message
-        stream = self._streams[stream_id] = LinkStream(stream_id, name, self._session, self.poke, item_limits=limits)
+        stream = LinkStream(stream_id, name, self._session, self.poke, writers=self._writers, item_limits=limits)
+        self._streams[stream_id] = stream
         return stream
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
+        self._writers.nudge()
+        self._calling.nudge()
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -149,6 +154,7 @@ class Link:
             if handler is not None:  # no call arrives: our GOAWAY went out with the hello
                 handler(event)
         self._calling.nudge()
+        self._writers.nudge()
 
     def _table(self) -> dict[type[Event], Callable[[Any], None]]:
         return {
@@ -181,10 +187,10 @@ class Link:
             stream.on_reset(event)
 
     def _on_credit(self, event: CreditArrived) -> None:
-        concerned = self._streams.values() if not event.stream_id else [self._streams.get(event.stream_id)]
-        for stream in concerned:
-            if stream is not None:
-                stream.on_credit()
+        # What all share is handed out by `take`, once for all that arrived together.
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.on_credit()
 
     async def _read(self) -> None:
         while True:

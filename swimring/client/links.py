@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address, NodeId
     from swimring.mux import Limits
-    from swimring.security import Certificates
     from swimring.swim import Member
 
     from .link import Link

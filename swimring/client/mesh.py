@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
 
-from swimring.errors import HandlerFailed
-from swimring.service import UNDECLARED, raise_as_declared, read_call, read_open, returned, typed
+from swimring.service import NO_STREAMS, Asker
 from swimring.tracing import use_trace
 
 from .message import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.identity import Key
     from swimring.ring import HashRing
-    from swimring.service import ChannelCall, ItemsCall, Streaming, Talking, TypedCall, Unary
+    from swimring.service import OpenedCall, Streams
     from swimring.swim import Member
     from swimring.tracing import Trace
 
@@ -27,14 +26,8 @@ if TYPE_CHECKING:
     from .message import Message
     from .routing import Routing
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_T = TypeVar("_T")
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
-
-class Mesh:
+class Mesh(Asker):
     """A cluster, seen and used from outside. `connect` makes one; it works until its block is left.
 
     The deadline of a call is that of the surrounding anyio (on Trio: any) cancel scope.
@@ -99,72 +92,6 @@ class Mesh:
         """
         return self._directory.replicas(key, n, service)
 
-    # ------------------------------------------------------------------------------------------------- calling
-
-    async def call(self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run ``endpoint`` on the owner of ``key`` and return what it returns; without a key on any that offers it.
-
-        Streams given by `Endpoint.with_streams` are sent along, again with every attempt.
-
-        Raises:
-            CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
-            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
-            NodeClosed: the block of this mesh was left.
-        """
-        target, message, streams = read_call(endpoint, key, args, kwargs)
-        read = self._read(message, idempotent=target.idempotent, streams=streams)
-        return await returned(target, self._routing.request(read))
-
-    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
-        """Have any message answered; the reply is made of plain wire values.
-
-        Raises:
-            CallError: as for `call`.
-            NodeClosed: the block of this mesh was left.
-        """
-        try:
-            return await self._routing.request(self._read(message, idempotent=idempotent))
-        except HandlerFailed as failed:
-            raise_as_declared(failed, UNDECLARED)
-
-    async def cast(self, message: Mapping[str, Any], /) -> None:
-        """Send a message nobody answers; returns when it may be sent, promises nothing about its arrival.
-
-        Raises:
-            CallError: it was not sent.
-            NodeClosed: the block of this mesh was left.
-        """
-        await self._routing.cast(self._read(message))
-
-    @overload
-    def open(
-        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
-
-    @overload
-    def open(
-        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
-
-    @overload
-    def open(
-        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
-
-    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
-        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
-
-        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
-        streams of any.
-
-        Raises:
-            CallError: as for `call`, from the block or from the call's ``result``.
-            NodeClosed: the block of this mesh was left.
-        """
-        target, message, streams = read_open(endpoint, key, args, kwargs)
-        read = self._read(message, idempotent=target.idempotent, streams=streams)
-        return typed(target, self._routing.open(read))
-
     def trace(self) -> AbstractContextManager[Trace | None]:
         """Begin a trace: all calls made in the block, and all that their handlers make, belong to it.
 
@@ -172,7 +99,18 @@ class Mesh:
         """
         return use_trace(self._routing.begin_trace())
 
-    def _read(
-        self, message: Mapping[str, Any], *, idempotent: bool = False, streams: Mapping[str, object] | None = None
-    ) -> Message:
+    # -------------------------------------------------------------------------------------------------- inside
+
+    def _ask(self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams = NO_STREAMS) -> Awaitable[Any]:
+        return self._routing.request(self._read(message, idempotent=idempotent, streams=streams))
+
+    def _tell(self, message: Mapping[str, Any]) -> Awaitable[None]:
+        return self._routing.cast(self._read(message))
+
+    def _hold(
+        self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams
+    ) -> AbstractAsyncContextManager[OpenedCall]:
+        return self._routing.open(self._read(message, idempotent=idempotent, streams=streams))
+
+    def _read(self, message: Mapping[str, Any], *, idempotent: bool = False, streams: Streams = NO_STREAMS) -> Message:
         return read_message(message, idempotent=idempotent, streams=streams, traceparent=self._routing.traceparent())

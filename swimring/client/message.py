@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from swimring.mux import encode_fields, split_message
+from swimring.service import NO_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swimring.identity import Key
-
-NO_STREAMS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
@@ -43,7 +41,7 @@ def read_message(
     message: Mapping[str, object],
     *,
     idempotent: bool = False,
-    streams: Mapping[str, object] | None = None,
+    streams: Mapping[str, object] = NO_STREAMS,
     traceparent: str | None = None,
 ) -> Message:
     """Read a whole message as the application wrote it.
@@ -59,6 +57,6 @@ def read_message(
         key=key,
         body=encode_fields(fields),
         idempotent=idempotent,
-        streams=streams or NO_STREAMS,
+        streams=streams,
         traceparent=traceparent,
     )

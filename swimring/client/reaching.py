@@ -11,13 +11,13 @@ import anyio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from swimring.security import tls_failure
+from swimring.certificates import tls_failure
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address
-    from swimring.security import Certificates
 
 BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What a stream raises that does not work any more."""

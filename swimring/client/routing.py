@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swimring.policies import Attempts
+    from swimring.service import HeldCall
     from swimring.swim import Member
 
-    from .calling import HeldCall
     from .directory import Directory
     from .following import Follower
     from .link import Link
@@ -116,7 +116,7 @@ class Routing:
         async def send(link: Link, hops: int, attempt: int) -> None:
             await link.cast(message, hops=hops, attempt=attempt)
 
-        await self._routed(message, send, _unless_sent)
+        await self._routed(message, send, safe_to_retry)
 
     @asynccontextmanager
     async def open(self, message: Message) -> AsyncIterator[HeldCall]:
@@ -133,7 +133,7 @@ class Routing:
             async def enter(link: Link, hops: int, attempt: int) -> HeldCall:
                 return await stack.enter_async_context(link.open(message, hops=hops, attempt=attempt))
 
-            call, target = await self._routed(message, enter, _unless_sent)
+            call, target = await self._routed(message, enter, safe_to_retry)
             try:
                 yield call
             except Moved as error:
@@ -243,7 +243,3 @@ class Routing:
         version = self._version(message)
         fresh = (member for member in candidates if not attempts.has_asked(member.id, version))
         return next(fresh, candidates[0] if candidates else None)
-
-
-def _unless_sent(error: CallError) -> bool:
-    return safe_to_retry(error, idempotent=False)

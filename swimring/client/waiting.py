@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swimring.mux import Session
+    from swimring.service import Writers
 
 
 class Signal:
@@ -46,21 +47,32 @@ class Signal:
             self._event = None
 
 
-_ANY_LOOP: Final = Waiting(
+ANY_LOOP: Final = Waiting(
     checkpoint=checkpoint,
     checkpoint_if_cancelled=checkpoint_if_cancelled,
     signal=Signal,
     closed=anyio.ClosedResourceError,
     busy=lambda: anyio.BusyResourceError("sending on"),
     cancelled=anyio.get_cancelled_exc_class,
+    scope=anyio.CancelScope,
+    event=anyio.Event,
+    open_file=anyio.open_file,
 )
+"""What everything that waits for a session waits with here."""
 
 
 class LinkStream(SessionStream):
     """A stream of a call of a client."""
 
     def __init__(
-        self, stream_id: int, name: str, session: Session, poke: Callable[[], None], *, item_limits: tuple[int, int]
+        self,
+        stream_id: int,
+        name: str,
+        session: Session,
+        poke: Callable[[], None],
+        *,
+        writers: Writers,
+        item_limits: tuple[int, int],
     ) -> None:
         """As `SessionStream`."""
-        super().__init__(stream_id, name, session, poke, item_limits=item_limits, waiting=_ANY_LOOP)
+        super().__init__(stream_id, name, session, poke, writers=writers, item_limits=item_limits, waiting=ANY_LOOP)

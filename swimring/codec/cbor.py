@@ -23,6 +23,8 @@ import cbor2
 
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
+from .flat import encode_flat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -55,9 +57,13 @@ def encode(value: object) -> bytes:
             other than str and bytes.
     """
     kind = type(value)
-    if kind not in _PLAIN and not (type(value) is dict and _is_small_and_plain(value)):
-        _CHECKS.get(kind, _check_other)(value, MAX_DEPTH)
     try:
+        if type(value) is dict:
+            flat = encode_flat(value)
+            if flat is not None:
+                return flat
+        if kind not in _PLAIN:
+            _CHECKS.get(kind, _check_other)(value, MAX_DEPTH)
         return cbor2.dumps(value)
     except (cbor2.CBOREncodeError, ValueError, OverflowError) as error:
         raise LocalProtocolError(f"cannot be encoded: {error}") from error
@@ -175,15 +181,6 @@ _Check: TypeAlias = "Callable[[Any, int], None]"
 _PLAIN: Final = frozenset({str, bytes, bytearray, float, bool, type(None)})
 _LEAST: Final = -(2**64)  # what CBOR says without a tag
 _MOST: Final = 2**64 - 1
-
-
-def _is_small_and_plain(value: dict[object, object]) -> bool:
-    """Whether it is what the fields of nearly every message are: text keys, and no value that needs a closer look."""
-    for key, item in value.items():
-        kind = type(item)
-        if type(key) is not str or not (kind in _PLAIN or (kind is int and _LEAST <= item <= _MOST)):  # type: ignore[operator] # mypy does not follow `type`
-            return False
-    return True
 
 
 def _check_depth(left: int) -> None:

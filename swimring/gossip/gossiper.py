@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from swimring.instrument import Instruments
     from swimring.net import Datagrams, Host, Network
     from swimring.security import Keyring
-    from swimring.swim import Envelope, Metadata, Profile
+    from swimring.swim import Envelope, MemberEvent, Metadata, Profile
 
     from .broadcasting import BroadcastSubscription
     from .subscriptions import Subscription
@@ -173,7 +173,7 @@ class Gossiper:
         )
 
     @asynccontextmanager
-    async def events(self) -> AsyncIterator[Subscription]:
+    async def events(self) -> AsyncIterator[Subscription[MemberEvent]]:
         """Listen: an asynchronous iterator of the events from now on; it ends with the gossiper.
 
         A listener that lets 256 events wait gets `Resynced` with everybody instead of them.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import trio
 
-from swimring.swim import MemberEvent, Resynced
+from swimring.swim import Resynced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swimring.swim import Member
+    from swimring.swim import Member, MemberEvent
+
+E = TypeVar("E")
 
 QUEUE_LIMIT: Final = 256
 
 
-class Subscription:
+class Subscription(Generic[E]):
     """What one listener has not taken yet. Iterate it; it ends when the gossiper does.
 
     Holds at most 256 events; when one more comes, all are replaced by `Resynced` with everybody as of when it is
@@ -27,12 +29,12 @@ class Subscription:
     def __init__(self, members: Callable[[], tuple[Member, ...]]) -> None:
         """Start empty; ``members`` tells everybody for `Resynced`."""
         self._members = members
-        self._events: deque[MemberEvent] = deque()
+        self._events: deque[E] = deque()
         self._overflowed = False
         self._closed = False
         self._news = trio.Event()
 
-    def put(self, event: MemberEvent) -> None:
+    def put(self, event: E) -> None:
         """Queue ``event``; never blocks."""
         if self._overflowed:
             return
@@ -48,10 +50,10 @@ class Subscription:
         self._closed = True
         self._news.set()
 
-    def __aiter__(self) -> Subscription:
+    def __aiter__(self) -> Subscription[E]:
         return self
 
-    async def __anext__(self) -> MemberEvent:
+    async def __anext__(self) -> E | Resynced:
         await trio.lowlevel.checkpoint()
         while not self._events and not self._overflowed:
             if self._closed:
@@ -70,15 +72,15 @@ class Subscriptions:
     def __init__(self, members: Callable[[], tuple[Member, ...]]) -> None:
         """Start with no listener."""
         self._members = members
-        self._listeners: set[Subscription] = set()
+        self._listeners: set[Subscription[MemberEvent]] = set()
 
-    def add(self) -> Subscription:
+    def add(self) -> Subscription[MemberEvent]:
         """A new listener; it hears what happens from now on."""
-        subscription = Subscription(self._members)
+        subscription: Subscription[MemberEvent] = Subscription(self._members)
         self._listeners.add(subscription)
         return subscription
 
-    def discard(self, subscription: Subscription) -> None:
+    def discard(self, subscription: Subscription[MemberEvent]) -> None:
         """A listener is gone."""
         self._listeners.discard(subscription)
 

@@ -14,7 +14,7 @@ from swimring.codec import decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
 
 from .events import CallArrived, CallEnded, CancelArrived, FailureArrived, ReplyArrived, StreamsOffered
-from .frames import END, HEADER_SIZE, Kind, cut, frame
+from .frames import END, HEADER, HEADER_SIZE, Kind, cut, frame
 from .header import CallKind, small_request, split_request
 from .line import offered_ids, stream_ids
 from .offers import check_names, decode_offer, encode_offer
@@ -82,6 +82,9 @@ _OFFERED: Final = CallState.OFFERED
 _ANSWERING: Final = CallState.ANSWERING
 _OVER: Final = CallState.OVER
 _CAST: Final = CallKind.CAST
+_REPLY: Final = Kind.REPLY
+_WHOLE: Final = END << 56
+_pack: Final = HEADER.pack
 
 
 class _Call:
@@ -140,21 +143,19 @@ class Calls:
         return call_id
 
     def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
-        """`request` of a first attempt without streams and trace, if it fits into one frame and there is room now.
+        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+
+        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame, or the
+        connection takes no calls.
 
         Raises:
             LocalProtocolError: a bad header.
         """
         line = self._line
-        call_id, allowance, peer = line.next_here, line.message_allowance, line.peer
+        call_id, allowance = line.next_here, line.message_allowance
         packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
         size = len(packed) - HEADER_SIZE
-        if (
-            size > peer.frame_body
-            or size > peer.message
-            or size > allowance.available
-            or line.open_here >= peer.streams
-        ):
+        if size > line.small or size > allowance.available or line.open_here >= line.peer.streams or not line.asking:
             return None
         allowance.available -= size
         line.next_here += 2
@@ -205,6 +206,25 @@ class Calls:
         line.outbox.push(first)
         for part in rest:
             line.outbox.push_bulk(call_id, part)
+
+    def reply_if_credit(self, call_id: int, body: bytes) -> bool:
+        """`answer` with a reply; False, and nothing is sent, if there is no credit for it, or it is not short.
+
+        Raises:
+            LocalProtocolError: the call is over or a cast.
+        """
+        line, size = self._line, len(body)
+        allowance = line.message_allowance
+        if size > line.small or size > allowance.available:
+            return False
+        call = self._made_there.get(call_id)
+        if call is None or call.state is _ASKING or call.cast:
+            raise LocalProtocolError(f"nobody waits for an answer to call {call_id}")
+        del self._made_there[call_id]
+        allowance.available -= size
+        line.open_there -= 1
+        line.outbox.push(_pack(size << 8 | _REPLY, _WHOLE | call_id) + body)
+        return True
 
     def offer(self, call_id: int, names: Sequence[str]) -> range:
         """Hand streams over before the answer; return their ids.
@@ -382,7 +402,7 @@ class Calls:
             ids = dict(zip(header.streams, stream_ids(call_id, call.streams), strict=True))
             self._line.open_remote_streams(call_id, call.streams)
             self._streams.announce(ids.values())
-        events.append(CallArrived(call_id=call_id, header=header, body=body, streams=ids))
+        events.append(CallArrived(call_id, header, body, ids))
 
     def _conclude(self, call_id: int, call: _Call, message: bytes, events: list[Event]) -> None:
         self._line.return_message(len(message))

@@ -30,7 +30,7 @@ class RefusalArrived:
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class CallArrived:
     """A complete request: answer it with `Session.reply`, `Session.fail` or, if it is a cast, `Session.done`."""
 

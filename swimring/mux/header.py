@@ -12,6 +12,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import decode, encode
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 _FIXED: Final = struct.Struct(">BBBIBBHH")
 """Flags, hops, attempt, remaining milliseconds; lengths of ns, cmd, key and extension."""
-_WITH_FRAME: Final = struct.Struct(f"{HEADER.format}{_FIXED.format[1:]}")
+_FIXED_SIZE: Final = _FIXED.size
+_unpack: Final = _FIXED.unpack_from
+_pack_with_frame: Final = struct.Struct(f"{HEADER.format}{_FIXED.format[1:]}").pack
 """The header of a frame, and the fixed part behind it."""
 _WHOLE: Final = END << 56
 _REQUEST_KIND: Final = Kind.REQUEST
@@ -56,7 +59,7 @@ _IS_REQUEST: Final = CallKind.REQUEST
 
 
 # Not frozen, because that would make it three times as dear, and each call makes two; nobody changes one.
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class CallHeader:
     """Everything about a call but its fields."""
 
@@ -124,25 +127,27 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
     Raises:
         RemoteProtocolError: the header is malformed or breaks a limit.
     """
-    if len(message) < _FIXED.size:
+    if len(message) < _FIXED_SIZE:
         raise RemoteProtocolError("a request without a header")
-    flags, hops, attempt, remaining, ns, cmd, key, extension = _FIXED.unpack_from(message)
-    cmd_at = _FIXED.size + ns
-    key_at = cmd_at + cmd
+    flags, hops, attempt, remaining, ns, cmd, key, extension = _unpack(message)
+    key_at = _FIXED_SIZE + ns + cmd
     extension_at = key_at + key
     body_at = extension_at + extension
     if body_at > len(message) or key > MAX_KEY_BYTES or extension > _MAX_EXTENSION:
         raise RemoteProtocolError(f"a header of {body_at} bytes in a request of {len(message)}")
     streams, traceparent, fence = _read_extension(message[extension_at:body_at]) if extension else ((), None, 0)
     try:
+        names = _read_names(message[_FIXED_SIZE:key_at], ns)
+        raw_key = message[key_at:extension_at]
+        seconds = math.inf if remaining == _NO_DEADLINE else remaining / 1000
+        if flags == _KEY_TEXT and not (hops or attempt or extension):  # as nearly every call is
+            return CallHeader(names[0], names[1], raw_key.decode(), _IS_REQUEST, seconds), message[body_at:]
         header = CallHeader(
-            ns=message[_FIXED.size : cmd_at].decode(),
-            cmd=message[cmd_at:key_at].decode(),
-            key=message[key_at:extension_at].decode()
-            if flags & _KEY_KIND == _KEY_TEXT
-            else _read_key(flags, message[key_at:extension_at]),
+            ns=names[0],
+            cmd=names[1],
+            key=raw_key.decode() if flags & _KEY_KIND == _KEY_TEXT else _read_key(flags, raw_key),
             kind=_IS_CAST if flags & _CAST else _IS_REQUEST,
-            remaining=math.inf if remaining == _NO_DEADLINE else remaining / 1000,
+            remaining=seconds,
             idempotent=flags & _IDEMPOTENT != 0,
             streams=streams,
             traceparent=traceparent,
@@ -168,23 +173,21 @@ def small_request(
     """
     raw_key, flags = _raw_key(key)
     names, ns_size, cmd_size = _raw_names(ns, cmd)
-    size = _FIXED.size + len(names) + len(raw_key) + len(body)
+    rest = names + raw_key + body
     return (
-        _WITH_FRAME.pack(
-            size << 8 | _REQUEST_KIND,
+        _pack_with_frame(
+            _FIXED_SIZE + len(rest) << 8 | _REQUEST_KIND,
             _WHOLE | call_id,
             flags | _IDEMPOTENT if idempotent else flags,
             0,
             0,
-            _NO_DEADLINE if remaining == math.inf else _milliseconds(remaining),
+            _NO_DEADLINE if remaining >= _LONGEST else ceil(remaining * 1000) if remaining > 0 else 0,
             ns_size,
             cmd_size,
             len(raw_key),
             0,
         )
-        + names
-        + raw_key
-        + body
+        + rest
     )
 
 
@@ -198,6 +201,12 @@ def _raw_names(ns: str, cmd: str) -> tuple[bytes, int, int]:
     if len(raw_ns) > MAX_NAME or len(raw_cmd) > MAX_NAME:
         raise LocalProtocolError(f"a header out of bounds (ns, cmd: {MAX_NAME} bytes)")
     return raw_ns + raw_cmd, len(raw_ns), len(raw_cmd)
+
+
+@lru_cache(256)
+def _read_names(raw: bytes, ns: int) -> tuple[str, str]:
+    """Both names of a header, the first of which has ``ns`` bytes. What strangers send is at most 130 kB in all."""
+    return raw[:ns].decode(), raw[ns:].decode()
 
 
 def _raw_key(key: Key | None) -> tuple[bytes, int]:
@@ -268,4 +277,4 @@ def _milliseconds(remaining: float) -> int:
     if remaining <= 0:  # minus infinity, if the caller's scope was cancelled while the call waited for its turn
         return 0
     # Rounded up: the caller's own deadline shall fire first, so that the caller sees what Trio raises.
-    return math.ceil(remaining * 1000)
+    return ceil(remaining * 1000)

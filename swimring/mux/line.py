@@ -23,6 +23,7 @@ class Line:
     __slots__ = (
         "_answers",
         "allowance",
+        "asking",
         "last_there",
         "limits",
         "message_allowance",
@@ -33,6 +34,7 @@ class Line:
         "outbox",
         "peer",
         "refusing",
+        "small",
         "window",
     )
 
@@ -47,6 +49,8 @@ class Line:
         self.open_here = 0
         self.open_there = 0
         self.refusing = False
+        self.asking = False
+        """Whether new calls may be sent."""
         self._answers = 0
         self.welcome(limits)
 
@@ -58,6 +62,8 @@ class Line:
     def welcome(self, peer: Limits) -> None:
         """Take over what the peer announced."""
         self.peer = peer
+        self.small = min(peer.frame_body, peer.message)
+        """Bytes of a message that needs only one frame."""
         self.allowance = Allowance(min(peer.connection_window, MAX_UNSENT))
         self.message_allowance = Allowance(min(peer.message_window, MAX_UNSENT))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .header import CallHeader
 
 _ROUTING = frozenset({"ns", "cmd", "key"})
+_TEXT = frozenset({str})
 _WHAT_A_MESSAGE_IS = "a message is a mapping with text keys"
 
 
@@ -33,9 +34,8 @@ def split_message(message: Mapping[str, object]) -> MessageParts:
     """
     if type(message) is not dict and not isinstance(message, Mapping):
         raise InvalidRequest(_WHAT_A_MESSAGE_IS)
-    for name in message:
-        if type(name) is not str:
-            raise InvalidRequest(_WHAT_A_MESSAGE_IS)
+    if not _TEXT.issuperset(map(type, message)):
+        raise InvalidRequest(_WHAT_A_MESSAGE_IS)
     fields: dict[str, Any] = dict(message)
     ns, cmd, key = fields.pop("ns", ""), fields.pop("cmd", ""), fields.pop("key", None)
     if not (isinstance(ns, str) and isinstance(cmd, str)):
@@ -64,7 +64,7 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
     Raises:
         LocalProtocolError: a field has no place in CBOR, or is one that the header carries.
     """
-    if not fields.keys().isdisjoint(_ROUTING):
+    if not _ROUTING.isdisjoint(fields):
         name = min(_ROUTING & fields.keys())
         raise LocalProtocolError(f"{name!r} belongs into the header of a call, not among its fields")
     return encode(fields if type(fields) is dict else dict(fields))
@@ -79,10 +79,13 @@ def decode_fields(header: CallHeader, body: bytes) -> dict[str, Any]:
     fields = decode(body)
     if not isinstance(fields, dict):
         raise RemoteProtocolError("the body of a request is not a map")
-    for name in fields:
-        if type(name) is not str or name in _ROUTING:
-            raise RemoteProtocolError(f"a request has a field {name!r}, which the header carries or nobody can")
-    return join_message(header.ns, header.cmd, header.key, fields)
+    if not (_TEXT.issuperset(map(type, fields)) and _ROUTING.isdisjoint(fields)):
+        name = next(name for name in fields if type(name) is not str or name in _ROUTING)
+        raise RemoteProtocolError(f"a request has a field {name!r}, which the header carries or nobody can")
+    ns, cmd, key = header.ns, header.cmd, header.key
+    if ns and cmd and key is not None:  # as nearly every message has
+        return {"ns": ns, "cmd": cmd, "key": key, **fields}
+    return join_message(ns, cmd, key, fields)
 
 
 def _checked_key(key: object) -> Key:

@@ -26,7 +26,7 @@ from .stream import ResetCode, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swimring.identity import Key, NodeId
+    from swimring.identity import NodeId
 
     from .events import Event
     from .header import CallHeader
@@ -76,6 +76,8 @@ class Session:
         self._line = Line(limits, dialled=dialled)
         self._streams = Streams(self._line)
         self._calls = Calls(self._line, self._streams)
+        self.ask = self._calls.ask
+        self.reply_if_credit = self._calls.reply_if_credit
         self._handlers = self._table()
         self._dialled = dialled
         self._secret = secret
@@ -144,6 +146,7 @@ class Session:
             RemoteProtocolError: it stopped within a frame or before its hello.
         """
         phase, self._phase = self._phase, _CLOSED
+        self._line.asking = False
         if phase is _CLOSED:
             return
         if self._tail or phase is not _OPEN:
@@ -183,18 +186,6 @@ class Session:
         if self._phase is not _OPEN or self.told_to_go_away:
             raise LocalProtocolError("this connection takes no more calls")
         return self._calls.request(header, body)
-
-    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
-        """Send what nearly every request is, a first attempt without streams and trace; return its id.
-
-        None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame.
-
-        Raises:
-            LocalProtocolError: not open, told to go away, or a bad header.
-        """
-        if self._phase is not _OPEN or self.told_to_go_away:
-            raise LocalProtocolError("this connection takes no more calls")
-        return self._calls.ask(ns, cmd, key, remaining, body, idempotent=idempotent)
 
     def reply(self, call_id: int, body: bytes) -> None:
         """Answer a call with an encoded value."""
@@ -246,6 +237,11 @@ class Session:
     def send(self, stream_id: int, data: bytes | memoryview) -> int:
         """Queue as much of ``data`` as there is credit for; return how many bytes that were."""
         return self._streams.send(stream_id, data)
+
+    @property
+    def has_stream_credit(self) -> bool:
+        """Whether the credit that all streams share is not spent; a stream needs its own as well."""
+        return self._line.allowance.available > 0
 
     def finish(self, stream_id: int) -> None:
         """End our direction of a stream, behind what was sent."""
@@ -412,6 +408,7 @@ class Session:
 
     def _open(self, peer: Hello, events: list[Event]) -> None:
         self._phase = _OPEN
+        self._line.asking = True
         if self._early_farewell:
             self._line.outbox.push(self._early_farewell)
         events.append(PeerReady(hello=peer))
@@ -451,6 +448,7 @@ class Session:
             case _:
                 raise RemoteProtocolError("malformed goaway")
         self.told_to_go_away = True
+        self._line.asking = False
         events.append(
             GoAwayArrived(
                 code=code,
@@ -463,6 +461,7 @@ class Session:
     def _close(self, error: RemoteProtocolError, *, hello: bool = False) -> None:
         """Say why, as the last frame; to somebody who does not even know byte 0, say nothing."""
         phase, self._phase = self._phase, _CLOSED
+        self._line.asking = False
         outbox = self._line.outbox
         if phase is Phase.PREFACE and not hello:
             outbox.clear()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.security import is_end, tls_failure
+from swimring.certificates import is_end, tls_failure
 
 from .transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address
-    from swimring.security import Certificates
 
     from .transport import Binding, Datagrams, StreamListener
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swimring.identity import Address
     from swimring.rpc import Incoming, Serve
     from swimring.service import Dispatcher, NodeView
-    from swimring.swim import Member, Metadata
+    from swimring.swim import Member, MemberEvent, Metadata
 
 _LIVES_OF_A_NAME: Final = 3
 """After so many generations it is no earlier life that we outbid, but another node of our name that outbids us."""
@@ -83,7 +83,9 @@ def _whom_to_ask(gossiper: Gossiper) -> list[Address]:
     return [member.address for member in sorted(alive, key=swim.gathers)[:_ASKED]]
 
 
-async def _wait(gossiper: Gossiper, events: Subscription, holds: Callable[[tuple[Member, ...]], bool]) -> None:
+async def _wait(
+    gossiper: Gossiper, events: Subscription[MemberEvent], holds: Callable[[tuple[Member, ...]], bool]
+) -> None:
     if holds(gossiper.members):
         return
     async for _ in events:

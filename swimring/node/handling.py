@@ -10,7 +10,7 @@ from swimring.service import Dispatcher, Request
 from swimring.tracing import Trace, enter_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from swimring.ownership import Ownership
     from swimring.rpc import Forwarding, Incoming, PeerStream, RingView
@@ -29,49 +29,57 @@ class Handling:
         self.dispatcher = Dispatcher(services)
         self._owned = {service.name: service.owned for service in services}
         self._node = node
+        self._me = node.name
         self._rings = rings
         self._forwarding = forwarding
         self._ownership = ownership
 
-    async def __call__(self, incoming: Incoming) -> object:
-        """Answer one call.
+    def __call__(self, incoming: Incoming) -> Awaitable[object]:
+        """Answer one call, when awaited, or now if there is nothing to wait for.
 
         Raises:
             Exception: whatever the handler raises, and refusals before it has begun.
         """
-        header = incoming.header
-        if header.forward and (relayed := await self._forwarding.forward(incoming)) is not None:
-            return relayed
-        refuse_unless_owner(self._rings, self._node.name, header)
+        return self._forward(incoming) if incoming.header.forward else self._handle(incoming)
+
+    async def _forward(self, incoming: Incoming) -> object:
+        relayed = await self._forwarding.forward(incoming)
+        return await self._handle(incoming) if relayed is None else relayed
+
+    def _handle(self, incoming: Incoming) -> Awaitable[object]:
+        header, streams = incoming.header, incoming.streams
+        refuse_unless_owner(self._rings, self._me, header)
         bound = self.dispatcher.match(incoming.message)
-        bound.check_streams(incoming.streams)
+        if streams or bound.endpoint.has_items:
+            bound.check_streams(streams)
         owned = self._owned.get(header.ns)
         if owned is None or header.key is None:
-            return await self._invoke(incoming, bound, None)
-        return await self._ownership.run(
+            return self._invoke(incoming, bound, None)
+        return self._ownership.run(
             owned,
             header.key,
             lambda own: self._invoke(incoming, bound, own),
-            refuse=lambda: refuse_unless_owner(self._rings, self._node.name, header),
-            brief=not (incoming.streams or bound.endpoint.has_items),
+            refuse=lambda: refuse_unless_owner(self._rings, self._me, header),
+            brief=not (streams or bound.endpoint.has_items),
         )
 
-    async def _invoke(self, incoming: Incoming, bound: BoundCall, own: KeyState[Any] | None) -> object:
-        items = incoming.streams.get(mux.ITEMS)
+    def _invoke(self, incoming: Incoming, bound: BoundCall, own: KeyState[Any] | None) -> Awaitable[object]:
+        header, streams = incoming.header, incoming.streams
+        items = streams.get(mux.ITEMS) if streams else None
         request = Request(
             node=self._node,
-            key=incoming.header.key,
+            key=header.key,
             message=incoming.message,
             peer=incoming.peer,
             deadline=incoming.deadline,
-            streams=incoming.streams if items is None else _without_items(incoming.streams),
+            streams=streams if items is None else _without_items(streams),
             own=own,
         )
         self._node.let_handler_call()
-        if incoming.header.traceparent is not None:
-            enter_trace(Trace.read(incoming.header.traceparent))
+        if header.traceparent is not None:
+            enter_trace(Trace.read(header.traceparent))
         incoming.begin(declare=bound.endpoint.errors.describe)
-        return await bound.invoke(request, items)
+        return bound.invoke(request, items)
 
 
 def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:

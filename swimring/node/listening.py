@@ -21,9 +21,9 @@ from swimring.net import TlsStream, accept_tls
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from swimring.certificates import Certificates
     from swimring.identity import Address
     from swimring.net import StreamListener
-    from swimring.security import Certificates
 
     Serve = Callable[[trio.abc.Stream, Address, bytes], Awaitable[None]]
 

@@ -5,34 +5,35 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from swimring.errors import ConfigError, HandlerFailed, NodeClosed, NoSuchHandler, NotJoined, Unreachable
+from swimring.errors import ConfigError, NodeClosed, NotJoined, Unreachable
 from swimring.rpc import outgoing
-from swimring.service import UNDECLARED, Service, raise_as_declared, read_call, read_open, returned, typed
+from swimring.service import NO_STREAMS, Asker, Service
 from swimring.swim import Details
 from swimring.tracing import use_trace
 
-from .calls import NodePeer
 from .details import DetailsOfMembers
-from .owning import OwningNode
+from .keeping import Keeping
+from .peer import NodePeer
 from .querying import open_query, queried, query_message
 from .settings import changed_metadata, read_addresses
+from .statistics import NodeStatistics, gather_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
-    from swimring.identity import Address, Key
+    from swimring.identity import Address
     from swimring.ownership import Rebalancer
-    from swimring.ring import HashRing
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import ChannelCall, ItemsCall, Streaming, Talking, TypedCall, Unary
-    from swimring.swim import Member
+    from swimring.service import OpenedCall, Streams
+    from swimring.swim import Member, MemberEvent
     from swimring.tracing import Trace
 
     from .counting import Counters
@@ -40,16 +41,10 @@ if TYPE_CHECKING:
     from .querying import Answers
     from .settings import Settings
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_T = TypeVar("_T")
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
-
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(OwningNode):
+class Node(Keeping, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -62,14 +57,12 @@ class Node(OwningNode):
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
-        super().__init__(hand_over_within=settings.hand_over_within)
-        self._settings = settings
-        self._gossiper = gossiper
-        self._rebalancer = rebalancer
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
         self._counters = counters
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
+        self._doors: tuple[Pool | Here, ...] = ()
         self._left = False
         self._farewell = trio.CancelScope(shield=True)
 
@@ -104,11 +97,8 @@ class Node(OwningNode):
         """Everybody this node knows of, by name: itself included, and for a day the dead and those that left."""
         return self._gossiper.members
 
-    def events(self) -> AbstractAsyncContextManager[Subscription]:
-        """Listen to changes of the membership: ``async with node.events() as events: async for event in events``.
-
-        A listener that lets 256 events wait gets a `Resynced` with everybody instead of them.
-        """
+    def member_events(self) -> AbstractAsyncContextManager[Subscription[MemberEvent]]:
+        """Listen to changes of the membership alone, for the built-in service; `events` is for applications."""
         return self._gossiper.events()
 
     async def update(
@@ -232,121 +222,15 @@ class Node(OwningNode):
         """What this node has counted since it started: calls made, retries, calls handled, bytes refused."""
         return self._counters.counts()
 
+    def statistics(self) -> NodeStatistics:
+        """How this node is at this moment: membership, rings, connections and calls under way."""
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
         self._gossiper.suspect_connection(name)
 
-    # ------------------------------------------------------------------------------------------- who owns a key
-
-    def ring(self, service: Service | str | None = None) -> HashRing:
-        """The ring of ``service``: an immutable snapshot, empty if nobody offers it.
-
-        Raises:
-            ConfigError: no service is named, and it is not clear which one is meant.
-        """
-        return self._rebalancer.ring(self._service(service))
-
-    def lookup(self, key: Key, /, *, service: Service | str | None = None) -> Member:
-        """The owner of ``key`` as far as this node knows; no network is involved.
-
-        Raises:
-            ConfigError: this cannot be a key, or it is not clear which service is meant.
-            NoSuchHandler: nobody offers the service.
-            Unreachable: it is offered, but only by members that take no keys (weight 0).
-        """
-        name = self._service(service)
-        owner = self._rebalancer.owner(name, key)
-        if owner is not None:
-            return owner
-        if not self._rebalancer.offering(name):
-            raise NoSuchHandler(f"no member offers service {name!r}", key=key)
-        raise Unreachable(f"no member takes keys of service {name!r}", key=key)
-
-    def replicas(self, key: Key, n: int, /, *, service: Service | str | None = None) -> tuple[Member, ...]:
-        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
-        return self._rebalancer.owners(self._service(service), key, n + 1)[1:]
-
-    def owns(self, key: Key, /, *, service: Service | str | None = None) -> bool:
-        """Whether ``key`` lives on this node now, as far as this node knows."""
-        owner = self._rebalancer.owner(self._service(service), key)
-        return owner is not None and owner.id == self.me.id
-
-    async def wait_ring(self, service: Service | str | None = None, *, nodes: int) -> HashRing:
-        """Wait until exactly ``nodes`` members take keys of ``service``; return the ring."""
-        name = self._service(service)
-        await trio.lowlevel.checkpoint()
-        while len(self._rebalancer.ring(name)) != nodes:
-            await self._rebalancer.wait_changed(self._rebalancer.sequence)
-        return self._rebalancer.ring(name)
-
     # ------------------------------------------------------------------------------------------------- calling
-
-    async def call(
-        self,
-        endpoint: Unary[_P, _R],
-        key: Key | None = None,
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> _R:
-        """Run ``endpoint`` where ``key`` lives and return what it returns; the surrounding scope is the deadline.
-
-        Streams given by `Endpoint.with_streams` are sent along, again with every attempt.
-
-        Raises:
-            CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
-            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
-        """
-        target, message, streams = read_call(endpoint, key, args, kwargs)
-        out = outgoing(message, idempotent=target.idempotent, streams=streams)
-        return await returned(target, self._routes().request(out))
-
-    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
-        """Have ``message`` answered where its ``key`` lives, without one by any node that offers its service.
-
-        Raises:
-            CallError: as for `call`.
-        """
-        try:
-            return await self._routes().request(outgoing(self._complete(message), idempotent=idempotent))
-        except HandlerFailed as failed:
-            raise_as_declared(failed, UNDECLARED)
-
-    async def cast(self, message: Mapping[str, Any], /) -> None:
-        """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.
-
-        Raises:
-            CallError: it could not be sent.
-        """
-        await self._routes().cast(outgoing(self._complete(message)))
-
-    @overload
-    def open(
-        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
-
-    @overload
-    def open(
-        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
-
-    @overload
-    def open(
-        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
-
-    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
-        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
-
-        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
-        streams of any.
-
-        Raises:
-            CallError: as for `call`, from the block or from the call's ``result``.
-        """
-        target, message, streams = read_open(endpoint, key, args, kwargs)
-        out = outgoing(message, idempotent=target.idempotent, streams=streams)
-        return typed(target, self._routes().open(out))
 
     def query(
         self,
@@ -427,30 +311,27 @@ class Node(OwningNode):
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing) -> None:
-        """Calls can be made from now on; `open_node` says so when the node has joined."""
-        self._routing = routing
-
-    def _show_members(self) -> None:
-        """Let calls be routed by what is known now, without waiting for quiet."""
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
+    def use(self, routing: Routing, *doors: Pool | Here) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
+        self._routing, self._doors = routing, doors
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):
             raise NodeClosed(f"{self.name} has left cluster {self.cluster}")
         return self._routing
 
-    def _complete(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        return message if "ns" in message else {**message, "ns": self._service(None)}
+    def _ask(self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams = NO_STREAMS) -> Awaitable[Any]:
+        return self._routes().request(outgoing(self._complete(message), idempotent=idempotent, streams=streams))
 
-    def _service(self, service: Service | str | None) -> str:
-        if isinstance(service, Service):
-            return service.name
-        if service is not None:
-            return service
-        own = self._settings.services
-        offered = [own[0].name] if len(own) == 1 else sorted(self._rebalancer.snapshot.rings)
-        if len(offered) != 1:
-            raise ConfigError("service", None, f"say which service is meant; offered: {', '.join(offered) or 'none'}")
-        return offered[0]
+    def _tell(self, message: Mapping[str, Any]) -> Awaitable[None]:
+        return self._routes().cast(outgoing(self._complete(message)))
+
+    def _hold(
+        self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams
+    ) -> AbstractAsyncContextManager[OpenedCall]:
+        return self._routes().open(outgoing(self._complete(message), idempotent=idempotent, streams=streams))
+
+    def _complete(self, message: Any) -> Mapping[str, Any]:
+        if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
+            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+        return {**message, "ns": self._service(None)}

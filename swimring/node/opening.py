@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import trio
 
@@ -36,18 +36,17 @@ from .settings import Settings, check_settings, name_of
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
-    from swimring.discovery import Finder, Seeds
+    from swimring.discovery import Finder
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
     from swimring.ownership import Ownership
     from swimring.rpc import Here, Pool, Serve
-    from swimring.security import TlsSettings
-    from swimring.swim import Profile
+
+    from .settings import NodeSettings
 
 _log = logging.getLogger("swimring.node")
 
@@ -55,72 +54,27 @@ _log = logging.getLogger("swimring.node")
 @asynccontextmanager
 async def open_node(
     *services: Service,
-    cluster: str | None = None,
-    name: str | None = None,
-    listen: str | None = None,
-    advertise: str | None = None,
-    join: Iterable[str | Address | Seeds] = (),
-    expect: int = 1,
-    profile: Profile | str = "local",
-    weight: int = 1,
-    zone: str = "",
-    version: str = "",
-    tags: Mapping[str, str] | None = None,
-    details: Mapping[str, object] | None = None,
-    points: int = 128,
-    insecure: bool = False,
-    drain_within: float = 2.0,
-    hand_over_within: float = 30.0,
-    secret: bytes | str | Sequence[bytes] | None = None,
-    secret_file: str | Path | None = None,
-    seal: str = "require",
-    tls: TlsSettings | None = None,
-    unix_socket: str | Path | None = None,
     instruments: Iterable[Instrument] = (),
     network: Network | None = None,
     host: Host | None = None,
+    **settings: Unpack[NodeSettings],
 ) -> AsyncIterator[Node]:
     """Run a node while the block runs; leaving the block leaves the cluster.
 
     Args:
         services: what this node answers; none for a node that only asks.
-        cluster: nodes of different clusters refuse each other; default: the name of the first service.
-        name: who this node is, over restarts; default: made of its address.
-        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
-        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
-        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
-        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
-        profile: the timings of membership, ``"local"``, ``"lan"``, ``"wan"`` or a `Profile`.
-        weight: how much of the ring this node takes; 0 for none.
-        zone: a label of where this node runs.
-        version: of the application; other nodes see it.
-        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
-        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
-        points: points on the ring per unit of weight; the same on every node of a cluster.
-        insecure: allow binding off loopback without a secret.
-        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take.
-        hand_over_within: seconds that leaving takes, at most, to bring the state of keys to their next owners.
-        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
-        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
-        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
-        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
-        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
         instruments: observers.
         network: the network; default: the real one.
         host: the machine; default: the real one.
+        **settings: all that `NodeSettings` names, such as ``name``, ``listen`` and ``join``.
 
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
-    settings = check_settings(
-        services, cluster=cluster, name=name, listen=listen, advertise=advertise, join=join, expect=expect,
-        profile=profile, weight=weight, zone=zone, version=version, tags=tags or {}, details=details, points=points,
-        insecure=insecure, drain_within=drain_within, hand_over_within=hand_over_within, secret=secret,
-        secret_file=secret_file, seal=seal, tls=tls, unix_socket=unix_socket,
-    )  # fmt: skip
-    async with _Opening(settings, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
+    checked = check_settings(services, **settings)
+    async with _Opening(checked, instruments, network or SocketNetwork(), host or SystemHost()).run() as node:
         yield node
 
 
@@ -177,6 +131,9 @@ class _Opening:
                     yield node
                 finally:
                     await node.say_farewell(*doors)
+                    rebalancer.update(gossiper.members)
+                    rebalancer.flush()
+                    rebalancer.close()
             nursery.cancel_scope.cancel()
 
     # ------------------------------------------------------------------------------------------------- starting
@@ -298,10 +255,11 @@ class _Opening:
                     rng=self._host.rng,
                     instruments=self._instruments,
                 )
-                node.use(routing)
+                node.use(routing, pool, here)
                 ownership.use(routing)
                 node.use_ownership(ownership)
-                yield pool, here
+                with node.following():
+                    yield pool, here
 
     def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
         return open_ownership(

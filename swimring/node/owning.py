@@ -1,118 +1,164 @@
-"""The keys of a running node: scopes for a program's own work, and how all of them go elsewhere when it drains."""
+"""The part of a node that says who owns a key, and what happens to the keys that this one owns."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import trio
 
-from swimring.errors import NodeClosed
-from swimring.service import StateForm, Terms
+from swimring.errors import ConfigError, NodeClosed, NoSuchHandler, NotOwner, Unreachable
+from swimring.ownership import RangesGained, RangesLost, Tracking, moved_here
+from swimring.service import Service
+from swimring.swim import MemberEvent
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Iterator
 
-    from swimring.gossip import Gossiper
+    from swimring.gossip import Gossiper, Subscription
     from swimring.identity import Key
-    from swimring.ownership import Own, Ownership, OwnershipStatistics
-    from swimring.service import Service
+    from swimring.ownership import Rebalancer, RingSnapshot, Tracker
+    from swimring.ring import HashRing
+    from swimring.swim import Member
 
-S = TypeVar("S")
+    from .settings import Settings
+
+NodeEvent: TypeAlias = MemberEvent | RangesLost | RangesGained
+"""What `Node.events` tells."""
 
 
-class OwningNode:
-    """What a node does with keys. `Node` is one."""
+class Owning:
+    """What a `Node` knows of the rings."""
 
-    _gossiper: Gossiper
-
-    def __init__(self, *, hand_over_within: float) -> None:
-        """Nothing is owned before `use_ownership`."""
-        self._hand_over_within = hand_over_within
-        self._ownership: Ownership | None = None
-        self._draining = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether this node takes keys and calls: false from the first word of draining or leaving on."""
-        return self._ownership is not None and not self._draining
+    def __init__(self, *, settings: Settings, gossiper: Gossiper, rebalancer: Rebalancer) -> None:
+        """Made by `Node`."""
+        self._settings = settings
+        self._gossiper = gossiper
+        self._rebalancer = rebalancer
+        self._tracking = Tracking(rebalancer, me=lambda: self.me.name)
 
     @property
-    def ownership(self) -> Ownership:
-        """The scopes and the copies of this node, for tests and observers.
+    def me(self) -> Member:
+        """This node's own record."""
+        return self._gossiper.me
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[Subscription[NodeEvent]]:
+        """Listen to the cluster: ``async with node.events() as events: async for event in events``.
+
+        Changes of the membership come as they are learnt, and when the rings have followed them, for each service, the
+        ranges of keys that this node has lost or gained. A listener that lets 256 events wait gets a `Resynced` with
+        everybody instead of them.
+        """
+        async with self._gossiper.events() as heard:
+            events = cast("Subscription[NodeEvent]", heard)  # it does not look at what it queues
+
+            def tell(old: RingSnapshot, new: RingSnapshot) -> None:
+                for event in moved_here(old, new, self.me.name):
+                    events.put(event)
+
+            with self._rebalancer.telling(tell):
+                yield events
+
+    def ring(self, service: Service | str | None = None) -> HashRing:
+        """The ring of ``service``: an immutable snapshot, empty if nobody offers it.
 
         Raises:
-            NodeClosed: it has not joined yet.
+            ConfigError: no service is named, and it is not clear which one is meant.
         """
-        if self._ownership is None:
-            raise NodeClosed("this node has not joined its cluster yet")
-        return self._ownership
+        return self._rebalancer.ring(self._service(service))
 
-    def ownership_statistics(self) -> OwnershipStatistics:
-        """How many keys are open and kept here, and how many are still to be brought elsewhere."""
-        return self.ownership.statistics()
-
-    def own(
-        self,
-        key: Key,
-        kind: type[S],
-        /,
-        *,
-        service: Service | str | None = None,
-        replicas: int = 0,
-        sync: bool = True,
-        budget: float = 1.0,
-    ) -> AbstractAsyncContextManager[Own[S]]:
-        """Run the block while this node owns ``key``: ``async with node.own("cron:nightly", State) as own``.
-
-        Entering waits until it does and the last owner's scope is closed. When the key moves the block is cancelled,
-        may checkpoint for ``budget`` seconds more, and ends without an error; ``own.moved`` says why.
-
-        Args:
-            key: what is owned, in the ring of ``service``, which this node has to offer.
-            kind: the type of the state, as the annotation of a handler.
-            service: default: this node's only one.
-            replicas: nodes besides this one that keep each checkpoint in memory, at most 16.
-            sync: whether a checkpoint waits for them.
-            budget: seconds that the block has to end, at most 60.
+    def lookup(self, key: Key, /, *, service: Service | str | None = None) -> Member:
+        """The owner of ``key`` as far as this node knows; no network is involved.
 
         Raises:
-            ConfigError: one of these is wrong.
-            NodeClosed: this node leaves before it owns the key.
+            ConfigError: this cannot be a key, or it is not clear which service is meant.
+            NoSuchHandler: nobody offers the service.
+            Unreachable: it is offered, but only by members that take no keys (weight 0).
         """
-        terms = Terms(replicas=replicas, sync=sync, budget=budget)
-        return self.ownership.own(self._service(service), key, StateForm(kind, setting=f"own {key!r}"), terms)
+        name = self._service(service)
+        owner = self._rebalancer.owner(name, key)
+        if owner is not None:
+            return owner
+        if not self._rebalancer.offering(name):
+            raise NoSuchHandler(f"no member offers service {name!r}", key=key)
+        raise Unreachable(f"no member takes keys of service {name!r}", key=key)
 
-    async def drain(self) -> None:
-        """Take no more keys, and bring what is here to whoever owns it next; bounded by ``hand_over_within``.
+    def replicas(self, key: Key, n: int, /, *, service: Service | str | None = None) -> tuple[Member, ...]:
+        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
+        return self._rebalancer.owners(self._service(service), key, n + 1)[1:]
 
-        Calls for keys are refused with the name of the next owner meanwhile. Leaving does this by itself; after it,
-        this node takes part without keys until it leaves.
-        """
-        self._draining = True
-        metadata = self._gossiper.me.metadata
-        if metadata.weight:
-            await self._gossiper.update_metadata(replace(metadata, weight=0))
-        self._show_members()
+    def owns(self, key: Key, /, *, service: Service | str | None = None) -> bool:
+        """Whether ``key`` lives on this node now, as far as this node knows."""
+        owner = self._rebalancer.owner(self._service(service), key)
+        return owner is not None and owner.id == self.me.id
+
+    async def wait_ring(self, service: Service | str | None = None, *, nodes: int) -> HashRing:
+        """Wait until exactly ``nodes`` members take keys of ``service``; return the ring."""
+        name = self._service(service)
         await trio.lowlevel.checkpoint()
-        if self._ownership is not None:
-            with trio.move_on_after(self._hand_over_within):
-                await self._ownership.hand_over()
+        while len(self._rebalancer.ring(name)) != nodes:
+            await self._rebalancer.wait_changed(self._rebalancer.sequence)
+        return self._rebalancer.ring(name)
 
-    async def _hand_over(self) -> None:
-        """Drain, if there is anything to hand over."""
-        self._draining = True
-        if self._ownership is not None:
-            if self._ownership.has_state:
-                await self.drain()
-            self._ownership.close()
+    async def wait_owned(self, key: Key, /, *, service: Service | str | None = None) -> None:
+        """Wait until ``key`` lives on this node; return at once if it does.
 
-    def use_ownership(self, ownership: Ownership) -> None:
-        """Keys can be owned from now on; `open_node` says so when the node has joined."""
-        self._ownership = ownership
+        Raises:
+            ConfigError: this cannot be a key, or it is not clear which service is meant.
+            NodeClosed: this node has left before.
+        """
+        name = self._service(service)
+        async with self._rebalancer.follow() as snapshots:
+            async for _snapshot in snapshots:
+                if self.owns(key, service=name):
+                    return
+                if not self.me.status.active:
+                    break
+        raise NodeClosed(f"{self.me.name} has left before it owned {key!r}")
+
+    @asynccontextmanager
+    async def track(
+        self, key: Key, /, *, replicas: int = 0, service: Service | str | None = None
+    ) -> AsyncIterator[Tracker]:
+        """Watch a key that lives here: ``async with node.track(key, replicas=1) as moves: async for move in moves``.
+
+        First come the nearest ``replicas`` members that follow on the ring, each as a `ReplicaChanged`, then whatever
+        changes about them, and last, once, a `Moved`: to the next owner, or to nobody when this node has left.
+        Changes that nobody took are merged to the newest state: nothing piles up, and the last one is never lost.
+
+        Raises:
+            ConfigError: this cannot be a key, ``replicas`` is negative, or it is not clear which service is meant.
+            NotOwner: the key lives on another node.
+            NoSuchHandler: nobody offers the service.
+            Unreachable: it is offered, but only by members that take no keys.
+        """
+        await trio.lowlevel.checkpoint()
+        name = self._service(service)
+        owner = self.lookup(key, service=name)
+        if owner.id != self.me.id:
+            raise NotOwner(f"{self.me.name} can only track what it owns", key=key, owner=owner.name)
+        with self._tracking.open(name, key, replicas=replicas) as tracker:
+            yield tracker
+
+    # -------------------------------------------------------------------------------------------------- inside
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Show each change of the rings to the trackers while the block runs; `open_node` does."""
+        try:
+            with self._rebalancer.telling(self._tracking.follow):
+                yield
+        finally:
+            self._tracking.close()
 
     def _service(self, service: Service | str | None) -> str:
-        raise NotImplementedError
-
-    def _show_members(self) -> None:
-        raise NotImplementedError
+        if isinstance(service, Service):
+            return service.name
+        if service is not None:
+            return service
+        own = self._settings.services
+        offered = [own[0].name] if len(own) == 1 else sorted(self._rebalancer.snapshot.rings)
+        if len(offered) != 1:
+            raise ConfigError("service", None, f"say which service is meant; offered: {', '.join(offered) or 'none'}")
+        return offered[0]

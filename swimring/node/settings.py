@@ -6,22 +6,23 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from swimring.builtin import NAMESPACE
+from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
 from swimring.ring import MAX_WEIGHT
-from swimring.security import Certificates, Sealing, read_secret_file, require_seal, secret_keys
+from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
 from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
-    from swimring.security import TlsSettings
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -90,24 +91,75 @@ class Settings:
         return self.advertise if self.advertise.port else Address(self.advertise.host, bound.port)
 
 
+class NodeSettings(TypedDict, total=False):
+    """What `open_node` can be told; each has a default.
+
+    Attributes:
+        cluster: nodes of different clusters refuse each other; default: the name of the first service.
+        name: who this node is, over restarts; default: made of its address.
+        listen: IP:PORT to bind, for datagrams and streams; port 0 takes any free one.
+        advertise: HOST[:PORT] that others reach this node at; default: what it listens on.
+        join: where to look for nodes, for ever: HOST:PORT, another form, or a `Seeds`; default: the loopback ports.
+        expect: entering the block waits until so many nodes have found each other, or one that had; 1: no waiting.
+        profile: the timings of membership, ``"local"`` (the default), ``"lan"``, ``"wan"`` or a `Profile`.
+        weight: how much of the ring this node takes; 0 for none; default: 1.
+        zone: a label of where this node runs.
+        version: of the application; other nodes see it.
+        tags: labels that other nodes see, at most 512 bytes with the rest of the metadata.
+        details: larger things that other nodes can ask for (`Node.details`), at most 64 KiB.
+        points: points on the ring per unit of weight; the same on every node of a cluster; default: 128.
+        insecure: allow binding off loopback without a secret.
+        drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take; default: 2.
+        hand_over_within: seconds that it takes before, at most, to bring the state of keys to their next owners;
+            default: 30.
+        secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
+        secret_file: the same in a file: one key a line, hex or base64, the primary one first.
+        seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
+        tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
+        unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+    """
+
+    cluster: str | None
+    name: str | None
+    listen: str | None
+    advertise: str | None
+    join: Iterable[str | Address | Seeds]
+    expect: int
+    profile: Profile | str
+    weight: int
+    zone: str
+    version: str
+    tags: Mapping[str, str] | None
+    details: Mapping[str, object] | None
+    points: int
+    insecure: bool
+    drain_within: float
+    hand_over_within: float
+    secret: bytes | str | Sequence[bytes] | None
+    secret_file: str | Path | None
+    seal: str
+    tls: TlsSettings | None
+    unix_socket: str | Path | None
+
+
 def check_settings(
     services: tuple[Service, ...],
     *,
-    cluster: str | None,
-    name: str | None,
-    listen: str | None,
-    advertise: str | None,
-    join: Iterable[str | Address | Seeds],
-    expect: int,
-    profile: Profile | str,
-    weight: int,
-    zone: str,
-    version: str,
-    tags: Mapping[str, str],
+    cluster: str | None = None,
+    name: str | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    join: Iterable[str | Address | Seeds] = (),
+    expect: int = 1,
+    profile: Profile | str = "local",
+    weight: int = 1,
+    zone: str = "",
+    version: str = "",
+    tags: Mapping[str, str] | None = None,
     details: Mapping[str, object] | None = None,
-    points: int,
-    insecure: bool,
-    drain_within: float,
+    points: int = 128,
+    insecure: bool = False,
+    drain_within: float = 2.0,
     hand_over_within: float = 30.0,
     secret: bytes | str | Sequence[bytes] | None = None,
     secret_file: str | Path | None = None,
@@ -115,35 +167,32 @@ def check_settings(
     tls: TlsSettings | None = None,
     unix_socket: str | Path | None = None,
 ) -> Settings:
-    """Read what the user wrote.
+    """Read what the user wrote: `NodeSettings`.
 
     Raises:
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
     """
     names = _names_of(services)
-    if cluster is None and not services:
-        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
-    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
-    _check_number("points", points, least=1, most=_MAX_POINTS)
-    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    _check_patience(drain_within=drain_within, hand_over_within=hand_over_within)
+    _check_numbers(weight=weight, points=points, expect=expect)
+    _check_seconds(drain_within=drain_within, hand_over_within=hand_over_within)
     bound, told = _addresses(listen, advertise)
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
     _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
-    told_on_demand = Details.of(details or {})
+    on_demand = Details.of(details or {})
+    metadata = Metadata(
+        services=tuple(names), weight=weight, zone=zone, version=version, tags=tags or {}, details=on_demand.digest
+    )
     settings = Settings(
         services=services,
-        cluster=check_name(names[0] if cluster is None else cluster, setting="cluster"),
+        cluster=_cluster(cluster, names),
         name=None if name is None else check_name(name),
         listen=bound,
         advertise=told,
         join=read_sources(join, setting="join"),
         expect=expect,
         profile=_profile(profile),
-        metadata=Metadata(
-            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags, details=told_on_demand.digest
-        ),
-        details=told_on_demand,
+        metadata=metadata,
+        details=on_demand,
         points=points,
         drain_within=drain_within,
         hand_over_within=hand_over_within,
@@ -204,17 +253,6 @@ def name_of(address: Address) -> str:
     return f"{host}-{address.port}"
 
 
-def _check_patience(**settings: float) -> None:
-    for setting, seconds in settings.items():
-        if not seconds >= 0:
-            raise ConfigError(setting, seconds, "seconds, 0 or more")
-
-
-def _addresses(listen: str | None, advertise: str | None) -> tuple[Address | None, Address | None]:
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
-
-
 def _names_of(services: tuple[Service, ...]) -> list[str]:
     names: list[str] = []
     for service in services:
@@ -226,6 +264,29 @@ def _names_of(services: tuple[Service, ...]) -> list[str]:
             raise ConfigError("services", service.name, "each name once: the name is the namespace of its messages")
         names.append(service.name)
     return names
+
+
+def _cluster(cluster: str | None, names: list[str]) -> str:
+    if cluster is None and not names:
+        raise ConfigError("cluster", None, "name the cluster: a node without a service has none to take the name from")
+    return check_name(names[0] if cluster is None else cluster, setting="cluster")
+
+
+def _check_seconds(**settings: float) -> None:
+    for setting, seconds in settings.items():
+        if not seconds >= 0:
+            raise ConfigError(setting, seconds, "seconds, 0 or more")
+
+
+def _addresses(listen: str | None, advertise: str | None) -> tuple[Address | None, Address | None]:
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+
+
+def _check_numbers(*, weight: int, points: int, expect: int) -> None:
+    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
+    _check_number("points", points, least=1, most=_MAX_POINTS)
+    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -17,18 +18,24 @@ import trio
 import trio_util
 
 from swimring.instrument import Instrument, Instruments
-from swimring.ring import DEFAULT_POINTS, MAX_WEIGHT, HashRing, Move, moved_ranges, ring_seed
+from swimring.ring import DEFAULT_POINTS, HashRing, moved_ranges, reassigned_ranges, ring_seed
 from swimring.swim import Member
 
+from .following import Follower
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from swimring.identity import Key
+    from swimring.ring import Move, Reassignment
 
 QUIET: Final = 0.1
 """Seconds without a change after which the changes so far are published."""
 LIMIT: Final = 0.5
 """Seconds after the first change at which they are published in any case."""
+
+_MOST_PLACES: Final = 4096
+"""Keys whose owner is remembered."""
 
 
 class MembershipView(Protocol):
@@ -58,9 +65,32 @@ class RingSnapshot:
     """For each service, its ring; members of weight 0 are not in it, so that it may be empty."""
 
     def moved_since(self, older: RingSnapshot, service: str) -> tuple[Move, ...]:
-        """The ranges of keys of ``service`` that have another owner than in ``older``; none if either has no ring."""
+        """The ranges of keys of ``service`` that have another owner than in ``older``, merged.
+
+        Where nobody offered the service before they come from None, where nobody does any more they go to None.
+        """
+        rings = self._rings_of(older, service)
+        return () if rings is None else moved_ranges(*rings)
+
+    def reassigned_since(self, older: RingSnapshot, service: str, *, copies: int) -> tuple[Reassignment, ...]:
+        """The ranges of ``service`` whose owner or nearest ``copies`` replicas are others than in ``older``."""
+        rings = self._rings_of(older, service)
+        return () if rings is None else reassigned_ranges(*rings, copies=copies)
+
+    def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
+        """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.
+
+        Raises:
+            ConfigError: this cannot be a key, or ``n`` is negative.
+        """
+        ring = self.rings.get(service)
+        return () if ring is None else tuple(self.members[name] for name in ring.owners(key, n))
+
+    def _rings_of(self, older: RingSnapshot, service: str) -> tuple[HashRing, HashRing] | None:
         before, now = older.rings.get(service), self.rings.get(service)
-        return () if before is None or now is None else moved_ranges(before, now)
+        if before is None:
+            return None if now is None else (now.with_nodes({}), now)
+        return None if now is before else (before, before.with_nodes({}) if now is None else now)
 
 
 class CutFilter:
@@ -95,7 +125,8 @@ class Rebalancer:
     """Holds the current `RingSnapshot` and replaces it when the membership has changed.
 
     It is the `swimring.rpc.RingView` of the node. `update` takes the members in; `run` publishes them when the cut
-    filter says so and has to run for that; `flush` publishes at once.
+    filter says so and has to run for that; `flush` publishes at once. Who wants every change without a task of its own
+    is called back (`telling`), who has a task iterates (`follow`).
     """
 
     def __init__(
@@ -120,7 +151,12 @@ class Rebalancer:
         self._members = _active(view.members)
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
         self._snapshot = nobody
+        # Of keys that were asked for since then; forgotten all at once when there are too many.
+        self._places: dict[tuple[str, Key], tuple[Member | None, str]] = {}
         self._current: Any = trio_util.AsyncValue(nobody)  # the same, for who waits
+        self._listeners: list[Callable[[RingSnapshot, RingSnapshot], None]] = []
+        self._followers: set[Follower] = set()
+        self._closed = False
         self.flush()
 
     # ------------------------------------------------------------------------------------------------ following
@@ -170,11 +206,12 @@ class Rebalancer:
             self.flush()
 
     def _publish(self, old: RingSnapshot) -> None:
-        weights: dict[str, dict[str, int]] = {}
+        weights: dict[str, dict[str, float]] = {}
         for member in self._members.values():
             for service in member.metadata.services:
-                weights.setdefault(service, {})[member.name] = min(member.metadata.weight, MAX_WEIGHT)
+                weights.setdefault(service, {})[member.name] = member.metadata.ring_weight
         rings = {name: old.rings.get(name, self._empty).with_nodes(weights[name]) for name in sorted(weights)}
+        self._places.clear()
         self._snapshot = self._current.value = RingSnapshot(
             sequence=old.sequence + 1,
             version=_version(rings),
@@ -182,14 +219,58 @@ class Rebalancer:
             offering=MappingProxyType({name: self._offering(weights[name]) for name in rings}),
             rings=MappingProxyType(rings),
         )
-        for name in sorted(rings.keys() | old.rings.keys()):
-            ring = rings.get(name, self._empty)
+        self._tell(old, self._snapshot)
+
+    def _tell(self, old: RingSnapshot, new: RingSnapshot) -> None:
+        for listener in tuple(self._listeners):
+            listener(old, new)
+        for follower in self._followers:
+            follower.put(new)
+        for name in sorted(new.rings.keys() | old.rings.keys()):
+            ring = new.rings.get(name, self._empty)
             if ring is not old.rings.get(name):
                 self._instruments.tell(Instrument.ring_changed, name, ring.version, len(ring))
 
-    def _offering(self, weights: Mapping[str, int]) -> tuple[Member, ...]:
+    def _offering(self, weights: Mapping[str, float]) -> tuple[Member, ...]:
         willing = [name for name, weight in weights.items() if weight > 0] or list(weights)
         return tuple(self._members[name] for name in willing)
+
+    # ------------------------------------------------------------------------------------------------- watching
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncIterator[Follower]:
+        """Iterate the snapshots: the current one first, then each newer one.
+
+        Who takes none for a while misses those in between and never the latest. The iteration ends, after the latest,
+        when the node has left.
+        """
+        await trio.lowlevel.checkpoint()
+        follower = Follower(self._snapshot)
+        if self._closed:
+            follower.close()
+        self._followers.add(follower)
+        try:
+            yield follower
+        finally:
+            self._followers.discard(follower)
+
+    @contextmanager
+    def telling(self, listener: Callable[[RingSnapshot, RingSnapshot], None]) -> Iterator[None]:
+        """Call ``listener`` with the snapshot before and the new one at every change while the block runs.
+
+        It is called where the change is made known: it must not wait, and must not change what it is told about.
+        """
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """There will be no further snapshot: the node has left. Ends the iterations of those who follow."""
+        self._closed = True
+        for follower in self._followers:
+            follower.close()
 
     # -------------------------------------------------------------------------------------------------- reading
 
@@ -236,10 +317,16 @@ class Rebalancer:
 
     def place(self, service: str, key: Key) -> tuple[Member | None, str]:
         """What `owner` and `version` say, in one look."""
-        snapshot = self._snapshot
-        ring = snapshot.rings.get(service, self._empty)
-        name = ring.lookup(key)
-        return (None if name is None else snapshot.members[name]), ring.version
+        place = self._places.get((service, key))
+        if place is None:
+            snapshot = self._snapshot
+            ring = snapshot.rings.get(service, self._empty)
+            name = ring.lookup(key)
+            place = (None if name is None else snapshot.members[name]), ring.version
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            self._places[service, key] = place
+        return place
 
     def owners(self, service: str, key: Key, n: int) -> tuple[Member, ...]:
         """The owner of ``key`` and the members that follow it, ``n`` in all, fewer if there are.
@@ -247,7 +334,7 @@ class Rebalancer:
         Raises:
             ConfigError: this cannot be a key, or ``n`` is negative.
         """
-        snapshot = self.snapshot
+        snapshot = self._snapshot
         return tuple(snapshot.members[name] for name in self.ring(service).owners(key, n))
 
     def offering(self, service: str) -> tuple[Member, ...]:

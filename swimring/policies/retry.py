@@ -58,7 +58,7 @@ class GiveUp:
 Verdict: TypeAlias = Ask | Wait | GiveUp
 
 
-def safe_to_retry(error: CallError, *, idempotent: bool) -> bool:
+def safe_to_retry(error: CallError, *, idempotent: bool = False) -> bool:
     """Whether another attempt after ``error`` cannot run the handler a second time, or may because it is idempotent.
 
     Only refusals and losses qualify. What the handler, the message or the deadline is to blame for fails again, and a

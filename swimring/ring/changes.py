@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from swimring.errors import ConfigError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .hashring import HashRing
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def moved_ranges(old: HashRing, new: HashRing) -> tuple[Move, ...]:
     if old.seed != new.seed:
         raise ConfigError("rings", "two seeds", "only rings of one cluster can be compared")
     moves: list[Move] = []
-    for start, end, source, target in _overlaps(old, new):
+    for start, end, source, target in _overlaps(_whole_circle(old), _whole_circle(new)):
         if source == target:
             continue
         last = moves[-1] if moves else None
@@ -64,9 +66,51 @@ def moved_ranges(old: HashRing, new: HashRing) -> tuple[Move, ...]:
     return tuple(moves)
 
 
-def _overlaps(old: HashRing, new: HashRing) -> Iterator[tuple[int, int, str | None, str | None]]:
-    """Cut the circle at the points of both rings; for each piece, who owned it and who owns it."""
-    before, after = _whole_circle(old), _whole_circle(new)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassignment:
+    """One range of positions whose owner or copies differ between two rings: ``start <= position < end``.
+
+    Bounds are those of a `Move`.
+    """
+
+    start: int
+    """The first position."""
+    end: int
+    """One past the last position."""
+    before: tuple[str, ...]
+    """The owner and then the nodes of the copies, nearest first, in the old ring; fewer if there were not so many."""
+    after: tuple[str, ...]
+    """The same in the new ring."""
+
+    def __contains__(self, position: object) -> bool:
+        """Whether ``position`` (see `HashRing.position`) is one of them."""
+        return isinstance(position, int) and self.start <= position < self.end
+
+
+def reassigned_ranges(old: HashRing, new: HashRing, *, copies: int) -> tuple[Reassignment, ...]:
+    """Every range whose owner or whose nearest ``copies`` replicas differ, in order, equal neighbours merged.
+
+    Takes time in proportion to the points of both rings, however much has changed.
+
+    Raises:
+        ConfigError: the rings have different seeds, so that their positions cannot be compared.
+    """
+    if old.seed != new.seed:
+        raise ConfigError("rings", "two seeds", "only rings of one cluster can be compared")
+    found: list[Reassignment] = []
+    for start, end, before, after in _overlaps(old.spans(1 + copies), new.spans(1 + copies)):
+        if before == after:
+            continue
+        last = found[-1] if found else None
+        if last and last.end == start and (last.before, last.after) == (before, after):
+            found[-1] = Reassignment(start=last.start, end=end, before=before, after=after)
+        else:
+            found.append(Reassignment(start=start, end=end, before=before, after=after))
+    return tuple(found)
+
+
+def _overlaps(before: Iterator[tuple[int, _T]], after: Iterator[tuple[int, _T]]) -> Iterator[tuple[int, int, _T, _T]]:
+    """Cut the circle where either of two coverings of it is cut: for each piece, what it has in both."""
     old_end, source = next(before)
     new_end, target = next(after)
     start = 0

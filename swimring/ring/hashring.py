@@ -1,10 +1,10 @@
 """Key to owner and replicas, by consistent hashing (Karger et al. 1997) on a circle of 2**64 positions.
 
-A node stands at ``points * weight`` positions, each the SipHash-2-4 of its name and an index under a key drawn from
-the cluster's name. A key belongs to the node of the first position strictly after the key's own, so the positions
-from one point up to, not including, the next are one range. Where two nodes share a position the smaller name comes
-first. Nothing else enters: every process that knows the same names and weights computes the same ring, in whatever
-order it learnt of them.
+A node stands at ``points * weight`` positions (rounded down, but at least one), each the SipHash-2-4 of its name and an
+index under a key drawn from the cluster's name. A key belongs to the node of the first position strictly after the
+key's own, so the positions from one point up to, not including, the next are one range. Where two nodes share a
+position the smaller name comes first. Nothing else enters: every process that knows the same names and weights computes
+the same ring, in whatever order it learnt of them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ DEFAULT_POINTS: Final = 128
 MAX_WEIGHT: Final = 128
 """The largest weight: a ring is computed from what strangers gossip, so what one of them can ask for is bounded."""
 
+WEIGHT_STEPS: Final = 16
+"""A weight is a multiple of one part in so many: equal numbers everywhere, whatever computes them."""
+
 _SEED_BYTES: Final = 16
 _MASK: Final = CIRCLE - 1
 
@@ -52,7 +55,7 @@ class HashRing:
     __slots__ = ("_nodes", "_owners", "_per_weight", "_points", "_seed", "_version")
 
     def __init__(
-        self, *, nodes: dict[str, int], seed: bytes, per_weight: int, points: list[int], owners: list[str]
+        self, *, nodes: dict[str, float], seed: bytes, per_weight: int, points: list[int], owners: list[str]
     ) -> None:
         """Not for callers: the parts have to fit one another. Use `build`."""
         self._nodes = dict(sorted(nodes.items()))
@@ -63,11 +66,11 @@ class HashRing:
         self._version = _version(self._nodes, per_weight)
 
     @classmethod
-    def build(cls, nodes: Mapping[str, int], *, seed: bytes, points: int = DEFAULT_POINTS) -> HashRing:
+    def build(cls, nodes: Mapping[str, float], *, seed: bytes, points: int = DEFAULT_POINTS) -> HashRing:
         """The ring of ``nodes``, a weight for each name; weight 0 stays out of the ring.
 
         Args:
-            nodes: name to weight, 0 to `MAX_WEIGHT`.
+            nodes: name to weight, 0 to `MAX_WEIGHT`, in steps of a sixteenth.
             seed: 16 bytes, the same on all nodes of a cluster: `ring_seed`.
             points: points for each unit of weight, the same on all nodes of a cluster.
 
@@ -80,7 +83,9 @@ class HashRing:
             raise ConfigError("points", points, "a node needs at least one point for each unit of weight")
         weights = {name: _checked_weight(name, weight) for name, weight in nodes.items() if weight != 0}
         marks = sorted(
-            (point, name) for name, weight in weights.items() for point in _points_of(name, weight * points, seed)
+            (point, name)
+            for name, weight in weights.items()
+            for point in _points_of(name, _count(weight, points), seed)
         )
         return cls(
             nodes=weights,
@@ -96,9 +101,14 @@ class HashRing:
         return self._version
 
     @property
-    def nodes(self) -> Mapping[str, int]:
+    def nodes(self) -> Mapping[str, float]:
         """The weight of each node in the ring, in the order of their names."""
         return MappingProxyType(self._nodes)
+
+    @property
+    def points(self) -> int:
+        """How many points all its nodes have together."""
+        return len(self._points)
 
     @property
     def seed(self) -> bytes:
@@ -161,7 +171,7 @@ class HashRing:
             raise ConfigError("replicas", n, "ask for zero or more")
         return self.owners(key, n + 1)[1:]
 
-    def with_node(self, name: str, weight: int = 1) -> HashRing:
+    def with_node(self, name: str, weight: float = 1) -> HashRing:
         """This ring with ``name`` in it at ``weight``, whether or not it was before; weight 0 takes it out.
 
         Raises:
@@ -173,7 +183,7 @@ class HashRing:
         """This ring without ``name``; itself if it is not there."""
         return self.with_nodes({other: weight for other, weight in self._nodes.items() if other != name})
 
-    def with_nodes(self, nodes: Mapping[str, int]) -> HashRing:
+    def with_nodes(self, nodes: Mapping[str, float]) -> HashRing:
         """The ring of exactly ``nodes``, as `build` makes it, computed from the difference; itself if there is none.
 
         Raises:
@@ -211,8 +221,37 @@ class HashRing:
         if self._points:
             yield start, CIRCLE, self._owners[0]
 
-    def _sorted_points(self, name: str, weight: int) -> list[int]:
-        return sorted(_points_of(name, weight * self._per_weight, self._seed))
+    def spans(self, n: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """What `owners` says of every position: ``end, owners`` of ranges that cover the circle from 0 to 2**64."""
+        points, following = self._points, self._followers(n)
+        start = 0
+        for point, owners in zip(points, following, strict=True):
+            if point > start:
+                yield point, owners
+                start = point
+        yield CIRCLE, following[0] if following else ()
+
+    def _followers(self, n: int) -> list[tuple[str, ...]]:
+        """For each point, the first ``n`` distinct nodes from it on; from the last point back to the first."""
+        wanted = min(n, len(self._nodes))
+        following: list[tuple[str, ...]] = [()] * len(self._owners)
+        if not wanted:
+            return following
+        ahead: tuple[str, ...] = ()
+        for name in self._owners:
+            if name not in ahead:
+                ahead += (name,)
+            if len(ahead) == wanted:
+                break
+        for at in range(len(self._owners) - 1, -1, -1):
+            owner = self._owners[at]
+            if ahead[0] != owner:
+                ahead = (owner, *[name for name in ahead if name != owner])[:wanted]
+            following[at] = ahead
+        return following
+
+    def _sorted_points(self, name: str, weight: float) -> list[int]:
+        return sorted(_points_of(name, _count(weight, self._per_weight), self._seed))
 
     def _clockwise(self, position: int) -> Iterator[str]:
         start, count = bisect_right(self._points, position), len(self._points)
@@ -248,17 +287,26 @@ def _points_of(name: str, count: int, seed: bytes) -> Iterable[int]:
     return (_position(raw + index.to_bytes(4, "little"), seed) for index in range(count))
 
 
-def _checked_weight(name: str, weight: int) -> int:
+def _checked_weight(name: str, weight: float) -> float:
     if not 0 < weight <= MAX_WEIGHT:
-        raise ConfigError(f"weight of {name}", weight, f"a weight is a whole number from 0 to {MAX_WEIGHT}")
-    return weight
+        raise ConfigError(f"weight of {name}", weight, f"a weight is a number from 0 to {MAX_WEIGHT}")
+    if weight * WEIGHT_STEPS != int(weight * WEIGHT_STEPS):
+        raise ConfigError(f"weight of {name}", weight, f"a weight is a multiple of 1/{WEIGHT_STEPS}")
+    return int(weight) if weight == int(weight) else weight
 
 
-def _version(nodes: Mapping[str, int], per_weight: int) -> str:
+def _count(weight: float, per_weight: int) -> int:
+    return max(1, int(weight * per_weight))
+
+
+def _version(nodes: Mapping[str, float], per_weight: int) -> str:
     told = hashlib.blake2b(str(per_weight).encode(), digest_size=8, person=b"swimring-version")
     for name, weight in nodes.items():
         raw = name.encode()
-        told.update(len(raw).to_bytes(4, "little") + raw + weight.to_bytes(4, "little"))
+        whole = int(weight)
+        told.update(len(raw).to_bytes(4, "little") + raw + whole.to_bytes(4, "little"))
+        if weight != whole:  # as many bytes as it takes no length can be read as
+            told.update(b"\xff\xff\xff\xff" + int(weight * WEIGHT_STEPS).to_bytes(4, "little"))
     return told.hexdigest()
 
 

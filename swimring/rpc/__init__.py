@@ -1,18 +1,18 @@
 """Calls between nodes: runs the mux over the network, one connection per pair of nodes; and finds whom to call."""
 
 from .alone import OnlyPeer, open_connection
-from .calling import Call
 from .forwarding import Forwarding, Relayed
 from .here import Here, open_here
 from .outgoing import Outgoing, outgoing, whole_message
 from .pool import Peer, Pool, open_pool
 from .routing import DIRECT, Door, Doors, RingView, Routing, refuse_unless_owner
 from .serving import Incoming, Serve
+from .statistics import CallStatistics
 from .streams import PeerStream
 
 __all__ = [
     "DIRECT",
-    "Call",
+    "CallStatistics",
     "Door",
     "Doors",
     "Forwarding",

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from swimring.identity import NodeId
     from swimring.instrument import Instrument
     from swimring.mux import Secret
+    from swimring.service import HeldCall
 
-    from .calling import Call
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -54,7 +54,7 @@ class OnlyPeer:
         """As `Peer.cast`."""
         await self._connection.calling.cast(out)
 
-    def open(self, out: Outgoing) -> AbstractAsyncContextManager[Call]:
+    def open(self, out: Outgoing) -> AbstractAsyncContextManager[HeldCall]:
         """As `Peer.open`."""
         return self._connection.calling.open(out)
 

@@ -13,7 +13,6 @@ from swimring.codec import decode
 from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
 from swimring.instrument import Instrument
 from swimring.mux import (
-    CallEnded,
     CallHeader,
     CallKind,
     FailureArrived,
@@ -21,26 +20,23 @@ from swimring.mux import (
     ResetCode,
     encode_fields,
     error_of,
-    outcome_of,
     stream_ids,
 )
-from swimring.service import checked_sources, feed
+from swimring.service import checked_sources, hold
 
-from .failing import failure_in
 from .forwarding import Relayed
 from .parking import Turnstile
-from .streams import reset_code
+from .streams import TRIO
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from swimring.identity import Key
-    from swimring.mux import Answer, GoAwayArrived, StreamsOffered
-    from swimring.service import Source
+    from swimring.mux import Answer, CallEnded, GoAwayArrived, StreamsOffered
+    from swimring.service import HeldCall, SessionStream
 
     from .connection import Connection
     from .outgoing import Outgoing
-    from .streams import PeerStream
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _REQUEST: Final = CallKind.REQUEST  # as quick to look up as it is often needed
@@ -83,7 +79,7 @@ class _Pending:
     def __init__(self, task: trio.lowlevel.Task | None = None) -> None:
         """With the ``task`` that is about to park itself until `settle`, if there is one already."""
         self.answer: Answer | None = None
-        self.offered: dict[str, PeerStream] | None = None
+        self.offered: dict[str, SessionStream] | None = None
         """The streams that came with the answer; None if nobody is there to read any."""
         self._task = task
         self._arrived: trio.Event | None = None
@@ -112,56 +108,26 @@ class _Pending:
         return self.answer
 
 
-class _Feeder:
-    """A task that fills one stream; the block of the call waits for it."""
+class _Sent:
+    """One call that was sent, for whoever holds it open."""
 
-    __slots__ = ("finished", "scope", "source", "stream")
+    __slots__ = ("_calling", "_id", "_out", "_pending", "_streams")
 
-    def __init__(self, stream: PeerStream, source: Source) -> None:
-        self.stream = stream
-        self.source = source
-        self.scope = trio.CancelScope()
-        self.finished = trio.Event()
-
-
-class Call:
-    """A call with streams, while the block of `Peer.open` runs."""
-
-    def __init__(self, calling: Calling, pending: _Pending, key: Key | None, streams: Mapping[str, PeerStream]) -> None:
-        """Made by `Peer.open`."""
-        self.streams: Mapping[str, PeerStream] = streams
-        self.offered: dict[str, PeerStream] = {}
-        self.source_failure: Exception | None = None
-        self.orphaned = False
+    def __init__(self, calling: Calling, out: Outgoing, call_id: int, pending: _Pending, streams: range) -> None:
         self._calling = calling
+        self._out = out
+        self._id = call_id
         self._pending = pending
-        self._key = key
+        self._streams = streams
 
-    @property
-    def outcome(self) -> str:
-        """What became of it: see `swimring.service.OpenCall.outcome`."""
-        answer = self._pending.answer
-        if answer is None:
-            return "orphaned" if self.orphaned else "open"
-        return outcome_of(answer)
+    def value(self, answer: Answer) -> object:
+        return self._calling.value(answer, self._out.key)
 
-    async def result(self) -> object:
-        """Wait for the handler's value; any number of tasks, as often as they like.
+    def cancel(self, reason: str) -> None:
+        self._calling.cancel(self._id, self._streams, reason)
 
-        Raises:
-            CallError: the handler failed, or the connection did.
-            Exception: a source of a stream raised this while it was read; the call was cancelled.
-        """
-        await trio.lowlevel.checkpoint()
-        answer = await self._pending.wait()
-        if isinstance(answer, CallEnded) and self.source_failure is not None:
-            raise self.source_failure
-        return self._calling.value(answer, self._key)
-
-
-def _give_up(streams: Mapping[str, PeerStream], error: BaseException) -> None:
-    for stream in streams.values():
-        stream.reset(reset_code(error), f"the caller left: {type(error).__name__}")
+    async def withdraw(self, reason: str) -> None:
+        await self._calling.withdraw(self._out, self._id, self._pending, self._streams, reason)
 
 
 class Calling:
@@ -192,21 +158,28 @@ class Calling:
         deadline = trio.current_effective_deadline()
         if deadline == -math.inf:  # only in a scope that was cancelled: nothing is sent then
             await trio.lowlevel.checkpoint_if_cancelled()
-        body = encode_fields(out.fields)
-        pending = _Pending(trio.lowlevel.current_task())
-        call_id = None if self.room or not out.plain else self._ask(out, deadline, body)
+        body, connection, call_id = encode_fields(out.fields), self._connection, None
+        if connection.usable and not self.room.queue and out.plain:
+            remaining = deadline if deadline == math.inf else deadline - trio.current_time()
+            call_id = self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
-        self._pending[call_id] = pending
+        pending = self._pending[call_id] = _Pending(trio.lowlevel.current_task())
         # After an answer among others, those who got the others are about to call as well.
         self._flush(alone=len(self._pending) == 1 and self.answered <= 1)
         try:
             await trio.lowlevel.wait_task_rescheduled(pending.abort)
         except trio.Cancelled:
-            await self._withdraw(out, call_id, pending, range(0), "the caller was cancelled")
+            await self.withdraw(out, call_id, pending, range(0), "the caller was cancelled")
             raise
-        assert pending.answer is not None
-        return self.value(pending.answer, out.key)
+        answer = pending.answer
+        if type(answer) is ReplyArrived:
+            try:
+                return decode(answer.body)
+            except RemoteProtocolError:
+                pass
+        assert answer is not None
+        return self.value(answer, out.key)
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers; returns when it has credit, which promises nothing."""
@@ -232,42 +205,27 @@ class Calling:
         try:
             answer = await pending.wait()
         except trio.Cancelled:
-            await self._withdraw(header, call_id, pending, range(0), "the caller was cancelled")
+            await self.withdraw(header, call_id, pending, range(0), "the caller was cancelled")
             raise
         if isinstance(answer, (ReplyArrived, FailureArrived)):
             return Relayed(body=answer.body, failed=isinstance(answer, FailureArrived))
         raise self._error(answer, header.key)
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """Send a request with streams; leaving the block before its answer cancels it."""
         await trio.lowlevel.checkpoint()
         sources = checked_sources(out.streams)
         call_id, pending = await self._begin(out, CallKind.REQUEST)
         ids = stream_ids(call_id, len(out.streams))
-        streams = {name: self._connection.attach(ident, name) for name, ident in zip(out.streams, ids, strict=True)}
-        call = Call(self, pending, out.key, streams)
-        pending.offered = call.offered
-        feeders = [_Feeder(streams[name], source) for name, source in sources.items()]
-        try:
-            for feeder in feeders:
-                self._connection.spawn(self._feed, feeder, call, call_id, ids)
+        named, ways = dict(zip(out.streams, ids, strict=True)), _Sent(self, out, call_id, pending, ids)
+        async with hold(self._connection, pending, named, sources, ways=ways, waiting=TRIO) as call:
             yield call
-        except BaseException as error:
-            _give_up(call.offered, error)
-            raise
-        finally:
-            for feeder in feeders:
-                feeder.scope.cancel()
-            if pending.answer is None:
-                await self._withdraw(out, call_id, pending, ids, "the caller left the block of its call")
-                call.orphaned = pending.answer is None
-            for stream in (*streams.values(), *call.offered.values()):
-                stream.conclude()
-                self._connection.detach(stream.stream_id)
-            with trio.CancelScope(shield=True):
-                for feeder in feeders:
-                    await feeder.finished.wait()
+
+    def cancel(self, call_id: int, streams: range, reason: str) -> None:
+        """Tell the other side that a call is given up, with its ``streams``."""
+        self._session.cancel(call_id, streams, reason)
+        self._connection.poke()
 
     def value(self, answer: Answer, key: Key | None) -> object:
         """The value of an answer, or the error that it is."""
@@ -334,13 +292,6 @@ class Calling:
         self._flush(alone=len(self._pending) == 1)
         return call_id, pending
 
-    def _ask(self, out: Outgoing, deadline: float, body: bytes) -> int | None:
-        """Send what nearly every call is; None if that is for `_send_when_possible`."""
-        if not self._connection.usable:
-            return None
-        remaining = deadline if deadline == math.inf else deadline - trio.current_time()
-        return self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
-
     async def _send_when_possible(self, out: Outgoing, kind: CallKind, body: bytes) -> int:
         """Wait for room, if there is none now, and send; whoever calls has to flush."""
         await self._wait_for_room(len(body), len(out.streams), out.key)
@@ -349,39 +300,20 @@ class Calling:
     async def _wait_for_room(self, body: int, streams: int, key: Key | None) -> None:
         """Wait until a request with so many bytes of body may be sent, if it may not be now."""
         connection, session, size = self._connection, self._session, body + _HEADER_ALLOWANCE
-        if self.room or not session.has_room(size, streams):
+        if self.room.queue or not session.has_room(size, streams):
             await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
         if not connection.usable:
             raise connection.unusable(key)
 
-    async def _withdraw(
+    async def withdraw(
         self, out: Outgoing | CallHeader, call_id: int, pending: _Pending, streams: range, reason: str
     ) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         late = trio.current_effective_deadline() <= trio.current_time()
-        self._session.cancel(call_id, streams, "the deadline passed" if late else reason)
-        self._connection.poke()
+        self.cancel(call_id, streams, "the deadline passed" if late else reason)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + self._connection.cancel_grace):
             await pending.wait()
         self._pending.pop(call_id, None)
         if pending.answer is None:
             owner = self._connection.peer_name
             self._connection.instruments.tell(Instrument.call_orphaned, out.ns, out.cmd, out.key, owner)
-
-    async def _feed(self, feeder: _Feeder, call: Call, call_id: int, streams: range) -> None:
-        try:
-            with feeder.scope:
-                await feed(feeder.stream, feeder.source, trio.open_file)
-        except CallError:
-            # The stream or the connection broke: the result of the call says so better.
-            feeder.stream.conclude()
-        except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
-            failure, others = failure_in(error)
-            if failure is not None:
-                call.source_failure = call.source_failure or failure  # the others end because of the first
-                self._session.cancel(call_id, streams, f"a source failed: {type(failure).__name__}")
-                self._connection.poke()
-            if others is not None:
-                raise others from None
-        finally:
-            feeder.finished.set()

@@ -6,11 +6,13 @@ callers and workers queue while it is busy leaves in one piece.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument
 from swimring.mux import (
     CallArrived,
     CallEnded,
@@ -30,6 +32,7 @@ from swimring.mux import (
     ResetArrived,
     StreamsOffered,
 )
+from swimring.service import Writers
 
 from .calling import Calling, Superseded
 from .reading import reader
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 
     from .serving import Serve
     from .workers import Workers
+
+_log = logging.getLogger("swimring.rpc")
 
 _READ: Final = 64 * 1024
 _LARGE_READ: Final = 256 * 1024
@@ -83,11 +88,10 @@ class Connection:
         self.instruments = instruments
         self.dialled = dialled
         self.peer: NodeId | None = None
-        self.open = False
-        self.refused = False
+        self.open = self.refused = self.usable = False
+        # Usable: calls can be made. Not on a duplicate, which ends when the last one on it is over.
         self.reason = ""
-        self.adopted = False
-        self.contested = False
+        self.adopted = self.contested = False
         self.heard = 0.0
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
@@ -101,6 +105,7 @@ class Connection:
         self._is_suspect = is_suspect
         self._called = called
         self._streams: dict[int, PeerStream] = {}
+        self._writers = Writers(session)
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False
@@ -116,11 +121,6 @@ class Connection:
     def peer_name(self) -> str:
         """The name of the node on the other side, as its hello gave it."""
         return self._called or ("a stranger" if self.peer is None else self.peer.name)
-
-    @property
-    def usable(self) -> bool:
-        """Whether calls can be made; not on a duplicate, which ends when the last one on it is over."""
-        return self.open and not (self.session.told_to_go_away or self._superseded)
 
     @property
     def cancel_grace(self) -> float:
@@ -144,7 +144,10 @@ class Connection:
     # ----------------------------------------------------------------------------------------------- running it
 
     async def run(self, received: bytes = b"") -> None:
-        """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled."""
+        """Read, write and watch until the connection ends; ``received`` was read before. Raises only Cancelled.
+
+        A fault of ours is told as that of the duty ``connection``, and ends this connection only.
+        """
         self.heard = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
@@ -154,6 +157,10 @@ class Connection:
                 self._finish()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
             self.reason = self.reason or str(errors.exceptions[0]) or "the connection broke"
+        except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
+            _log.exception("the connection with %s crashed", self.peer_name)
+            self.reason = self.reason or f"a fault of this node: {errors.exceptions[0]!r}"
+            self.instruments.tell(Instrument.duty_failed, "connection", errors)
         finally:
             self._end()
             await trio.aclose_forcefully(self._stream)
@@ -178,6 +185,7 @@ class Connection:
         if not self.session.going_away:  # the peer has heard one already, and would not answer another
             self.session.go_away(code, reason)
             self._superseded = code == GoAwayCode.DUPLICATE
+            self.usable = self.usable and not self._superseded
         self._writer.watched = True
         self.poke()
 
@@ -197,14 +205,21 @@ class Connection:
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
         limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
-        stream = self._streams[stream_id] = PeerStream(stream_id, name, self.session, push, item_limits=limits)
+        stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
+        self._streams[stream_id] = stream
         return stream
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
         self._streams.pop(stream_id, None)
+        self._writers.nudge()
         self.calling.room.nudge()
         self.serving.credit.nudge()
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams somebody reads or writes here."""
+        return len(self._streams)
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -241,6 +256,7 @@ class Connection:
             self.refuse_bytes(error)
         self.calling.room.nudge()
         self.serving.credit.nudge()
+        self._writers.nudge()
         if self._writer.watched or self.session.has_bytes_to_send:
             self.poke()
         return self.session.phase is not _CLOSED
@@ -270,7 +286,7 @@ class Connection:
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             # What the peer said before may still wait to be read: an answer, or which calls it refused.
             self.reason = self.reason or str(error) or "the connection broke"
-            self.open = False
+            self.open = self.usable = False
             self._end_within(_LAST_WORDS)
 
     async def _watch(self) -> None:
@@ -296,7 +312,7 @@ class Connection:
     def _finish(self) -> None:
         """Write what is left (a refusal says why), for half a second at most, and end."""
         self._finishing = True
-        self.open = False
+        self.open = self.usable = False
         self.poke()
         self._end_within(_LAST_WORDS)
 
@@ -306,7 +322,7 @@ class Connection:
             scope.deadline = min(scope.deadline, trio.current_time() + seconds)
 
     def _end(self) -> None:
-        self.open = False
+        self.open = self.usable = False
         reason = self.reason = self.reason or "the connection was closed"
         self._on_end(self)
         self.calling.on_lost(reason, accepted=not self.refused)
@@ -341,10 +357,11 @@ class Connection:
     def _on_ready(self, event: PeerReady) -> None:
         self.peer = event.hello.node
         self.open = True
+        self.usable = not (self.session.told_to_go_away or self._superseded)
         try:
             self._adopt(self)
         except HelloRefused as error:
-            self.open = False
+            self.open = self.usable = False
             self.refused = True
             self.reason = str(error)
             self.session.refuse(error.code, str(error))
@@ -358,6 +375,7 @@ class Connection:
         self._finish()
 
     def _on_go_away(self, event: GoAwayArrived) -> None:
+        self.usable = False
         if event.code == GoAwayCode.DUPLICATE:
             self.go_away(GoAwayCode.DUPLICATE, event.reason)
         self.calling.on_go_away(event)
@@ -379,11 +397,7 @@ class Connection:
             stream.on_reset(event)
 
     def _on_credit(self, event: CreditArrived) -> None:
-        if event.stream_id:
-            stream = self._streams.get(event.stream_id)
-            if stream is not None:
-                stream.on_credit()
-            return
-        self.serving.credit.nudge()
-        for stream in self._streams.values():
+        # What all share is handed out by `_take`, once for all that arrived together.
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
             stream.on_credit()

@@ -17,14 +17,15 @@ from swimring.identity import NodeId
 from swimring.mux import GoAwayCode, Limits, Session
 
 from .connection import Connection
+from .statistics import CallStatistics
 from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.instrument import Instruments
+    from swimring.service import HeldCall
 
-    from .calling import Call
     from .outgoing import Outgoing
     from .serving import Serve
 
@@ -56,6 +57,8 @@ class Pipe(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, none when the other end is closed."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._left:
             await trio.lowlevel.checkpoint()
         else:
@@ -131,11 +134,17 @@ class Here:
         await connection.calling.cast(out)
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """As `Peer.open`."""
         connection = await self._connection()
         async with connection.calling.open(out) as call:
             yield call
+
+    def statistics(self) -> CallStatistics:
+        """The calls of this node to itself, which it makes and handles; they need no connection to anybody."""
+        calling = 0 if self._calling is None else len(self._calling.calling)
+        streams = 0 if self._calling is None else self._calling.open_streams
+        return CallStatistics(connections=0, streams=streams, calling=calling, handling=calling)
 
     async def drain(self) -> None:
         """Take no more calls, and wait until those under way are over."""

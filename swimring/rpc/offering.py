@@ -13,9 +13,8 @@ import trio
 
 from swimring.errors import CallError, LocalProtocolError
 from swimring.mux import RESERVED_STREAM, ResetCode
-from swimring.service import checked_sources, close_source, feed
+from swimring.service import checked_sources, close_source, failure_in, feed
 
-from .failing import failure_in
 from .streams import reset_code
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ async def _hand_over(connection: Connection, stream: PeerStream, source: _Kept) 
     except CallError:
         stream.conclude()  # the other side has given it up
     except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
-        failure, others = failure_in(error)
+        failure, others = failure_in(error, trio.Cancelled)
         if failure is not None:  # a source is the user's: its error belongs to whoever reads the stream
             _log.debug("the source of stream %r failed", stream.name, exc_info=failure)
             stream.reset(reset_code(failure), f"its source failed: {type(failure).__name__}")

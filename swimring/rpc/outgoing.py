@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from swimring.mux import join_message, split_message
+from swimring.service import NO_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swimring.identity import Key
-
-NO_STREAMS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
@@ -50,7 +48,7 @@ def outgoing(
     message: Mapping[str, object],
     *,
     idempotent: bool = False,
-    streams: Mapping[str, object] | None = None,
+    streams: Mapping[str, object] = NO_STREAMS,
 ) -> Outgoing:
     """Read a whole message: what routes it, and its fields.
 
@@ -58,7 +56,7 @@ def outgoing(
         InvalidRequest: it is no mapping with text keys, or its ns, cmd or key is of the wrong kind; nothing was sent.
     """
     ns, cmd, key, fields = split_message(message)
-    return Outgoing(ns, cmd, key, fields, idempotent, streams or NO_STREAMS)
+    return Outgoing(ns, cmd, key, fields, idempotent, streams)
 
 
 def whole_message(out: Outgoing) -> dict[str, Any]:

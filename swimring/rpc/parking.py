@@ -47,33 +47,31 @@ class Signal:
 class Turnstile:
     """A line of tasks that wait for something scarce, served in order; nobody overtakes."""
 
-    __slots__ = ("_queue",)
+    __slots__ = ("queue",)
 
     def __init__(self) -> None:
         """Nobody waits."""
-        self._queue: deque[tuple[Signal, Callable[[], bool]]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._queue)
+        self.queue: deque[tuple[Signal, Callable[[], bool]]] = deque()
+        """Who waits, first come first; for others to see whether anybody does."""
 
     def free(self, ready: Callable[[], bool]) -> bool:
         """Whether nobody waits and ``ready`` holds: then go ahead."""
-        return not self._queue and ready()
+        return not self.queue and ready()
 
     async def wait_turn(self, ready: Callable[[], bool]) -> None:
         """Wait until all before us had their turn and ``ready`` holds; take it without another await, then `nudge`."""
         place = (Signal(), ready)
-        self._queue.append(place)
+        self.queue.append(place)
         try:
-            while self._queue[0] is not place or not ready():
+            while self.queue[0] is not place or not ready():
                 await place[0].wait()
         finally:
-            first = self._queue[0] is place
-            self._queue.remove(place)
+            first = self.queue[0] is place
+            self.queue.remove(place)
             if first:
                 self.nudge()
 
     def nudge(self) -> None:
         """Let the first in line look again."""
-        if self._queue:
-            self._queue[0][0].say()
+        if self.queue:
+            self.queue[0][0].say()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -16,22 +15,25 @@ from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
+from .statistics import count_calls
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from swimring.identity import Address, NodeId
     from swimring.instrument import Instruments
     from swimring.mux import CallHeader, Secret
     from swimring.net import Host, Network
+    from swimring.service import HeldCall
 
-    from .calling import Call, Calling
+    from .calling import Calling
     from .forwarding import Relayed
     from .outgoing import Outgoing
     from .serving import Serve
+    from .statistics import CallStatistics
 
-_log = logging.getLogger("swimring.rpc")
+_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -105,14 +107,7 @@ class Peer:
             CallError: what became of it; ``maybe_executed`` says whether the handler may have run.
             LocalProtocolError: the message cannot be sent at all; nothing was.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.request(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.request(out))
 
     async def relay(self, header: CallHeader, body: bytes) -> Relayed:
         """Send a call of somebody else on, a cast as well; the answer is as the peer encoded it.
@@ -121,14 +116,7 @@ class Peer:
             CallError: there is none.
             LocalProtocolError: it is too large for the peer.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.relay(header, body)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.relay(header, body))
 
     async def cast(self, out: Outgoing) -> None:
         """Send a message that nobody answers. It returns when the message has credit and promises nothing.
@@ -137,17 +125,10 @@ class Peer:
             Unreachable: there is no connection and none could be made.
             LocalProtocolError: the message cannot be sent at all.
         """
-        while True:
-            connection = self._pool.current(self.name, self.generation)
-            if connection is None:
-                connection = await self._pool.connect(self.name, self.address, self.generation)
-            try:
-                return await connection.calling.cast(out)
-            except Superseded:
-                continue
+        return await self._through(lambda calling: calling.cast(out))
 
     @asynccontextmanager
-    async def open(self, out: Outgoing) -> AsyncIterator[Call]:
+    async def open(self, out: Outgoing) -> AsyncIterator[HeldCall]:
         """Send a request with byte streams; leaving the block before its result cancels it and resets them.
 
         Raises:
@@ -155,12 +136,16 @@ class Peer:
             LocalProtocolError: the message cannot be sent at all, or a source cannot be read.
         """
         async with AsyncExitStack() as stack:
-            while True:
+            yield await self._through(lambda calling: stack.enter_async_context(calling.open(out)))
+
+    async def _through(self, ask: Callable[[Calling], Awaitable[_T]]) -> _T:
+        """Ask over the connection there is, or one that is made, and again over another if one takes its place."""
+        while True:
+            connection = self._pool.current(self.name, self.generation)
+            if connection is None:
                 connection = await self._pool.connect(self.name, self.address, self.generation)
-                with suppress(Superseded):
-                    call = await stack.enter_async_context(connection.calling.open(out))
-                    break
-            yield call
+            with suppress(Superseded):
+                return await ask(connection.calling)
 
 
 class Pool:
@@ -209,6 +194,10 @@ class Pool:
     def connections(self) -> tuple[Connection, ...]:
         """All connections that have not ended."""
         return tuple(self._all)
+
+    def statistics(self) -> CallStatistics:
+        """What is going on over all of them."""
+        return count_calls(self._all)
 
     # ---------------------------------------------------------------------------------------------------- peers
 
@@ -276,7 +265,9 @@ class Pool:
             self._instruments.refuse_bytes("stream", reason, source=remote, now=trio.current_time())
             del self._all[strangers[0]]
             strangers[0].close(reason)
-        await self._run(self._make(stream, dialled=False, expected=None), received)
+        connection = self._make(stream, dialled=False, expected=None)
+        self._all[connection] = None
+        await connection.run(received)
 
     async def drain(self) -> None:
         """Take no more calls from anybody and wait until those under way, of both sides, are over.
@@ -359,7 +350,8 @@ class Pool:
                 self._dial_failed(name, dial, f"cannot connect to {name} at {dial.address}: {text}")
             return
         connection = self._make(stream, dialled=True, expected=name)
-        await self._run(connection, b"")
+        self._all[connection] = None
+        await connection.run()
         if self._dials.get(name) is dial:
             self._dial_failed(name, dial, f"{name} at {dial.address}: {connection.reason}")
 
@@ -401,14 +393,6 @@ class Pool:
             dialled=dialled,
             is_suspect=self._is_suspect,
         )
-
-    async def _run(self, connection: Connection, received: bytes) -> None:
-        self._all[connection] = None
-        try:
-            await connection.run(received)
-        except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
-            _log.exception("connection with %s crashed", connection.peer_name)
-            self._instruments.tell(Instrument.duty_failed, "connection", errors)
 
     def _ended(self, connection: Connection) -> None:
         self._all.pop(connection, None)

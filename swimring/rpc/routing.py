@@ -227,7 +227,8 @@ class Routing:
         try:  # as `_Report`, at a tenth of what a context manager costs
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
-                self._check_open()
+                if self._closed:
+                    self._check_open()
                 owner, version = self._view.place(out.ns, out.key)
                 door = None if owner is None else self._at_hand(owner)
                 if owner is not None and door is not None:
@@ -255,7 +256,7 @@ class Routing:
             CallError: it was not sent.
         """
         with _Report(self._instruments, out):
-            await self._routed(self._traced(out), lambda door, final: door.cast(final), _unless_sent)
+            await self._routed(self._traced(out), lambda door, final: door.cast(final), safe_to_retry)
 
     @asynccontextmanager
     async def open(self, out: Outgoing) -> AsyncIterator[Any]:
@@ -273,7 +274,7 @@ class Routing:
                 async def enter(door: Door, final: Outgoing) -> Any:
                     return await stack.enter_async_context(door.open(final))
 
-                call, target = await self._routed(self._traced(out), enter, _unless_sent)
+                call, target = await self._routed(self._traced(out), enter, safe_to_retry)
                 try:
                     yield call
                 except Moved as error:
@@ -432,7 +433,10 @@ class Routing:
 
     def _at_hand(self, owner: Member) -> Door | None:
         """The door to ``owner``, if no connection has to be made first."""
-        return self._here if owner.name == self._me.name else self._peers.at_hand(owner.name, owner.generation)
+        owner_id = owner.id
+        if owner_id.name == self._me.name:
+            return self._here
+        return self._peers.at_hand(owner_id.name, owner_id.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.
@@ -479,8 +483,8 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     """
     if header.key is None or header.hops == DIRECT:
         return
-    owner = view.owner(header.ns, header.key)
-    if (owner is not None and owner.name == me) or not view.offering(header.ns):
+    owner, _version = view.place(header.ns, header.key)
+    if (owner is not None and owner.id.name == me) or not view.offering(header.ns):
         return
     told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
     if header.hops >= MAX_HOPS:
@@ -488,10 +492,6 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     mine = view.member(me)
     records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
     raise Moved(told, records=records, key=header.key, owner=me)
-
-
-def _unless_sent(error: CallError) -> bool:
-    return safe_to_retry(error, idempotent=False)
 
 
 def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:

@@ -37,7 +37,7 @@ from .offering import Offer
 from .parking import Turnstile
 
 if TYPE_CHECKING:
-    from swimring.mux import CallArrived, CallHeader, CancelArrived, Declare
+    from swimring.mux import CallArrived, CancelArrived, Declare
 
     from .connection import Connection
     from .streams import PeerStream
@@ -54,29 +54,25 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("_message", "begun", "body", "deadline", "declare", "header", "peer", "streams")
+    __slots__ = ("_connection", "_message", "begun", "body", "deadline", "declare", "header", "streams")
 
-    def __init__(
-        self,
-        *,
-        header: CallHeader,
-        body: bytes,
-        streams: Mapping[str, PeerStream],
-        peer: str,
-        deadline: float,
-    ) -> None:
-        """Complete at birth; only `begin` changes it."""
-        self.header = header
-        self.body = body
+    def __init__(self, connection: Connection, event: CallArrived, *, deadline: float) -> None:
+        """The call that ``event`` tells of, which came over ``connection``."""
+        self._connection = connection
+        self.header = event.header
+        self.body = event.body
         """The fields of the message as they came: encoded."""
         self._message: Mapping[str, Any] | None = None
-        self.streams = streams
-        self.peer = peer
-        """The name of the node that sent it."""
+        self.streams: Mapping[str, PeerStream] = _NO_STREAMS
         self.deadline = deadline
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
         self.declare: Declare | None = None
+
+    @property
+    def peer(self) -> str:
+        """The name of the node that sent it."""
+        return self._connection.peer_name
 
     @property
     def message(self) -> Mapping[str, Any]:
@@ -167,6 +163,15 @@ class Serving:
         """The answer is on its way."""
         self._jobs.pop(call_id, None)
 
+    def reply(self, call_id: int, answer: bytes) -> bool:
+        """Send a small answer, if nothing is in its way; False if nothing was done."""
+        connection = self.connection
+        if self.credit.queue or not connection.open or not connection.session.reply_if_credit(call_id, answer):
+            return False
+        self._jobs.pop(call_id, None)
+        connection.flush(alone=not self._jobs)
+        return True
+
     # ------------------------------------------------------------------------------- while answers wait for credit
 
     def may_begin(self, job: CallJob) -> bool:
@@ -212,27 +217,24 @@ class Serving:
             self.connection.workers.assign(job)
 
 
-class CallJob:
+class CallJob(Incoming):
     """One call being served."""
 
     __slots__ = (
-        "_answer", "_arrived", "_body", "_cancelled", "_connection", "_declare", "_failed", "_header", "_in_line",
-        "_lost", "_offer", "_outcome", "_scope", "_serving", "_streams", "alone", "call_id", "deadline",
+        "_answer", "_arrived", "_cancelled", "_failed", "_in_line",
+        "_lost", "_offer", "_outcome", "_scope", "_serving", "alone", "call_id",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, event: CallArrived) -> None:
         """Take over the call that ``event`` tells of; its streams can receive from now on."""
+        connection = serving.connection
+        arrived = self._arrived = connection.heard
+        super().__init__(connection, event, deadline=arrived + event.header.remaining)
         self._serving = serving
-        self._connection = serving.connection
         self.call_id = event.call_id
-        self._body = event.body
-        self._header = event.header
-        self._arrived = serving.connection.heard
-        self.deadline = self._arrived + event.header.remaining
-        self._streams: Mapping[str, PeerStream] = _NO_STREAMS
         self.alone = bool(event.streams)
         if event.streams:
-            self._streams = {name: self._connection.attach(ident, name) for name, ident in event.streams.items()}
+            self.streams = {name: connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
         self._lost = False
@@ -241,14 +243,13 @@ class CallJob:
         self._answer: bytes | None = None
         self._offer: Offer | None = None
         self._outcome = "cancelled"
-        self._declare: Declare | None = None
 
     # ---------------------------------------------------------------------------------------- for the connection
 
     @property
     def body_size(self) -> int:
         """Bytes of the request that are kept until it begins."""
-        return len(self._body)
+        return len(self.body)
 
     @property
     def can_wait(self) -> bool:
@@ -257,7 +258,7 @@ class CallJob:
 
     def refuse(self, error: CallError) -> None:
         """Answer with ``error`` instead of running the handler."""
-        self._body = b""
+        self.body = b""
         self._keep_failure(error, executed=False)
 
     def cancel(self) -> None:
@@ -269,7 +270,7 @@ class CallJob:
     def expire(self, until: float) -> None:
         """The connection is lost: nobody will hear the answer."""
         self._lost = True
-        if self._header.kind is _CAST:
+        if self.header.kind is _CAST:
             return
         self.deadline = min(self.deadline, until)
         if self._scope is not None:
@@ -277,7 +278,7 @@ class CallJob:
 
     def expire_if_older(self, than: float, now: float) -> None:
         """End a call without streams that came in before ``than``."""
-        if self._arrived < than and not self._streams:
+        if self._arrived < than and not self.streams:
             self.deadline = min(self.deadline, now)
             if self._scope is not None:
                 self._scope.deadline = min(self._scope.deadline, now)
@@ -285,15 +286,12 @@ class CallJob:
     def conclude(self) -> None:
         """Send what came out; nothing came out of a job that has not begun."""
         self._serving.finished(self.call_id)
-        if self._streams:
+        if self.streams:
             self._conclude_streams()
         connection = self._connection
         if not self._lost and connection.open:
             self._send()
-        header, seconds = self._header, trio.current_time() - self._arrived
-        connection.instruments.tell(
-            Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds
-        )
+        self._report()
 
     # -------------------------------------------------------------------------------------------- for the worker
 
@@ -302,34 +300,24 @@ class CallJob:
         self._in_line = not self._serving.may_begin(self)
         if self._in_line or self._cancelled or self._failed:
             return  # at once: from now on another worker may get it
-        begun = False
         self._scope = scope
         try:
-            incoming = self._incoming()
-            try:
-                value = await self._serving.serve(incoming)
-            finally:
-                begun, self._declare = incoming.begun, incoming.declare
-                self._scope = None
-            self._keep(value)
+            if self.deadline != math.inf:
+                self._check_in_time()
+            self._keep(await self._serving.serve(self))
         except RemoteProtocolError as error:
-            # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
-            if begun:
-                self._keep_failure(error, executed=True)
-            elif self._header.forward and self._header.hops:
-                # Not the fault of the peer, who has not read it, nor of the others who call over this connection.
-                self._keep_failure(InvalidRequest(f"malformed: {error}", maybe_executed=False), executed=False)
-            else:
-                self._connection.refuse_bytes(error)
+            self._keep_malformed(error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its caller's answer
-            self._keep_failure(error, executed=begun)
+            self._keep_failure(error, executed=self.begun)
         except BaseExceptionGroup as group:
             # Children of the handler failed while it was cancelled: the failure is its answer, the rest goes on.
             cancelled, failure = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(failure, Exception):
                 raise
-            self._keep_failure(failure, executed=begun)
+            self._keep_failure(failure, executed=self.begun)
             raise cancelled from None
+        finally:
+            self._scope = None
 
     def answer_nowait(self) -> bool:
         """Send what came out, if it has credit; False if it has to wait."""
@@ -337,8 +325,13 @@ class CallJob:
             return True
         if self._offer is not None:
             return False
+        if self._outcome == "ok" and not (self.streams or self._lost or self.header.kind is _CAST):
+            assert self._answer is not None
+            if self._serving.reply(self.call_id, self._answer):  # nearly every call ends here
+                self._report()
+                return True
         size = 0 if self._lost else self._answer_size
-        if size and (self._serving.credit or not self._connection.session.has_credit(size)):
+        if size and (self._serving.credit.queue or not self._connection.session.has_credit(size)):
             return False
         self.conclude()
         return True
@@ -347,6 +340,7 @@ class CallJob:
         """Send what came out, when it has credit."""
         if self._in_line:
             return
+        self.body, self._message = b"", None  # so that only the answer is kept while it waits
         if self._outcome == "cancelled" and not self._cancelled:
             late = DeadlineExceeded("the deadline passed while the handler ran")
             self._keep_failure(late, executed=True)
@@ -370,21 +364,27 @@ class CallJob:
 
     # ---------------------------------------------------------------------------------------------------- inside
 
+    def _keep_malformed(self, error: RemoteProtocolError) -> None:
+        # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
+        if self.begun:
+            self._keep_failure(error, executed=True)
+        elif self.header.forward and self.header.hops:
+            # Not the fault of the peer, who has not read it, nor of the others who call over this connection.
+            self._keep_failure(InvalidRequest(f"malformed: {error}", maybe_executed=False), executed=False)
+        else:
+            self._connection.refuse_bytes(error)
+
+    def _check_in_time(self) -> None:
+        if self.deadline <= trio.current_time():
+            raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
+
+    def _report(self) -> None:
+        header, seconds, tell = self.header, trio.current_time() - self._arrived, self._connection.instruments.tell
+        tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds)
+
     @property
     def _answer_size(self) -> int:
-        return 0 if self._answer is None or self._header.kind is _CAST else len(self._answer)
-
-    def _incoming(self) -> Incoming:
-        body, self._body = self._body, b""
-        if self.deadline != math.inf and self.deadline <= trio.current_time():
-            raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
-        return Incoming(
-            header=self._header,
-            body=body,
-            streams=self._streams,
-            peer=self._connection.peer_name,
-            deadline=self.deadline,
-        )
+        return 0 if self._answer is None or self.header.kind is _CAST else len(self._answer)
 
     def _keep(self, value: object) -> None:
         if isinstance(value, Relayed):
@@ -392,7 +392,7 @@ class CallJob:
             return
         if isinstance(value, Reply):
             value = self._take_streams(value)
-        if self._header.kind is _REQUEST:
+        if self.header.kind is _REQUEST:
             self._answer = encode(value)
             most = self._connection.peer_message_limit
             if len(self._answer) > most:
@@ -409,7 +409,7 @@ class CallJob:
     def _take_streams(self, reply: Reply[object]) -> object:
         if reply.sources:
             self._offer = Offer(reply.sources)
-            if self._header.kind is _REQUEST:
+            if self.header.kind is _REQUEST:
                 self._offer.check(self._connection)
         return reply.value
 
@@ -417,11 +417,11 @@ class CallJob:
         self._failed = True
         self._outcome = type(error).__name__
         if not isinstance(error, CallError):
-            _log.debug("handler of %s:%s failed", self._header.ns, self._header.cmd, exc_info=error)
-        self._answer = encode_failure(error, executed=executed, declare=self._declare)
+            _log.debug("handler of %s:%s failed", self.header.ns, self.header.cmd, exc_info=error)
+        self._answer = encode_failure(error, executed=executed, declare=self.declare)
 
     def _send(self) -> None:
-        session, call_id, is_cast = self._connection.session, self.call_id, self._header.kind is _CAST
+        session, call_id, is_cast = self._connection.session, self.call_id, self.header.kind is _CAST
         if self._answer is None or is_cast:
             if self._cancelled or is_cast:
                 session.done(call_id)
@@ -434,7 +434,7 @@ class CallJob:
         self._connection.flush(alone=not self._serving)
 
     def _conclude_streams(self) -> None:
-        for name, stream in self._streams.items():
+        for name, stream in self.streams.items():
             if self._outcome == "ok" or name == ITEMS:  # what was yielded before a failure can still be read
                 stream.conclude()
             else:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import contextvars
 import math
-import types
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
 _MAX_IDLE: Final = 1024
@@ -152,7 +152,7 @@ class Workers:
                 worker.job = None
             else:
                 worker.task.context = context
-                return _rest(running, trap)
+                return _Begun(running, trap)
         if deadline != math.inf:
             scope.deadline = math.inf
         return None
@@ -171,18 +171,38 @@ class Workers:
         await job.answer()
 
 
-@types.coroutine
-def _rest(running: Coroutine[Any, Any, None], trap: Any) -> Generator[Any, Any, None]:
-    """What is left of a coroutine that has begun to wait, for Trio to run: as `yield from` would, had it not begun."""
-    while True:
-        try:
-            told = yield trap
-        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
-            step: Callable[[Any], Any] = running.throw
-            told = error
-        else:
-            step = running.send
-        try:
-            trap = step(told)
-        except StopIteration:
-            return
+class _Begun:
+    """A coroutine that has begun to wait, to be awaited from there on: as if by whoever had begun it.
+
+    It passes for the coroutine itself where somebody follows what awaits what (`trio.lowlevel.Task.iter_await_frames`),
+    so that the stack of a worker shows where its handler is.
+    """
+
+    __slots__ = ("_running", "_trap", "close", "send", "throw")
+
+    def __init__(self, running: Coroutine[Any, Any, None], trap: Any) -> None:
+        """``trap`` is what it waits with, for Trio to see."""
+        self._running: Any = running
+        self._trap = trap
+        self.send, self.throw, self.close = running.send, running.throw, running.close
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self
+
+    def __iter__(self) -> _Begun:
+        return self
+
+    def __next__(self) -> Any:
+        trap, self._trap = self._trap, None
+        return self.send(None) if trap is None else trap
+
+    @property
+    def cr_frame(self) -> types.FrameType | None:
+        """The outermost frame of the coroutine."""
+        frame: types.FrameType | None = self._running.cr_frame
+        return frame
+
+    @property
+    def cr_await(self) -> Any:
+        """What it awaits."""
+        return self._running.cr_await

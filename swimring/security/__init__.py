@@ -1,6 +1,5 @@
-"""Keys and certificates: what they seal, open and refuse. Bytes in, bytes out; no clock and no dice."""
+"""Keys of a cluster: what they seal, open and refuse. Bytes in, bytes out; no clock and no dice."""
 
-from .certificates import Certificates, TlsMode, TlsSettings, is_end, tls_failure
 from .keyring import KEY_ID_SIZE, KEY_SIZE, Keyring, key_id
 from .sealing import (
     BOX_OVERHEAD,
@@ -24,22 +23,17 @@ __all__ = [
     "NEW_KEY",
     "SALT_SIZE",
     "SEALED_MAGIC",
-    "Certificates",
     "Keyring",
     "Opened",
     "Opener",
     "SealRefused",
     "Sealer",
     "Sealing",
-    "TlsMode",
-    "TlsSettings",
     "Window",
     "Windows",
-    "is_end",
     "key_id",
     "parse_secret",
     "read_secret_file",
     "require_seal",
     "secret_keys",
-    "tls_failure",
 ]

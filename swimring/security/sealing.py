@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swimring.errors import MissingExtra, RemoteProtocolError
+from swimring.errors import GossipRefused, MissingExtra
 
 from .keyring import KEY_ID_SIZE, KEY_SIZE
 from .windows import Windows
@@ -49,21 +49,12 @@ class Sealing(enum.Enum):
     """Sends sealed, takes sealed."""
 
 
-class SealRefused(RemoteProtocolError):
+class SealRefused(GossipRefused):
     """A box that is not opened.
 
     Attributes:
         reason: one of ``truncated``, ``key``, ``seal``, ``replay``, ``time``.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        """Refuse for ``reason``, with ``detail`` for a person."""
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,12 @@
 """What a user declares: services, their handlers, and what handlers are given. Imports no event loop."""
 
 from .answer import Answer, AnswerStream
-from .asking import Streaming, Talking, Unary, read_call, read_open, returned, typed
+from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
 from .dispatcher import BoundCall, Dispatcher
-from .endpoint import Endpoint, Handler, Registered, WithStreams, streams_of_call
-from .feeding import OpenFile, Source, checked_sources, close_source, feed, readable_again
-from .items import ItemKinds, ItemStream, Objects, kinds_of
+from .endpoint import Endpoint, Handler, Registered, WithStreams
+from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .held import HeldCall, hold
+from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
 from .owning import KeyState, OwnedKeys, StateForm, Terms
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
@@ -14,12 +15,15 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .writers import Writers
 
 __all__ = [
     "BUILT_IN",
+    "NO_STREAMS",
     "UNDECLARED",
     "Answer",
     "AnswerStream",
+    "Asker",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -31,6 +35,7 @@ __all__ = [
     "Endpoint",
     "ErrorTypes",
     "Handler",
+    "HeldCall",
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
@@ -55,24 +60,23 @@ __all__ = [
     "Streaming",
     "StreamingEndpoint",
     "StreamingHandler",
+    "Streams",
     "Talking",
     "Terms",
     "TypedCall",
     "Unary",
     "Waiting",
     "WithStreams",
+    "Writers",
     "as_told",
     "checked_sources",
     "close_source",
+    "failure_in",
     "feed",
-    "kinds_of",
+    "hold",
     "opened",
     "raise_as_declared",
-    "read_call",
     "read_open",
     "readable_again",
     "reset_code",
-    "returned",
-    "streams_of_call",
-    "typed",
 ]

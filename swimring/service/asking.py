@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar, overload
 
 from swimring.errors import HandlerFailed, InvalidRequest
 
 from .endpoint import Endpoint, Registered, WithStreams, streams_of_call
 from .opened import opened
-from .raising import raise_as_declared
+from .raising import UNDECLARED, raise_as_declared
 from .streaming import ChannelEndpoint, StreamingEndpoint
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
 
-    from .opened import OpenedCall
+    from .opened import ChannelCall, ItemsCall, OpenedCall, TypedCall
     from .request import StreamSource
 
 _P = ParamSpec("_P")
@@ -35,6 +36,10 @@ Streaming: TypeAlias = StreamingEndpoint[_P, _T] | WithStreams[StreamingEndpoint
 Talking: TypeAlias = ChannelEndpoint[_P, _In, _Out, _R] | WithStreams[ChannelEndpoint[_P, _In, _Out, _R]]
 """What has a channel."""
 
+
+Streams: TypeAlias = "Mapping[str, StreamSource]"
+"""By name, what feeds each stream of a call."""
+NO_STREAMS: Final[Streams] = MappingProxyType({})
 
 Asked: TypeAlias = "tuple[_E, dict[str, Any], dict[str, StreamSource]]"
 """One typed call, complete but for its destination: the endpoint, the message, what feeds the streams."""
@@ -87,3 +92,91 @@ async def typed(endpoint: Registered[...], opening: AbstractAsyncContextManager[
     """The call that ``opening`` opens, with the types of ``endpoint``."""
     async with opening as call:
         yield opened(endpoint, call)
+
+
+class Asker:
+    """Whoever makes calls with types: a node, one member as a node sees it, a client.
+
+    What they say is the same; where it goes is what each of them knows (`_ask`, `_tell`, `_hold`). The surrounding
+    cancel scope is the deadline, and travels.
+    """
+
+    async def call(self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Run ``endpoint`` where ``key`` lives and return what it returns; without a key on any node that offers it.
+
+        Streams given by `Endpoint.with_streams` are sent along, again with every attempt.
+
+        Raises:
+            CallError: it did not return; the class says why, ``maybe_executed`` whether it may have run.
+            Exception: the handler raised it, of a built-in or declared type; its ``__cause__`` is a `HandlerFailed`.
+            NodeClosed: the node has left, or the block of the client was.
+        """
+        target, message, streams = read_call(endpoint, key, args, kwargs)
+        return await returned(target, self._ask(message, idempotent=target.idempotent, streams=streams))
+
+    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
+        """Have any message answered where its ``key`` lives, without one by any node that offers its service.
+
+        The answer is made of plain wire values.
+
+        Raises:
+            InvalidRequest: this is no message; nothing was sent.
+            CallError: as for `call`.
+            NodeClosed: as for `call`.
+        """
+        try:
+            return await self._ask(message, idempotent=idempotent)
+        except HandlerFailed as failed:
+            raise_as_declared(failed, UNDECLARED)
+
+    async def cast(self, message: Mapping[str, Any], /) -> None:
+        """Send ``message`` to where its ``key`` lives; nobody answers, and nothing is promised about its arrival.
+
+        Raises:
+            InvalidRequest: this is no message; nothing was sent.
+            CallError: it could not be sent.
+            NodeClosed: as for `call`.
+        """
+        await self._tell(message)
+
+    @overload
+    def open(
+        self, endpoint: Streaming[_P, _T], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ItemsCall[_T]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Talking[_P, _In, _Out, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[ChannelCall[_In, _Out, _R]]: ...
+
+    @overload
+    def open(
+        self, endpoint: Unary[_P, _R], key: Key | None = None, /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> AbstractAsyncContextManager[TypedCall[_R]]: ...
+
+    def open(self, endpoint: Any, key: Key | None = None, /, *args: Any, **kwargs: Any) -> Any:
+        """Make a call and hold it open, with its items and streams; leaving the block before its end cancels it.
+
+        What the block gets depends on the handler: the items of one that yields, both ends of one with a channel, the
+        streams of any.
+
+        Raises:
+            CallError: as for `call`, from the block or from the call's ``result``.
+            NodeClosed: as for `call`.
+        """
+        target, message, streams = read_open(endpoint, key, args, kwargs)
+        return typed(target, self._hold(message, idempotent=target.idempotent, streams=streams))
+
+    def _ask(self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams = NO_STREAMS) -> Awaitable[Any]:
+        """Send ``message`` and wait for the wire value of the answer."""
+        raise NotImplementedError
+
+    def _tell(self, message: Mapping[str, Any]) -> Awaitable[None]:
+        """Send ``message``, which nobody answers."""
+        raise NotImplementedError
+
+    def _hold(
+        self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams
+    ) -> AbstractAsyncContextManager[OpenedCall]:
+        """Send ``message`` and hold the call open."""
+        raise NotImplementedError

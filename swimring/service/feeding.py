@@ -87,3 +87,23 @@ async def close_source(source: object) -> None:
     aclose = getattr(inner, "aclose", None)
     if aclose is not None:
         await aclose()
+
+
+def failure_in(error: BaseException, cancelled: type[BaseException]) -> tuple[Exception | None, BaseException | None]:
+    """Take apart what reading a source raised: its failure, which is the caller's, and what has to go on.
+
+    A source whose children fail while it is ``cancelled`` raises both at once, as a group.
+    """
+    if isinstance(error, Exception):
+        return error, None
+    if isinstance(error, BaseExceptionGroup):
+        going_on, failure = error.split(cancelled)
+        if isinstance(failure, Exception):
+            return failure, None if going_on is None else _first_of(going_on)
+    return None, error
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of the exceptions in ``group``, all of which say the same: a scope of asyncio knows its own only bare."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -90,8 +90,8 @@ def kinds_of(annotation: object) -> ItemKinds:
 class ItemStream(Generic[In, Out]):
     """Objects in both directions. One task may send while another receives; iterating ends where the other side ended.
 
-    The reader takes the items of one chunk of bytes without a further checkpoint: some KiB of small ones. The writer
-    waits as soon as the window of the stream is full of what was not read.
+    Each item that is taken is a checkpoint, also those that have arrived already. The writer waits as soon as the
+    window of the stream is full of what was not read.
     """
 
     def __init__(self, stream: ByteStream, kinds: ItemKinds) -> None:
@@ -128,6 +128,8 @@ class ItemStream(Generic[In, Out]):
         return self
 
     async def __anext__(self) -> In:
+        if self._ready:
+            await self._stream.checkpoint()
         while not self._ready:
             chunk = await self._receive()
             if not chunk:

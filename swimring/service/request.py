@@ -87,6 +87,18 @@ class NodeView(Caller, Protocol):
         """Whether ``key`` of ``service`` lives on this node, as far as this node knows."""
         ...
 
+    def replicas(self, key: Key, n: int, /, *, service: str | None = None) -> Sequence[Member]:
+        """The ``n`` members that follow the owner of ``key`` on the ring; fewer if there are not as many."""
+        ...
+
+    def peer(self, name: str) -> Caller:
+        """One certain member to talk to, whatever the ring says.
+
+        Raises:
+            Unreachable: no member of that name takes part.
+        """
+        ...
+
     async def broadcast(self, name: str, payload: object = None, /) -> None:
         """Tell every member something small, once, by gossip; this node, too.
 
@@ -149,7 +161,12 @@ class ByteStream(Protocol):
         Raises:
             StreamReset: the other side gave the stream up.
             StreamLost: the connection broke.
+            ValueError: ``max_bytes`` is less than 1.
         """
+        ...
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
         ...
 
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:

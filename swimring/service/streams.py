@@ -21,14 +21,52 @@ if TYPE_CHECKING:
     from swimring.errors import CallError
     from swimring.mux import EndArrived, ResetArrived, Session
 
+    from .feeding import OpenFile
+    from .writers import Writers
+
 _MAX_REASON: Final = 200
 _SMALL: Final = 4096
 """Bytes from which on a piece is worth a turn of the scheduler of its own."""
 _AT_ONCE: Final = 32
-"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together."""
+"""Small pieces that may be sent one after the other before other tasks have their turn: they leave together.
+
+Each is a place to be cancelled. A turn for others at each would cost more than twice the time of a small object.
+"""
 _GATHERED: Final = 64 * 1024
 
 _T = TypeVar("_T")
+
+
+class Scope(Protocol):
+    """A cancel scope."""
+
+    def cancel(self) -> object:
+        """End what runs in it."""
+
+    def __enter__(self) -> Any:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None:
+        """End; take what it cancelled."""
+
+
+class Event(Protocol):
+    """Something that happens once."""
+
+    def set(self) -> object:
+        """It has happened."""
+
+    async def wait(self) -> Any:
+        """Wait until it has."""
+
+
+class MakeScope(Protocol):
+    """Makes a cancel scope."""
+
+    def __call__(self, *, shield: bool = ...) -> Scope:
+        """A scope, shielded from those around it or not."""
 
 
 class Signal(Protocol):
@@ -57,6 +95,12 @@ class Waiting:
     """Raised where a second task sends on a stream."""
     cancelled: Callable[[], type[BaseException]]
     """What a cancelled task meets."""
+    scope: MakeScope
+    """A cancel scope."""
+    event: Callable[[], Event]
+    """Something any number of tasks may wait for."""
+    open_file: OpenFile
+    """Opens a file without blocking."""
 
 
 class SessionStream:
@@ -73,19 +117,21 @@ class SessionStream:
         session: Session,
         poke: Callable[[], None],
         *,
+        writers: Writers,
         item_limits: tuple[int, int],
         waiting: Waiting,
     ) -> None:
         """Belong to a connection; made for each name that a call announces.
 
         ``item_limits`` are the sizes of the largest objects that this side and the other side take; ``poke`` wakes the
-        connection's writer.
+        connection's writer; ``writers`` are those of all its streams.
         """
         self.stream_id = stream_id
         self.name = name
         self._session = session
         self._poke = poke
         self._waiting = waiting
+        self._writers = writers
         self._chunks: deque[bytes] = deque()
         self._at_end = False
         self._broken: Callable[[int], CallError] | None = None
@@ -151,7 +197,10 @@ class SessionStream:
             StreamReset: the other side gave the stream up before its end.
             StreamLost: the connection ended before the stream did; its ``offset`` counts the bytes read.
             ClosedResourceError: of the event loop's library; this side has closed the stream.
+            ValueError: ``max_bytes`` is less than 1; no bytes are the end.
         """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._chunks or not self._more_may_come:
             await self._waiting.checkpoint()
         else:
@@ -171,6 +220,10 @@ class SessionStream:
         if self._session.has_bytes_to_send:
             self._poke()
         return chunk
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation: for who works on what was received before."""
+        await self._waiting.checkpoint()
 
     @overload
     def objects(self, /) -> ItemStream[Any, Any]: ...
@@ -224,6 +277,7 @@ class SessionStream:
         self._closed = True
         self._drop()
         self._session.reset(self.stream_id, code, reason[:_MAX_REASON])
+        self._writers.nudge()  # what was not sent yet has given its credit back
         self._wake()
         self._poke()
 
@@ -253,21 +307,29 @@ class SessionStream:
         self._break(lambda offset: StreamLost(text, offset=offset))
 
     def on_credit(self) -> None:
-        """More may be sent."""
+        """More may be sent, or it is this stream's turn to."""
         self._writable.say()
 
     # --------------------------------------------------------------------------------------------------- inside
 
     async def _send(self, left: memoryview) -> None:
-        while left:
-            self._check_sendable()
-            count = self._session.send(self.stream_id, left)
-            if count:
-                self.sent += count
-                left = left[count:]
-                self._poke()
-            else:
-                await self._writable.wait()
+        writers = self._writers
+        try:
+            while left:
+                self._check_sendable()
+                count = self._session.send(self.stream_id, left) if writers.may_send(self) else 0
+                if count:
+                    self.sent += count
+                    left = left[count:]
+                    self._poke()
+                    writers.leave(self)
+                elif writers.join(self):
+                    await self._writable.wait()
+                else:  # it is the stream's own credit that is spent
+                    writers.leave(self)
+                    await self._writable.wait()
+        finally:
+            writers.leave(self)
         self._check_sendable()
 
     def _check_sendable(self) -> None:

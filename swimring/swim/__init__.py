@@ -20,7 +20,7 @@ from .events import (
 )
 from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .lamport import LamportClock
-from .member import METADATA_LIMIT, Member, Metadata, Rumour, Status
+from .member import METADATA_LIMIT, RING_WEIGHT_LIMIT, Member, Metadata, Rumour, Status
 from .members import MEMBERS_LIMIT, Change, Membership
 from .messages import (
     Ack,
@@ -41,6 +41,7 @@ from .messages import (
     Unknown,
 )
 from .probing import ProbeOrder, RoundTrips, Verdict, judge
+from .standing import FULL_SHARE, MAX_HOLD, ORDINARY, Phase, Standing
 from .suspicion import Suspicion, hoped_confirmations, shortest_suspicion, suspicion_after
 from .wire import (
     FRAME_HEADER_SIZE,
@@ -66,14 +67,18 @@ __all__ = [
     "DATAGRAM_BUDGET",
     "DETAILS_LIMIT",
     "FRAME_HEADER_SIZE",
+    "FULL_SHARE",
     "GATHERING_TAG",
     "MAGIC",
     "MAX_DATAGRAM",
     "MAX_FRAME",
+    "MAX_HOLD",
     "MEMBERS_LIMIT",
     "METADATA_LIMIT",
+    "ORDINARY",
     "PROFILES",
     "REMEMBERED",
+    "RING_WEIGHT_LIMIT",
     "TAG_SIZE",
     "VERSION",
     "Ack",
@@ -105,6 +110,7 @@ __all__ = [
     "Metadata",
     "Nack",
     "NameConflicted",
+    "Phase",
     "Ping",
     "PingRequest",
     "ProbeOrder",
@@ -118,6 +124,7 @@ __all__ = [
     "Resynced",
     "RoundTrips",
     "Rumour",
+    "Standing",
     "State",
     "Status",
     "Summary",

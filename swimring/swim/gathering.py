@@ -37,7 +37,7 @@ def while_gathering(metadata: Metadata, *, expect: int) -> Metadata:
 
 def owns(metadata: Metadata) -> bool:
     """Whether a member with ``metadata`` has a place on a ring."""
-    return bool(metadata.services) and metadata.weight > 0
+    return bool(metadata.services) and metadata.ring_weight > 0
 
 
 def gathers(member: Member) -> bool:

@@ -12,12 +12,17 @@ from swimring.codec import decode, encode
 from swimring.errors import ConfigError, LocalProtocolError, RemoteProtocolError
 from swimring.identity import MAX_NAME_CHARACTERS, Address, Generation, Incarnation, NodeId, check_name, is_host
 
+from .standing import ORDINARY, Standing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METADATA_LIMIT: Final = 512
 DETAILS_DIGEST_SIZE: Final = 8
 NUMBER_LIMIT: Final = 1 << 62
+RING_WEIGHT_LIMIT: Final = 128
+"""A greater weight counts as this one: a ring is computed from what strangers gossip, so what they ask is bounded."""
+_STANDING_AT: Final = 1  # in ``further``; item 0 has its place for versions, docs/spec/gossip.md
 
 
 class Status(enum.IntEnum):
@@ -51,7 +56,8 @@ class Metadata:
         tags: anything else that is small.
         details: the hash of what is larger (`Details.digest`), which is fetched from the member; empty if there is
             nothing.
-        further: CBOR of an array: what a later version has to say, passed on as it came; empty if there is nothing.
+        further: CBOR of an array: the `standing`, and what a later version has to say, passed on as it came; empty if
+            there is nothing.
 
     Raises:
         ConfigError: a value is of the wrong kind, or all together are too large.
@@ -75,6 +81,7 @@ class Metadata:
             raise ConfigError("metadata", texts, "zone, version, names and values of tags are text")
         if type(self.details) is not bytes or len(self.details) not in {0, DETAILS_DIGEST_SIZE}:
             raise ConfigError("metadata.details", self.details, f"a hash has {DETAILS_DIGEST_SIZE} bytes")
+        _ = self.standing
         object.__setattr__(self, "services", tuple(sorted(set(self.services))))
         object.__setattr__(self, "tags", MappingProxyType(dict(sorted(self.tags.items()))))
         try:
@@ -88,6 +95,29 @@ class Metadata:
         return hash(
             (self.services, self.weight, self.zone, self.version, tuple(self.tags.items()), self.details, self.further)
         )
+
+    @property
+    def standing(self) -> Standing:
+        """How much of its keys it takes at the moment."""
+        return _standing_in(self.further) if self.further else ORDINARY
+
+    @property
+    def ring_weight(self) -> float:
+        """Its weight on the rings: ``weight``, or less while it takes less than that, in sixteenths."""
+        return self.standing.weight(min(self.weight, RING_WEIGHT_LIMIT))
+
+    def with_standing(self, standing: Standing) -> Metadata:
+        """The same with another standing.
+
+        Raises:
+            ConfigError: there is no room for it.
+        """
+        items: list[Any] = decode(self.further) if self.further else []
+        items += [None] * (_STANDING_AT + 1 - len(items))
+        items[_STANDING_AT] = None if standing == ORDINARY else standing.to_wire()
+        while items and items[-1] is None:
+            items.pop()
+        return replace(self, further=encode(items) if items else b"")
 
     def to_wire(self) -> list[object]:
         """The form in records: an array that grows at the end."""
@@ -122,6 +152,18 @@ class Metadata:
             )
         except (ConfigError, LocalProtocolError) as error:
             raise RemoteProtocolError(str(error)) from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _standing_in(further: bytes) -> Standing:
+    items = decode(further)
+    wire = items[_STANDING_AT] if len(items) > _STANDING_AT else None
+    if wire is None:
+        return ORDINARY
+    if not isinstance(wire, list) or len(wire) < 4:
+        raise ConfigError("standing", wire, "phase, share, hold, stateful")
+    phase, share, hold, stateful = wire[:4]
+    return Standing(phase=phase, share=share, hold=hold, stateful=stateful)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import siphash24
 
 from swimring.codec import encode
-from swimring.errors import RemoteProtocolError
+from swimring.errors import GossipRefused, RemoteProtocolError
 from swimring.identity import NodeId
 
 from .broadcast import LIST_OVERHEAD, Broadcast, ids_from
@@ -59,22 +59,13 @@ _MAX_LAG_MS: Final = 60_000
 _MAX_REASON: Final = 200
 
 
-class BytesRefused(RemoteProtocolError):
+class BytesRefused(GossipRefused):
     """Bytes that are no message of our cluster and version.
 
     Attributes:
         reason: one of ``empty``, ``truncated``, ``oversized``, ``magic``, ``version``, ``cluster``, ``malformed``;
             ``cluster`` is also what damage on the way looks like.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        """Refuse for ``reason``, with ``detail`` for a person."""
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 def tag_key(cluster: str) -> bytes:

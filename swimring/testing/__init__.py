@@ -1,6 +1,7 @@
 """Whole clusters in one process: a simulated network, virtual time, faults as values, and a seed that repeats all."""
 
-from .breaking import SimNodes
+from .backends import Asker, Beside, Cluster, ClusterNode, Nodes
+from .breaking import FaultBlock
 from .cluster import SimCluster, open_sim_cluster
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
@@ -10,6 +11,8 @@ from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, inc
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
+from .process import RealNode
+from .real import RealCluster, open_real_cluster
 from .simulation import current_seed, dice, run_simulation
 from .streams import SimulatedStream
 from .trace import Trace
@@ -18,8 +21,13 @@ __all__ = [
     "LAN",
     "PASS",
     "Action",
+    "Asker",
+    "Beside",
     "Check",
+    "Cluster",
+    "ClusterNode",
     "Fault",
+    "FaultBlock",
     "Happening",
     "History",
     "HostNetwork",
@@ -30,13 +38,15 @@ __all__ = [
     "Latency",
     "Load",
     "NodeSetup",
+    "Nodes",
     "Outcome",
     "Packet",
     "PacketKind",
+    "RealCluster",
+    "RealNode",
     "Record",
     "SimCluster",
     "SimNode",
-    "SimNodes",
     "SimulatedHost",
     "SimulatedNetwork",
     "SimulatedStream",
@@ -46,6 +56,7 @@ __all__ = [
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",

@@ -1,4 +1,4 @@
-"""What can be done to a simulated cluster: each fault is a `with` block, named in its history.
+"""What can be done to a simulated cluster: each fault is a `with` block (or an `async with`), named in its history.
 
 Where a fault takes ``nodes``, it concerns what they send and receive; without them it concerns everybody.
 """
@@ -7,22 +7,49 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING
 
 import trio
 
-from .machine import SimNode
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from contextlib import AbstractContextManager
+    from types import TracebackType
 
+    from .backends import Nodes
     from .faults import Fault
     from .history import History
     from .network import SimulatedNetwork
 
-SimNodes: TypeAlias = SimNode | Iterable[SimNode]
-"""One node, or several."""
+
+class FaultBlock(AbstractContextManager[None], AbstractAsyncContextManager[None]):
+    """A fault that is in force within the block, be it `with` or `async with`."""
+
+    def __init__(self, fault: AbstractContextManager[None]) -> None:
+        """Not in force yet."""
+        self._fault = fault
+
+    def __enter__(self) -> None:
+        """From now on."""
+        self._fault.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lifted."""
+        self._fault.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> None:
+        """From now on."""
+        await trio.lowlevel.checkpoint()
+        self._fault.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lifted."""
+        self._fault.__exit__(kind, error, trace)
+        await trio.lowlevel.checkpoint()
 
 
 class Faults:
@@ -31,29 +58,29 @@ class Faults:
     network: SimulatedNetwork
     history: History
 
-    def inject(self, fault: Fault) -> AbstractContextManager[None]:
+    def inject(self, fault: Fault) -> FaultBlock:
         """Any fault: see `swimring.testing.Fault`."""
         return self._under(self.network.inject(fault), repr(fault))
 
     # -------------------------------------------------------------------------------------------------- partitions
 
-    def partition(self, one: SimNodes, other: SimNodes) -> AbstractContextManager[None]:
+    def partition(self, one: Nodes, other: Nodes) -> FaultBlock:
         """Nothing passes between the two groups; others reach both."""
         a, b = names_of(one), names_of(other)
         return self._under(self.network.partition(a, b), f"partition {_listed(a)} | {_listed(b)}")
 
-    def isolate(self, nodes: SimNodes) -> AbstractContextManager[None]:
+    def isolate(self, nodes: Nodes) -> FaultBlock:
         """Nothing passes between ``nodes`` and all others."""
         names = names_of(nodes)
         return self._under(self.network.isolate(names), f"isolate {_listed(names)}")
 
-    def one_way(self, source: SimNodes, target: SimNodes) -> AbstractContextManager[None]:
+    def one_way(self, source: Nodes, target: Nodes) -> FaultBlock:
         """Nothing passes from ``source`` to ``target``; the other direction works."""
         a, b = names_of(source), names_of(target)
         return self._under(self.network.one_way(a, b), f"nothing passes from {_listed(a)} to {_listed(b)}")
 
     @contextlib.asynccontextmanager
-    async def flapping(self, one: SimNodes, other: SimNodes, *, interval: float) -> AsyncIterator[None]:
+    async def flapping(self, one: Nodes, other: Nodes, *, interval: float) -> AsyncIterator[None]:
         """A partition that comes and goes: ``interval`` seconds cut, as many whole, and so on."""
         a, b = names_of(one), names_of(other)
 
@@ -72,55 +99,58 @@ class Faults:
 
     # ------------------------------------------------------------------------------------------------- poor links
 
-    def loss(self, probability: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def loss(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams are lost with this probability, segments and handshakes late."""
         return self._under(self.network.loss(probability, _hosts(nodes)), f"loss {probability:g}", nodes)
 
-    def duplication(self, probability: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def duplication(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams arrive twice with this probability."""
         return self._under(self.network.duplication(probability, _hosts(nodes)), f"duplication {probability:g}", nodes)
 
-    def reordering(self, probability: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def reordering(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams take up to 50 ms more with this probability, and are overtaken."""
         return self._under(self.network.reordering(probability, _hosts(nodes)), f"reordering {probability:g}", nodes)
 
-    def corruption(self, probability: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def corruption(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """A bit of a datagram flips with this probability; segments are sent again, since checksums catch it."""
         return self._under(self.network.corruption(probability, _hosts(nodes)), f"corruption {probability:g}", nodes)
 
-    def latency(self, low: float, high: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def latency(self, low: float, high: float, nodes: Nodes | None = None) -> FaultBlock:
         """Packets travel ``low`` to ``high`` seconds."""
         return self._under(self.network.latency(low, high, _hosts(nodes)), f"latency {low:g} to {high:g} s", nodes)
 
-    def bandwidth(self, bytes_per_second: float, nodes: SimNodes | None = None) -> AbstractContextManager[None]:
+    def bandwidth(self, bytes_per_second: float, nodes: Nodes | None = None) -> FaultBlock:
         """Each direction between two nodes carries no more than that."""
         text = f"bandwidth {bytes_per_second:g} B/s"
         return self._under(self.network.bandwidth(bytes_per_second, _hosts(nodes)), text, nodes)
 
     # ------------------------------------------------------------------------------------------------- connections
 
-    def refuse(self, nodes: SimNodes) -> AbstractContextManager[None]:
+    def refuse(self, nodes: Nodes) -> FaultBlock:
         """``nodes`` refuse new connections; existing ones and datagrams go on."""
         return self._under(self.network.refuse(names_of(nodes)), "connections refused", nodes)
 
-    def half_open(self, one: SimNodes, other: SimNodes) -> AbstractContextManager[None]:
+    def half_open(self, one: Nodes, other: Nodes) -> FaultBlock:
         """Connections that are open between them carry nothing any more, and nobody is told; new ones work."""
         a, b = names_of(one), names_of(other)
         return self._under(self.network.half_open(a, b), f"half-open connections {_listed(a)} | {_listed(b)}")
 
-    @contextlib.contextmanager
-    def _under(self, fault: AbstractContextManager[None], text: str, nodes: SimNodes | None = None) -> Iterator[None]:
+    def _under(self, fault: AbstractContextManager[None], text: str, nodes: Nodes | None = None) -> FaultBlock:
         where = "" if nodes is None else f" at {_listed(names_of(nodes))}"
-        with self.history.during(text + where), fault:
+        return FaultBlock(self._both(fault, text + where))
+
+    @contextlib.contextmanager
+    def _both(self, fault: AbstractContextManager[None], text: str) -> Iterator[None]:
+        with self.history.during(text), fault:
             yield
 
 
-def names_of(nodes: SimNodes) -> list[str]:
+def names_of(nodes: Nodes) -> list[str]:
     """The names of one node, or of several."""
-    return [nodes.name] if isinstance(nodes, SimNode) else [node.name for node in nodes]
+    return [node.name for node in nodes] if isinstance(nodes, Iterable) else [nodes.name]
 
 
-def _hosts(nodes: SimNodes | None) -> list[str] | None:
+def _hosts(nodes: Nodes | None) -> list[str] | None:
     return None if nodes is None else names_of(nodes)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from swimring.identity import Key
     from swimring.service import Service
 
+    from .backends import Beside
     from .faults import Latency
     from .invariants import Invariant, InvariantBroken
     from .load import Action, Check, Load
@@ -98,6 +99,16 @@ class SimCluster(Faults):
         return tuple(node for node in self._nodes.values() if node.running)
 
     @property
+    def seed(self) -> int:
+        """Of its network, and of its loads."""
+        return self.network.seed
+
+    @property
+    def askers(self) -> tuple[SimNode, ...]:
+        """Those that a load makes its calls from."""
+        return self.awake
+
+    @property
     def awake(self) -> tuple[SimNode, ...]:
         """Those that run now and are not paused."""
         return tuple(node for node in self.running if not node.paused)
@@ -106,14 +117,20 @@ class SimCluster(Faults):
         self,
         count: int,
         *services: Service,
+        beside: Beside | None = None,
         profile: Profile | str = "lan",
         weight: int = 1,
         zone: str = "",
         skew: float = 0.0,
         drift: float = 0.0,
     ) -> list[SimNode]:
-        """Start ``count`` more nodes one after the other; return when the last has joined."""
-        setup = NodeSetup(services=services, profile=profile, weight=weight, zone=zone, skew=skew, drift=drift)
+        """Start ``count`` more nodes one after the other; return when the last has joined.
+
+        ``beside(node)`` runs beside each of them, in every life: from when it has joined, cancelled before it leaves.
+        """
+        setup = NodeSetup(
+            services=services, profile=profile, weight=weight, zone=zone, skew=skew, drift=drift, beside=beside
+        )
         started = []
         for _ in range(count):
             node = SimNode(self, f"n{len(self._nodes) + 1}", setup)

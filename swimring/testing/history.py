@@ -26,7 +26,7 @@ class Happening:
     """One event.
 
     Attributes:
-        at: when, in virtual seconds.
+        at: when, in virtual seconds; in a cluster of real processes in seconds since it was opened.
         node: to which node; empty for what was done to the cluster.
         text: what, in a few words.
     """
@@ -39,8 +39,9 @@ class Happening:
 class History:
     """The last 200 faults and the last 50 events of each node; older ones are dropped."""
 
-    def __init__(self) -> None:
-        """Nothing happened yet."""
+    def __init__(self, *, began: float = 0.0) -> None:
+        """Nothing happened yet; ``began`` is when Trio's clock showed the zero of this history."""
+        self._began = began
         self._faults: deque[Happening] = deque(maxlen=_KEPT_FAULTS)
         self._events: dict[str, deque[Happening]] = {}
 
@@ -55,12 +56,12 @@ class History:
 
     def note_fault(self, text: str) -> None:
         """Something was done to the cluster, now."""
-        self._faults.append(Happening(at=trio.current_time(), node="", text=text))
+        self._faults.append(Happening(at=trio.current_time() - self._began, node="", text=text))
 
     def note(self, node: str, text: str) -> None:
         """Something happened to ``node``, now."""
         events = self._events.setdefault(node, deque(maxlen=_KEPT_EVENTS))
-        events.append(Happening(at=trio.current_time(), node=node, text=text))
+        events.append(Happening(at=trio.current_time() - self._began, node=node, text=text))
 
     @contextlib.contextmanager
     def during(self, text: str) -> Iterator[None]:

@@ -11,23 +11,41 @@ import enum
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import trio
 
 from swimring.errors import CallError, ConfigError, NodeClosed
 
-from .simulation import current_seed, dice
+from .simulation import dice
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from swimring.node import Node
 
-    from .cluster import SimCluster
-    from .machine import SimNode
+    from .backends import Asker
 
 T = TypeVar("T")
+
+
+class UnderLoad(Protocol):
+    """What a load asks of its cluster."""
+
+    @property
+    def askers(self) -> Sequence[Asker]:
+        """Who can make calls now."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the dice that say when which call is made."""
+        ...
+
+    async def settled(self) -> float:
+        """Wait until the cluster agrees."""
+        ...
+
 
 Action: TypeAlias = "Callable[[Node, int], Awaitable[T]]"
 """Makes call number so-and-so from a node; what it returns is what was acknowledged."""
@@ -74,7 +92,7 @@ class Record(Generic[T]):
 class Load(Generic[T]):
     """The calls so far, one record each; all of them are kept."""
 
-    def __init__(self, cluster: SimCluster, action: Action[T], *, patience: float) -> None:
+    def __init__(self, cluster: UnderLoad, action: Action[T], *, patience: float) -> None:
         """Made by `SimCluster.load`."""
         self.records: list[Record[T]] = []
         """In the order in which they ended."""
@@ -129,7 +147,7 @@ class Load(Generic[T]):
             raise ConfigError("share", share, "more than 0, at most 1, of at least one call that returned")
         return latencies[min(len(latencies) - 1, round(share * len(latencies) + 0.5) - 1)]
 
-    async def call(self, asker: SimNode, number: int) -> None:
+    async def call(self, asker: Asker, number: int) -> None:
         """Make one call and record what became of it."""
         node, began = asker.node, trio.current_time()
         outcome, value = Outcome.UNFINISHED, None
@@ -158,7 +176,7 @@ class Load(Generic[T]):
 
     async def look_for_losses(self, check: Check[Any]) -> None:
         """Ask for everything that was acknowledged, from the first node that runs."""
-        node = self._cluster.awake[0].node
+        node = self._cluster.askers[0].node
         for record in self.records:
             if record.outcome is Outcome.ACKNOWLEDGED and not await check(node, record.number, record.value):
                 self.lost_numbers.append(record.number)
@@ -166,7 +184,7 @@ class Load(Generic[T]):
 
 @asynccontextmanager
 async def open_load(
-    cluster: SimCluster, action: Action[T], *, rate: float, check: Check[T] | None, patience: float
+    cluster: UnderLoad, action: Action[T], *, rate: float, check: Check[T] | None, patience: float
 ) -> AsyncIterator[Load[T]]:
     """See `SimCluster.load`."""
     if not rate > 0 or not patience > 0:
@@ -181,16 +199,16 @@ async def open_load(
         await load.look_for_losses(check)
 
 
-async def _make_calls(cluster: SimCluster, load: Load[Any], nursery: trio.Nursery, rate: float) -> None:
-    rng = dice("load", current_seed(), rate)
+async def _make_calls(cluster: UnderLoad, load: Load[Any], nursery: trio.Nursery, rate: float) -> None:
+    rng = dice("load", cluster.seed, rate)
     number = 0
     while True:
         await trio.sleep(rng.expovariate(rate))  # arrivals that know nothing of each other
-        awake = cluster.awake
-        if awake and len(nursery.child_tasks) < _MOST_UNDER_WAY:
-            nursery.start_soon(load.call, rng.choice(awake), number)
+        askers = cluster.askers
+        if askers and len(nursery.child_tasks) < _MOST_UNDER_WAY:
+            nursery.start_soon(load.call, rng.choice(askers), number)
             number += 1
 
 
-def _lives(asker: SimNode, node: Node) -> bool:
+def _lives(asker: Asker, node: Node) -> bool:
     return asker.running and asker.node is node

@@ -11,14 +11,16 @@ import trio
 from swimring.errors import ConfigError
 from swimring.identity import DEFAULT_PORT
 from swimring.node import open_node
-from swimring.swim import MemberEvent, Profile, Resynced
+from swimring.ownership import RangesGained, RangesLost
+from swimring.swim import Profile, Resynced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swimring.node import Node
+    from swimring.node import Node, NodeEvent
     from swimring.service import Service
 
+    from .backends import Beside
     from .cluster import SimCluster
 
 STARTS_WITHIN: Final = 0.25
@@ -36,6 +38,7 @@ class NodeSetup:
         zone: a label of where it runs.
         skew: seconds that its wall clock is ahead.
         drift: how much faster than true time its boot clock runs.
+        beside: what runs beside the node while it takes part.
     """
 
     services: tuple[Service, ...] = ()
@@ -44,6 +47,7 @@ class NodeSetup:
     zone: str = ""
     skew: float = 0.0
     drift: float = 0.0
+    beside: Beside | None = None
 
 
 class SimNode:
@@ -208,6 +212,8 @@ class SimNode:
                     cluster.changed()
 
             nursery.start_soon(watch)
+            if setup.beside is not None:
+                nursery.start_soon(setup.beside, node)
             self._node = node
             task_status.started()
             cluster.changed()
@@ -215,7 +221,9 @@ class SimNode:
             nursery.cancel_scope.cancel()
 
 
-def _in_words(event: MemberEvent) -> str:
+def _in_words(event: NodeEvent) -> str:
+    if isinstance(event, RangesLost | RangesGained):
+        return f"{'lost' if isinstance(event, RangesLost) else 'gained'} {event.share:.0%} of {event.service}"
     if isinstance(event, Resynced):
         return "resynced"
     what = type(event).__name__.removeprefix("Member").lower()

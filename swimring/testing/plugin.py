@@ -33,12 +33,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run every test that takes `cluster` under N seeds, in a process for each processor; "
         "the lowest seed that fails is shown with the command that replays it",
     )
+    group.addoption(
+        "--swimring-real",
+        action="store_true",
+        help="run tests that take `cluster` on real processes and in real time; "
+        "a test that asks for what cannot be done to them is skipped",
+    )
     group.addoption("--swimring-processes", type=int, default=None, metavar="N", help="how many processes sweep")
     group.addoption("--swimring-share", default=None, help="what one process of a sweep does (used by the sweep)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker."""
+    """Announce the marker.
+
+    Raises:
+        UsageError: real processes are to be swept by seeds.
+    """
+    if config.getoption("swimring_real") and config.getoption("swimring_seeds") != 1:
+        raise pytest.UsageError("--swimring-seeds sweeps schedules, and real processes (--swimring-real) have none")
     config.addinivalue_line(
         "markers", "swimring(**settings): what `open_sim_cluster` opens the fixture `cluster` of this test with"
     )
@@ -46,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> object:
-    """A simulated cluster without nodes (`swimring.testing.SimCluster`), for coroutine tests."""
+    """A cluster without nodes (`swimring.testing.Cluster`), for coroutine tests: simulated, unless told otherwise."""
     if _FUNCTION not in request.node.stash:
         pytest.fail("the fixture `cluster` is for tests that are coroutine functions", pytrace=False)
     return None  # the test gets the cluster itself: it has to be made inside the event loop
@@ -64,7 +76,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         return
     if inspect.iscoroutinefunction(item.obj):
         item.stash[_FUNCTION] = item.obj
-        item.obj = _simulation(item, item.obj)
+        item.obj = (_reality if item.config.getoption("swimring_real") else _simulation)(item, item.obj)
 
 
 def _takes_our_cluster(item: pytest.Function) -> bool:
@@ -110,9 +122,7 @@ def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable
         from .report import failure_report  # noqa: PLC0415 - loaded by those who simulate
         from .simulation import run_simulation  # noqa: PLC0415
 
-        marker = item.get_closest_marker("swimring")
-        settings = {} if marker is None else dict(marker.kwargs)
-        seen: list[Any] = []
+        settings, seen = _settings(item), list[Any]()
         try:
             run_simulation(_run, function, fixtures, settings, seen, seed=seed_of(item))
         except BaseException as error:  # noqa: BLE001 - re-raised; every failure has its report
@@ -121,6 +131,46 @@ def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable
             raise _alone_in(error) from None
 
     return simulate
+
+
+def _reality(item: pytest.Function, function: Callable[..., Any]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def run(**fixtures: Any) -> None:
+        import trio  # noqa: PLC0415 - loaded by those who need it
+
+        from .report import real_report  # noqa: PLC0415
+
+        settings, seen = {"seed": seed_of(item), **_settings(item)}, list[Any]()
+        try:
+            trio.run(_run_real, function, fixtures, settings, seen)
+        except BaseException as error:  # noqa: BLE001 - re-raised; every failure has its report
+            if seen:
+                item.add_report_section("call", "cluster of processes", real_report(seen[0]))
+            raise _skipped_in(error) or _alone_in(error) from None
+
+    return run
+
+
+async def _run_real(
+    function: Callable[..., Any], fixtures: dict[str, Any], settings: dict[str, Any], seen: list[Any]
+) -> None:
+    from .real import open_real_cluster  # noqa: PLC0415 - loaded by those who need it
+
+    async with open_real_cluster(**settings) as opened:
+        seen.append(opened)
+        await function(**{**fixtures, "cluster": opened})
+
+
+def _settings(item: pytest.Item) -> dict[str, Any]:
+    marker = item.get_closest_marker("swimring")
+    return {} if marker is None else dict(marker.kwargs)
+
+
+def _skipped_in(error: BaseException) -> BaseException | None:
+    """The wish to skip the test among all that came of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _skipped_in(inner))), None)
+    return error if isinstance(error, pytest.skip.Exception) else None
 
 
 async def _run(

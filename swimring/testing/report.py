@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .cluster import SimCluster
+    from .real import RealCluster
+
+_SHOWN: Final = 40
 
 
 def failure_report(cluster: SimCluster, replay: str) -> str:
@@ -24,3 +27,11 @@ def failure_report(cluster: SimCluster, replay: str) -> str:
             *cluster.history.timeline(),
         ]
     )
+
+
+def real_report(cluster: RealCluster) -> str:
+    """The same for real processes: what was done to them, and the last lines that each wrote."""
+    parts = [f"{cluster!r}", "", "what was done:", *(cluster.history.schedule() or ["   nothing"])]
+    for node in cluster.nodes:
+        parts += ["", f"{node!r} said:", *(f"    {line}" for line in list(node.said)[-_SHOWN:] or ["nothing"])]
+    return "\n".join(parts)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import cProfile
 import gc
 import pstats
-import subprocess
 import sys
 import time
 from statistics import median
@@ -28,6 +27,7 @@ from swimring.errors import Unreachable
 from swimring.mux import Session
 from swimring.mux.frames import END, HEADER, HEADER_SIZE, MESSAGES, Kind, frame
 from swimring.rpc import Pool
+from tests.benchmarks.other_side import other_side
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -154,13 +154,8 @@ def main() -> None:
     if sys.argv[1:] == ["serve"]:
         trio.run(serve_forever)
         return
-    command = [sys.executable, "-m", "tests.benchmarks.calling_side", "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            trio.run(measure, server.stdout.readline().strip())
-        finally:
-            server.kill()
+    with other_side("calling_side") as address:
+        trio.run(measure, address)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import trio
 from swimring.client import connect
 from swimring.node import open_node
 from swimring.service import Request, Service
+from tests.benchmarks.other_side import other_side
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,16 +86,11 @@ def main() -> None:
     callers = [name for name in CALLERS if "uvloop" not in name or importlib.util.find_spec("uvloop")]
     program = [sys.executable, "-m", "tests.benchmarks.client_speed"]
     found: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in callers}
-    with subprocess.Popen([*program, "answer"], stdout=subprocess.PIPE, text=True) as node:
-        assert node.stdout is not None
-        address = node.stdout.readline().strip()
-        try:
-            for _ in range(ROUNDS):
-                for name in callers:
-                    done = subprocess.run([*program, name, address], stdout=subprocess.PIPE, text=True, check=True)
-                    found[name].append(json.loads(done.stdout))
-        finally:
-            node.kill()
+    with other_side("client_speed", "answer") as address:
+        for _ in range(ROUNDS):
+            for name in callers:
+                done = subprocess.run([*program, name, address], stdout=subprocess.PIPE, text=True, check=True)
+                found[name].append(json.loads(done.stdout))
     print("| caller | " + " | ".join(f"at once: {size} | processor time of a call" for size in SIZES) + " |")
     print("|---|" + "---|---|" * len(SIZES))
     for name, rounds in found.items():

@@ -15,7 +15,6 @@ import cProfile
 import gc
 import math
 import pstats
-import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from swimring import Node, Request, Service, open_node
+from tests.benchmarks.other_side import other_side
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -243,14 +243,9 @@ def main() -> None:
     if sys.argv[1:] == ["serve"]:
         trio.run(serve_forever)
         return
-    command = [sys.executable, "-m", "tests.benchmarks.rpc_speed", "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        address, port = server.stdout.readline().split()
-        try:
-            trio.run(measure, address, int(port))
-        finally:
-            server.kill()
+    with other_side("rpc_speed") as said:
+        address, port = said.split()
+        trio.run(measure, address, int(port))
 
 
 if __name__ == "__main__":

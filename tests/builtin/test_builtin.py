@@ -148,7 +148,7 @@ class Crowd:
         )  # fmt: skip
 
     @asynccontextmanager
-    async def events(self) -> AsyncIterator[Any]:
+    async def member_events(self) -> AsyncIterator[Any]:
         yield self.receive
 
     def own_details(self) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 import pytest
 
@@ -19,7 +21,23 @@ from swimring.swim import Status
 
 from .tiny import ASK, Heard, again, key_of, never, tiny_cluster, who
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .tiny import TinyNode
+
 pytestmark = pytest.mark.anyio
+
+
+def dying(node: TinyNode, and_then: Callable[[], object] = lambda: None) -> Callable[[Heard], Awaitable[object]]:
+    """A handler in which its node crashes."""
+
+    async def die(heard: Heard) -> object:
+        node.crash()
+        and_then()
+        return await never(heard)
+
+    return die
 
 
 async def test_a_moved_answer_is_followed_with_the_records_it_carries() -> None:
@@ -109,13 +127,7 @@ async def test_nodes_are_told_whom_the_client_cannot_reach_so_that_they_look_aft
 async def test_a_connection_lost_under_a_call_is_an_error_that_says_it_may_have_run() -> None:
     async with tiny_cluster() as cluster:
         first, second = await cluster.start("a"), await cluster.start("b")
-
-        async def die(heard: Heard) -> object:
-            second.crash()
-            cluster.bury(second)
-            return await never(heard)
-
-        second.handler = die
+        second.handler = dying(second, lambda: cluster.bury(second))
         async with connect(first.address) as mesh:
             with pytest.raises(ConnectionLost) as caught:
                 await mesh.request({**ASK, "key": key_of(second, first)})
@@ -127,13 +139,7 @@ async def test_a_connection_lost_under_a_call_is_an_error_that_says_it_may_have_
 async def test_a_connection_lost_under_an_idempotent_call_sends_it_to_the_next_owner() -> None:
     async with tiny_cluster() as cluster:
         first, second = await cluster.start("a"), await cluster.start("b")
-
-        async def die(heard: Heard) -> object:
-            second.crash()
-            cluster.bury(second)
-            return await never(heard)
-
-        second.handler = die
+        second.handler = dying(second, lambda: cluster.bury(second))
         async with connect(first.address) as mesh:
             assert await mesh.request({**ASK, "key": key_of(second, first)}, idempotent=True) == "a"
 
@@ -141,12 +147,7 @@ async def test_a_connection_lost_under_an_idempotent_call_sends_it_to_the_next_o
 async def test_a_call_that_may_have_run_in_an_earlier_attempt_says_so_in_the_end() -> None:
     async with tiny_cluster() as cluster:
         first, second = await cluster.start("a"), await cluster.start("b")
-
-        async def die(heard: Heard) -> object:
-            second.crash()
-            return await never(heard)
-
-        second.handler = die
+        second.handler = dying(second)
         async with connect(first.address) as mesh:
             with pytest.raises(Unreachable) as caught, anyio.fail_after(1):
                 await mesh.request({**ASK, "key": key_of(second, first)}, idempotent=True)

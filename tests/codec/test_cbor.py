@@ -10,15 +10,19 @@ from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from swimring.codec import MAX_DEPTH, decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Point = namedtuple("Point", "x y")
 
@@ -57,6 +61,15 @@ def nested(value: object, levels: int) -> object:
     return value
 
 
+def enumerate_edges() -> Iterator[tuple[str, object]]:
+    """Fields whose heads are of every length, each beside the next one."""
+    for number, edge in enumerate((24, 1 << 8, 1 << 16, 1 << 32, 1 << 64)):
+        yield f"+{number}", edge - 1
+        yield f"+{number}'", edge
+        yield f"-{number}", -edge
+        yield f"-{number}'", -edge - 1
+
+
 @given(values)
 def test_what_goes_in_comes_out(value: object) -> None:
     assert decode(encode(value)) == value
@@ -69,6 +82,18 @@ def test_whatever_is_encoded_can_be_decoded_however_deep(value: object, levels: 
     except LocalProtocolError:
         return
     assert decode(data) == nested(value, levels)
+
+
+small = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.binary(max_size=300))
+
+
+@given(st.dictionaries(st.text(max_size=70), small, max_size=30))
+@example({"\N{GRINNING FACE}" * 64: 1})
+@example(dict.fromkeys(map(str, range(24))))
+@example(dict(enumerate_edges()))
+def test_a_flat_map_has_the_bytes_that_cbor2_writes(fields: dict[str, object]) -> None:
+    assume(all(type(item) is not int or item.bit_length() <= 4096 for item in fields.values()))
+    assert encode(fields) == cbor2.dumps(fields)
 
 
 @given(values, st.data())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import trio
 from swimring.node import open_node
 from swimring.service import ByteStream, Channel, Objects, Reply, Request, Service
 from swimring.tracing import current_trace
+from tests.beside import entered_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,10 +215,9 @@ async def cut(request: Request) -> None:
 @contextmanager
 def running(cluster: str) -> Iterator[str]:
     """The address of one of two nodes that know each other, while the block runs."""
-    told: queue.Queue[tuple[str, trio.lowlevel.TrioToken, trio.Event]] = queue.Queue()
 
-    async def run() -> None:
-        stop = trio.Event()
+    @asynccontextmanager
+    async def two_nodes() -> AsyncIterator[str]:
         a = open_node(app, cluster=cluster, name="a", listen="127.0.0.1:0", join=["127.0.0.1:1"], drain_within=0.5)
         async with a as first:
             join = [str(first.me.address)]
@@ -227,14 +225,7 @@ def running(cluster: str) -> Iterator[str]:
             async with b as second:
                 await first.wait_ring("contract", nodes=2)
                 await second.wait_ring("contract", nodes=2)
-                told.put((join[0], trio.lowlevel.current_trio_token(), stop))
-                await stop.wait()
+                yield join[0]
 
-    thread = threading.Thread(target=trio.run, args=(run,), daemon=True)
-    thread.start()
-    address, token, stop = told.get(timeout=20)
-    try:
+    with entered_beside(two_nodes) as address:
         yield address
-    finally:
-        token.run_sync_soon(stop.set)
-        thread.join(20)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import pytest
 import trio
+import trio.testing
+from anyio.lowlevel import checkpoint
 
 from swimring.client import Mesh, connect
 from swimring.errors import (
@@ -19,7 +21,7 @@ from swimring.errors import (
     InvalidRequest,
     NoSuchHandler,
 )
-from swimring.node import Node, open_node
+from swimring.node import Node, NodePeer, open_node
 from swimring.service import Objects
 
 from .answering import (
@@ -47,7 +49,7 @@ from .answering import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +116,18 @@ async def test_a_call_is_answered_by_the_owner_of_its_key(side: str, cluster: tu
         assert [await caller.call(where, key) for key in keys] == owners
         assert set(owners) == {"a", "b"}
         assert {await caller.call(where) for _ in range(6)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("message", [5, None, "contract", b"contract", ["ns"], [], {5: "ns"}])
+async def test_what_is_no_mapping_is_no_message(side: str, cluster: tuple[str, str], message: Any) -> None:
+    async with entered(side, cluster) as caller:
+        asked: list[Node | Mesh | NodePeer] = [caller]
+        if isinstance(caller, Node):
+            asked.append(caller.peer(caller.name))
+        for each in asked:
+            for ask in (each.request, each.cast):
+                with pytest.raises(InvalidRequest, match="a message is a mapping with text keys"):
+                    await ask(message)
 
 
 async def test_a_request_by_message_does_what_a_call_does(side: str, cluster: tuple[str, str], key: str) -> None:
@@ -199,6 +213,63 @@ async def test_items_arrive_in_order_and_then_the_end(side: str, cluster: tuple[
             assert [item async for item in items] == [Update(number) for number in range(1_000)]
             assert items.outcome == "ok"
         assert await caller.call(ended, key) == ["done"]
+
+
+async def test_each_item_is_a_turn_for_others_and_a_place_to_be_cancelled(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with entered(side, cluster) as caller, caller.open(count, key, 100) as items:
+        assert await anext(items) == Update(0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count_turns)
+            await checkpoint()
+            turns = 0
+            # They have arrived together; on Trio the order of two tasks in a round is a matter of luck.
+            assert [(await anext(items)).number for _ in range(60)] == list(range(1, 61))
+            assert turns >= 25
+            tasks.cancel_scope.cancel()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anext(items)
+        assert scope.cancelled_caught
+        assert [item.number async for item in items] == list(range(61, 100))
+
+
+async def test_everything_that_is_awaited_is_a_place_to_be_cancelled_and_a_turn_for_others(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    message = {"ns": "contract", "cmd": "where", "key": key}
+    async with entered(side, cluster) as caller, caller.open(reverse.with_streams(file=None), key) as call:
+        stream = call.streams["file"]
+        awaited: dict[str, Callable[[], Awaitable[object]]] = {
+            "call": lambda: caller.call(where, key),
+            "request": lambda: caller.request(message),
+            "cast": lambda: caller.cast(message),
+            "send": lambda: stream.send(b"x" * 5_000),
+            "receive": lambda: stream.receive(10),
+            "wait_ring": lambda: caller.wait_ring("contract", nodes=2),
+            "send_eof": stream.send_eof,
+            "result": call.result,
+            "result again": call.result,
+        }
+        for what, function in awaited.items():
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await function()
+            assert scope.cancelled_caught, what
+            if LOOPS[side] == "trio":
+                with trio.testing.assert_checkpoints():
+                    await function()
+            else:
+                await function()
 
 
 async def test_what_is_larger_than_a_message_may_be_comes_in_items(
@@ -350,6 +421,48 @@ async def test_a_source_that_fails_cancels_the_call_and_is_what_it_raises(
             await caller.call(mix.with_streams(file=source(), events=Objects([], Update)), key)
 
 
+async def fail_at_the_end() -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise ZeroDivisionError("while cleaning up")
+
+
+async def untidy() -> AsyncIterator[bytes]:
+    async with anyio.create_task_group() as children:
+        children.start_soon(fail_at_the_end)
+        yield b"some"
+        await anyio.sleep_forever()
+
+
+async def test_a_source_whose_children_fail_while_it_is_cancelled_harms_no_other_call(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async with entered(side, cluster) as caller, caller.open(reverse.with_streams(file=None), key) as other:
+        await other.streams["file"].send(b"before")
+        assert await other.streams["file"].receive() == b"before"
+        async with caller.open(reverse.with_streams(file=untidy()), key) as call:
+            assert await call.streams["file"].receive() == b"some"
+        assert call.outcome == "cancelled"
+        await other.streams["file"].send(b"after")
+        assert await other.streams["file"].receive() == b"after"
+        await other.streams["file"].send_eof()
+        assert await other.result() == 11
+
+
+async def test_a_source_whose_children_fail_as_its_connection_ends_is_no_fault_of_ours(
+    side: str, cluster: tuple[str, str], key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with entered(side, cluster) as caller:
+        async with caller.open(reverse.with_streams(file=untidy()), key) as call:
+            assert await call.streams["file"].receive() == b"some"
+            await caller.cast({"ns": "contract", "cmd": "cut", "key": key})
+            with pytest.raises(ConnectionLost):
+                await call.result()
+        await caller.call(where, key)
+        assert "crashed" not in caplog.text
+
+
 async def test_a_byte_stream_goes_both_ways_at_once(side: str, cluster: tuple[str, str], key: str) -> None:
     sent = bytes(range(256)) * 12_000
     async with entered(side, cluster) as caller:
@@ -363,6 +476,19 @@ async def test_a_byte_stream_goes_both_ways_at_once(side: str, cluster: tuple[st
             tasks.start_soon(send)
             assert b"".join([chunk async for chunk in stream]) == sent
             assert await call.result() == len(sent)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+async def test_nobody_asks_for_no_bytes_because_none_are_the_end(
+    side: str, cluster: tuple[str, str], key: str, most: int
+) -> None:
+    async with entered(side, cluster) as caller, caller.open(reverse.with_streams(file=None), key) as call:
+        stream = call.streams["file"]
+        with pytest.raises(ValueError, match="max_bytes must be at least 1"):
+            await stream.receive(most)
+        await stream.send(b"abc")
+        await stream.send_eof()
+        assert [await stream.receive(2), await stream.receive(2), await stream.receive(2)] == [b"ab", b"c", b""]
 
 
 async def test_leaving_with_an_error_resets_the_streams(side: str, cluster: tuple[str, str], key: str) -> None:

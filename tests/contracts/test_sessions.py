@@ -11,14 +11,14 @@ import pytest
 import trio
 from trio.testing import check_two_way_stream, memory_stream_pair
 
+from swimring.certificates import Certificates
 from swimring.errors import CallError, Draining, HandlerFailed, Unreachable
 from swimring.identity import Address, NodeId
 from swimring.mux import Limits, Secret
 from swimring.net import SocketNetwork, TlsStream, accept_tls
 from swimring.rpc import Incoming, OnlyPeer, Outgoing, open_connection
 from swimring.rpc.here import pipe
-from swimring.security import Certificates
-from tests.certificates import Authority
+from tests.certificates.authority import Authority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

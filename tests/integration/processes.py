@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -46,8 +46,7 @@ class Running:
 
     async def wait_address(self) -> str:
         """Wait until it serves; its HOST:PORT."""
-        line = await self.wait_said(" in cluster ")
-        return line.partition(" at ")[2].partition(",")[0]
+        return address_in(await self.wait_said(" in cluster "))
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -86,6 +85,33 @@ async def started(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Run
             with trio.CancelScope(shield=True):
                 process.kill()
                 await process.wait()
+
+
+@contextmanager
+def ring_of(target: str, options: Mapping[str, Sequence[str]], *, cluster: str) -> Iterator[str]:
+    """Run nodes of these names and options, each joining the one before; the line in which the last says it serves."""
+    line, join = "", "127.0.0.1:1"
+    with ExitStack() as stack:
+        for name, more in options.items():
+            command = [sys.executable, "-m", "swimring", "run", target, "--cluster", cluster, "--name", name]
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [*command, "--listen", "127.0.0.1:0", "--join", join, *more],
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=environment(),
+                )
+            )
+            stack.callback(process.kill)
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if " in cluster " in line)
+            join = address_in(line)
+        yield line
+
+
+def address_in(line: str) -> str:
+    """The HOST:PORT in the line in which a node says that it serves."""
+    return line.partition(" at ")[2].partition(",")[0]
 
 
 async def swimring(*arguments: str) -> tuple[int, str, str]:

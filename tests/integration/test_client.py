@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,7 @@ from swimring.client import connect
 from swimring.errors import ConfigError, HandlerFailed
 
 from .lab import TooMuch, divide, echo, list_cancelled, list_noted, patience, refuse, wait, where
-from .processes import environment
+from .processes import address_in, ring_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,23 +26,8 @@ LAB = f"{Path(__file__).parent / 'lab.py'}:app"
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of one of three nodes that know each other."""
     cluster = f"lab-{abs(hash(str(tmp_path_factory.mktemp('lab')))) % 10**8}"
-    join = "127.0.0.1:1"
-    with ExitStack() as stack:
-        for name in "abc":
-            command = [sys.executable, "-m", "swimring", "run", LAB, "--cluster", cluster, "--name", name]
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [*command, "--listen", "127.0.0.1:0", "--join", join],
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    env=environment(),
-                )
-            )
-            stack.callback(process.kill)
-            assert process.stderr is not None
-            line = next(line for line in process.stderr if " in cluster " in line)
-            join = line.partition(" at ")[2].partition(",")[0]
-        yield join
+    with ring_of(LAB, dict.fromkeys("abc", ()), cluster=cluster) as line:
+        yield address_in(line)
 
 
 async def test_keys_are_answered_where_the_client_looks_them_up(lab: str) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import queue
-import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import pytest
-import trio
 
 from examples.ticker import app as ticker
 from swimring.instrument import Instrument
 from swimring.node import open_node
+from tests.beside import entered_beside
 
 uvicorn = pytest.importorskip("uvicorn", reason="the FastAPI example needs uvicorn")
 pytest.importorskip("fastapi", reason="the FastAPI example needs FastAPI")
@@ -42,25 +41,17 @@ class Finished(Instrument):
 @contextmanager
 def nodes(finished: Finished) -> Iterator[str]:
     """The address of one of two nodes, while the block runs."""
-    told: queue.Queue[tuple[str, trio.lowlevel.TrioToken, trio.Event]] = queue.Queue()
 
-    async def run() -> None:
-        stop, join = trio.Event(), "127.0.0.1:1"
+    @asynccontextmanager
+    async def two_nodes() -> AsyncIterator[str]:
         options: dict[str, Any] = {"cluster": "gateway", "listen": "127.0.0.1:0", "instruments": [finished]}
-        async with open_node(ticker, name="a", join=[join], **options) as a:
+        async with open_node(ticker, name="a", join=["127.0.0.1:1"], **options) as a:
             async with open_node(ticker, name="b", join=[str(a.me.address)], **options):
                 await a.wait_ring("ticker", nodes=2)
-                told.put((str(a.me.address), trio.lowlevel.current_trio_token(), stop))
-                await stop.wait()
+                yield str(a.me.address)
 
-    thread = threading.Thread(target=trio.run, args=(run,), daemon=True)
-    thread.start()
-    address, token, stop = told.get(timeout=20)
-    try:
+    with entered_beside(two_nodes) as address:
         yield address
-    finally:
-        token.run_sync_soon(stop.set)
-        thread.join(20)
 
 
 @asynccontextmanager

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +13,15 @@ import trio
 
 from swimring.client import connect
 from swimring.errors import NotJoined
-from tests.certificates import Authority
+from tests.certificates.authority import Authority
 
 from .lab import echo, where
-from .processes import environment, running, swimring, swimring_json
+from .processes import address_in, ring_of, running, swimring, swimring_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
 
 LAB = f"{Path(__file__).parent / 'lab.py'}:app"
 
@@ -46,30 +43,13 @@ def authority(folder: Path) -> Authority:
 @pytest.fixture(scope="module")
 def ring(authority: Authority, folder: Path) -> Iterator[str]:
     """The address of one of two nodes; the other one, ``a``, has a Unix socket as well."""
-    cluster, join, doors = (
-        f"tls-{abs(hash(str(folder))) % 10**8}",
-        "127.0.0.1:1",
-        {"a": ("--unix-socket", f"{folder}/a")},
-    )
-    with ExitStack() as stack:
-        line = ""
-        for name in "ab":
-            tls = options(authority.issue(name, "127.0.0.1"))
-            command = [sys.executable, "-m", "swimring", "run", LAB, "--cluster", cluster, "--name", name, *tls]
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [*command, "--listen", "127.0.0.1:0", "--join", join, "--tls-check-host", *doors.get(name, ())],
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    env=environment(),
-                )
-            )
-            stack.callback(process.kill)
-            assert process.stderr is not None
-            line = next(line for line in process.stderr if " in cluster " in line)
-            join = line.partition(" at ")[2].partition(",")[0]
+    cluster, doors = f"tls-{abs(hash(str(folder))) % 10**8}", {"a": ("--unix-socket", f"{folder}/a"), "b": ()}
+    said = {
+        name: (*options(authority.issue(name, "127.0.0.1")), "--tls-check-host", *more) for name, more in doors.items()
+    }
+    with ring_of(LAB, said, cluster=cluster) as line:
         assert "with a" in line
-        yield join
+        yield address_in(line)
 
 
 @pytest.mark.anyio

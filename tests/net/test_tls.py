@@ -9,15 +9,15 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
+from swimring.certificates import Certificates
 from swimring.identity import Address
 from swimring.net import SocketNetwork, TlsNetwork, TlsStream, accept_tls
-from swimring.security import Certificates
-from tests.certificates import Authority
+from tests.certificates.authority import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from swimring.errors import (
     Unreachable,
 )
 from swimring.identity import Address
+from swimring.ownership import RangesLost
 from swimring.service import Request, Service
 from swimring.swim import MemberJoined, MemberLeft, Status
 from swimring.testing import open_sim_cluster, run_simulation
@@ -352,6 +353,8 @@ async def test_a_new_member_and_its_end_are_events_and_move_the_ring(network: Si
             assert joined.member.name == "b"
             assert await a.peer("b").call(shop.where) == "b", "at once, before the ring is published"
             await a.wait_ring(nodes=2)
+            lost = await anext(events)
+            assert isinstance(lost, RangesLost)
         left = await anext(events)
         assert isinstance(left, MemberLeft)
         assert {member.name: member.status for member in a.members} == {"a": Status.ALIVE, "b": Status.LEFT}

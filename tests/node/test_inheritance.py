@@ -33,7 +33,7 @@ class Chain:
             self._note(request)
             await trio.sleep(wait)
             if to:
-                return 1 + await request.node.peer(to[0]).call(hop, None, to[1:], wait)  # type: ignore[attr-defined,no-any-return]
+                return 1 + await request.node.peer(to[0]).call(hop, None, to[1:], wait)
             return 0
 
         @service.on("count")

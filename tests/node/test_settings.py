@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from swimring.errors import ConfigError
 from swimring.identity import Address
-from swimring.node import Settings, open_node
+from swimring.node import NodeSettings, Settings, open_node
 from swimring.node.settings import check_settings, name_of
 from swimring.security import Sealing
 from swimring.service import Service
@@ -15,15 +17,9 @@ from swimring.swim import PROFILES, Profile
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEFAULTS: dict[str, Any] = {
-    "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "profile": "local", "weight": 1,
-    "zone": "", "version": "", "tags": {}, "points": 128, "expect": 1, "insecure": False,
-    "drain_within": 2.0,
-}  # fmt: skip
-
 
 def check(*services: Service, **settings: Any) -> Settings:
-    return check_settings(services or (Service("kv"),), **{**DEFAULTS, **settings})
+    return check_settings(services or (Service("kv"),), **settings)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +79,8 @@ def test_a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed(
 
 def test_a_node_without_service_and_cluster_has_no_name_for_its_cluster() -> None:
     with pytest.raises(ConfigError, match=r"cluster: not set; name the cluster"):
-        check_settings((), **DEFAULTS)
-    assert check_settings((), **DEFAULTS | {"cluster": "c"}).cluster == "c"
+        check_settings(())
+    assert check_settings((), cluster="c").cluster == "c"
 
 
 def test_two_services_of_one_name_are_refused_before_anything_runs() -> None:
@@ -99,13 +95,26 @@ def test_the_name_of_the_builtin_service_is_taken() -> None:
 
 def test_what_is_not_a_service_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"services: found <module .*; each is a swimring\.Service"):
-        check_settings((pytest,), **DEFAULTS)  # type: ignore[arg-type] # the mistake of passing the module
+        check_settings((pytest,))  # type: ignore[arg-type] # the mistake of passing the module
 
 
 async def test_a_wrong_setting_starts_nothing() -> None:
     with pytest.raises(ConfigError, match="weight"):
         async with open_node(Service("kv"), weight=-1):
             raise AssertionError("this never runs")
+
+
+async def test_a_setting_that_does_not_exist_is_a_type_error_and_starts_nothing() -> None:
+    with pytest.raises(TypeError, match="timeout"):
+        async with open_node(Service("kv"), timeout=5):  # type: ignore[call-arg]
+            raise AssertionError("this never runs")
+
+
+def test_every_setting_has_a_name_a_default_and_a_line_that_explains_it() -> None:
+    taken = inspect.signature(check_settings).parameters.values()
+    settings = [each.name for each in taken if each.kind is each.KEYWORD_ONLY and each.default is not each.empty]
+    assert list(NodeSettings.__annotations__) == settings
+    assert re.findall(r"^ {8}(\w+): ", NodeSettings.__doc__ or "", re.MULTILINE) == settings
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:7979", "127.8.8.8", "localhost", "[::1]:7979", "::1"])

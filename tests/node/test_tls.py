@@ -15,7 +15,7 @@ from swimring.node import open_node
 from swimring.node.listening import IDENTIFY_WITHIN
 from swimring.rpc import Outgoing, open_connection, open_pool
 from swimring.testing import open_simulated_network, run_simulation
-from tests.certificates import Authority
+from tests.certificates.authority import Authority
 from tests.node.nodes import PORT, Recorder, Shop, key_of, node_at, nodes_at
 
 if TYPE_CHECKING:

@@ -293,3 +293,80 @@ async def test_a_snapshot_says_which_ranges_have_moved_since_an_older_one() -> N
         assert [(move.source, move.target) for move in moved] == ([owners] if owners[0] != owners[1] else [])
     assert newer.moved_since(older, "no such service") == ()
     assert newer.moved_since(newer, "kv") == ()
+
+
+async def test_a_service_that_appears_or_goes_moves_every_key_from_or_to_nobody() -> None:
+    rebalancer = rebalancer_of(member("a"))
+    older = rebalancer.snapshot
+    rebalancer.update([member("a", "kv", "chat")])
+    rebalancer.flush()
+    newer = rebalancer.snapshot
+    assert {(move.source, move.target) for move in newer.moved_since(older, "chat")} == {(None, "a")}
+    assert sum(move.share for move in older.moved_since(newer, "chat")) == pytest.approx(1)
+    assert {(move.source, move.target) for move in older.moved_since(newer, "chat")} == {("a", None)}
+
+
+async def test_a_snapshot_says_where_owner_or_copies_have_changed() -> None:
+    a, b, c = member("a"), member("b"), member("c")
+    rebalancer = rebalancer_of(a, b)
+    older = rebalancer.snapshot
+    rebalancer.update([a, b, c])
+    rebalancer.flush()
+    newer = rebalancer.snapshot
+    changes = newer.reassigned_since(older, "kv", copies=1)
+    for number in range(200):
+        key = f"key {number}"
+        position = newer.rings["kv"].position(key)
+        told = [(change.before, change.after) for change in changes if position in change]
+        words = tuple(names(older.owners("kv", key, 2))), tuple(names(newer.owners("kv", key, 2)))
+        assert told == ([words] if words[0] != words[1] else [])
+    assert newer.owners("chat", "k", 2) == ()
+
+
+async def test_a_follower_gets_the_current_snapshot_then_each_one_and_then_the_end() -> None:
+    rebalancer = rebalancer_of(member("a"))
+    heard: list[int] = []
+
+    async def listen(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with rebalancer.follow() as snapshots:
+            task_status.started()
+            heard.extend([snapshot.sequence async for snapshot in snapshots])
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listen)
+        await trio.testing.wait_all_tasks_blocked()
+        rebalancer.update([member("a"), member("b")])
+        rebalancer.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        rebalancer.close()
+    assert heard == [1, 2]
+
+
+async def test_a_slow_follower_skips_snapshots_but_never_the_latest() -> None:
+    rebalancer = rebalancer_of(member("a"))
+    async with rebalancer.follow() as snapshots:
+        assert (await anext(snapshots)).sequence == 1
+        for count in range(2, 6):
+            rebalancer.update([member(f"n{number}") for number in range(count)])
+            rebalancer.flush()
+        rebalancer.close()
+        assert [snapshot.sequence async for snapshot in snapshots] == [5]
+
+
+async def test_who_follows_after_the_end_gets_the_last_snapshot() -> None:
+    rebalancer = rebalancer_of(member("a"))
+    rebalancer.close()
+    async with rebalancer.follow() as snapshots:
+        assert [snapshot.sequence async for snapshot in snapshots] == [1]
+
+
+async def test_a_listener_is_told_of_every_change_with_what_was_before_until_its_block_ends() -> None:
+    rebalancer = rebalancer_of(member("a"))
+    told: list[tuple[int, int]] = []
+    with rebalancer.telling(lambda old, new: told.append((old.sequence, new.sequence))):
+        for count in (2, 3):
+            rebalancer.update([member(f"n{number}") for number in range(count)])
+            rebalancer.flush()
+    rebalancer.update([member("a")])
+    rebalancer.flush()
+    assert told == [(1, 2), (2, 3)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swimring.errors import ConfigError
-from swimring.ring import CIRCLE, HashRing, Move, moved_ranges, ring_seed
+from swimring.ring import CIRCLE, HashRing, Move, Reassignment, moved_ranges, reassigned_ranges, ring_seed
 
 SEED = ring_seed("test")
 
@@ -105,3 +105,60 @@ def test_a_point_itself_belongs_to_the_next_range() -> None:
 def test_rings_of_two_clusters_cannot_be_compared() -> None:
     with pytest.raises(ConfigError, match="one cluster"):
         moved_ranges(at({}), HashRing.build({}, seed=ring_seed("other")))
+
+
+def owners_at(ring: HashRing, position: int, n: int) -> tuple[str, ...]:
+    """What `HashRing.owners` says, of a position and step by step."""
+    found: dict[str, None] = {}
+    marks = [(start, owner) for start, _, owner in ring.ranges()]
+    first = next((at for at, (start, _) in reversed(list(enumerate(marks))) if start <= position), 0)
+    for step in range(len(marks)):
+        found[marks[(first + step) % len(marks)][1]] = None
+    return tuple(found)[:n]
+
+
+@given(rings, st.integers(0, CIRCLE - 1), st.integers(0, 4))
+def test_the_spans_of_a_ring_say_the_owners_of_every_position(ring: HashRing, position: int, n: int) -> None:
+    spans = list(ring.spans(n))
+    assert [end for end, _ in spans] == sorted({end for end, _ in spans})
+    assert spans[-1][0] == CIRCLE
+    assert next(owners for end, owners in spans if position < end) == owners_at(ring, position, n)
+
+
+@given(rings, st.text(max_size=5), st.integers(0, 4))
+def test_the_spans_of_a_ring_are_what_it_says_of_keys(ring: HashRing, key: str, n: int) -> None:
+    position = ring.position(key)
+    assert next(owners for end, owners in ring.spans(n) if position < end) == ring.owners(key, n)
+
+
+@given(rings, rings, st.integers(0, CIRCLE - 1), st.integers(0, 3))
+def test_owner_or_copies_of_a_position_changed_exactly_if_it_is_in_one_range(
+    old: HashRing, new: HashRing, position: int, copies: int
+) -> None:
+    covering = [change for change in reassigned_ranges(old, new, copies=copies) if position in change]
+    before, after = owners_at(old, position, 1 + copies), owners_at(new, position, 1 + copies)
+    assert [(change.before, change.after) for change in covering] == ([] if before == after else [(before, after)])
+
+
+@given(rings, rings)
+def test_without_copies_what_is_reassigned_is_what_moved(old: HashRing, new: HashRing) -> None:
+    moved = [(move.start, move.end, move.source, move.target) for move in moved_ranges(old, new)]
+    told = [
+        (each.start, each.end, next(iter(each.before), None), next(iter(each.after), None))
+        for each in reassigned_ranges(old, new, copies=0)
+    ]
+    assert told == moved
+
+
+def test_a_new_replica_is_a_reassignment_without_a_move() -> None:
+    old, new = at({10: "a", 20: "b"}), at({10: "a", 15: "c", 20: "b"})
+    assert reassigned_ranges(old, new, copies=1) == (
+        Reassignment(start=0, end=10, before=("a", "b"), after=("a", "c")),
+        Reassignment(start=10, end=15, before=("b", "a"), after=("c", "b")),
+        Reassignment(start=20, end=CIRCLE, before=("a", "b"), after=("a", "c")),
+    )
+
+
+def test_reassignments_of_rings_of_two_clusters_cannot_be_told() -> None:
+    with pytest.raises(ConfigError, match="one cluster"):
+        reassigned_ranges(at({}), HashRing.build({}, seed=ring_seed("other")), copies=1)

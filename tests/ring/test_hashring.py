@@ -13,6 +13,7 @@ from swimring.ring.hashring import _points_of, _position
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
 SEED = ring_seed("test")
 KEYS = [f"key-{number}" for number in range(300)]
@@ -22,7 +23,7 @@ weights = st.dictionaries(names, st.integers(1, 3), max_size=8)
 any_key = st.one_of(st.text(max_size=20).filter(lambda text: text.isprintable()), st.binary(max_size=20))
 
 
-def ring_of(nodes: dict[str, int], points: int = 8) -> HashRing:
+def ring_of(nodes: Mapping[str, float], points: int = 8) -> HashRing:
     return HashRing.build(nodes, seed=SEED, points=points)
 
 
@@ -214,3 +215,26 @@ def test_a_shared_position_survives_joining_and_leaving(monkeypatch: pytest.Monk
 
 def test_points_depend_on_name_and_index_only() -> None:
     assert list(_points_of("a", 4, SEED)) == list(_points_of("a", 8, SEED))[:4]
+
+
+def test_a_part_of_a_weight_has_that_part_of_the_points_and_growing_keeps_every_key() -> None:
+    shares = [ring_of({"a": 1, "b": weight}, points=64) for weight in (0.25, 0.5, 1, 2.5)]
+    assert [ring.points for ring in shares] == [64 + 16, 64 + 32, 64 + 64, 64 + 160]
+    assert len({ring.version for ring in shares}) == 4
+    for less, more in itertools.pairwise(shares):
+        assert all(more.lookup(key) == "b" for key in KEYS if less.lookup(key) == "b")
+        assert less.with_node("b", more.nodes["b"]) == more
+    assert ring_of({"a": 0.0625}, points=4).points == 1
+
+
+def test_a_whole_weight_is_the_same_however_it_is_written() -> None:
+    one, other = ring_of({"a": 2.0, "b": 1}), ring_of({"a": 2, "b": 1.0})
+    assert one == other
+    assert one.version == other.version
+    assert list(one.nodes.values()) == [2, 1]
+
+
+@pytest.mark.parametrize("weight", [0.3, 1 / 32, float("nan"), float("inf"), 128.5])
+def test_a_weight_between_the_steps_is_refused(weight: float) -> None:
+    with pytest.raises(ConfigError, match="weight of a"):
+        ring_of({"a": weight})

@@ -22,7 +22,7 @@ from swimring.errors import (
 from swimring.mux import CallHeader, Limits, encode_fields
 from swimring.rpc import Incoming, Outgoing
 
-from .wires import PATIENT, echo, open_end, open_wires, two_ends
+from .wires import PATIENT, echo, fail_while_cancelled, open_end, open_wires, two_ends
 
 
 @pytest.fixture
@@ -382,16 +382,7 @@ async def test_children_that_fail_while_their_handler_is_cancelled_break_nothing
     async def untidy(incoming: Incoming) -> str:
         if incoming.message["cmd"] == "fine":
             return "fine"
-
-        async def child() -> None:
-            try:
-                await trio.sleep(math.inf)
-            finally:
-                raise ValueError("while cleaning up")
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(child)
-            await trio.sleep(math.inf)
+        await fail_while_cancelled()
         return "never"
 
     async with two_ends(untidy) as (a, b, _):

@@ -9,11 +9,14 @@ import pytest
 import trio
 import trio.testing
 
-from swimring.errors import ConnectionLost, Draining, HandlerFailed, LocalProtocolError, NoSuchHandler
+from swimring.errors import ConnectionLost, Draining, HandlerFailed, LocalProtocolError, NoSuchHandler, Unreachable
 from swimring.identity import NodeId
 from swimring.instrument import Instruments
 from swimring.rpc import Here, Outgoing, open_here
-from swimring.rpc.here import pipe
+from swimring.rpc import here as module
+from swimring.rpc.here import Pipe, pipe
+
+from .wires import Witness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -227,3 +230,27 @@ async def test_a_call_after_the_end_is_refused_like_one_while_leaving() -> None:
         pass
     with pytest.raises(Draining):
         await here.request(put())
+
+
+class Faulty(Pipe):
+    """Breaks in a way that nobody has foreseen."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("a fault of ours")
+
+
+async def test_a_fault_in_the_connection_to_oneself_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = Witness()
+
+    def faulty_pipe() -> tuple[Pipe, Pipe]:
+        monkeypatch.undo()
+        one, other = pipe()
+        return Faulty(one._outgoing, one._incoming), other
+
+    monkeypatch.setattr(module, "pipe", faulty_pipe)
+    async with open_here(me=NodeId("me", 7), serve=echo, instruments=Instruments([witness])) as here:
+        with pytest.raises(Unreachable, match="a fault of ours"):
+            await here.request(put())
+        assert witness.failed_duties == ["connection"]
+        assert await here.request(put(n=1)) == {"ns": "kv", "cmd": "put", "key": "k", "n": 1}

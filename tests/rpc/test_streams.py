@@ -14,13 +14,13 @@ from swimring.errors import ConnectionLost, HandlerFailed, LocalProtocolError, S
 from swimring.mux import Limits, ResetCode
 from swimring.rpc import Incoming, Outgoing
 
-from .wires import two_ends
+from .wires import fail_while_cancelled, two_ends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from swimring.rpc import Call
+    from swimring.service import HeldCall
 
 SMALL = Limits(stream_window=16 * 1024, connection_window=64 * 1024, idle_interval=1e6)
 
@@ -266,7 +266,7 @@ async def test_several_tasks_may_wait_for_one_result_and_leaving_the_block_may_i
     async with two_ends(think) as (a, b, _), trio.open_nursery() as nursery:
         peer, heard = await a.to(b), []
 
-        async def wait(call: Call) -> None:
+        async def wait(call: HeldCall) -> None:
             try:
                 heard.append(await call.result())
             except ConnectionLost as error:
@@ -285,15 +285,7 @@ async def test_several_tasks_may_wait_for_one_result_and_leaving_the_block_may_i
 
 async def test_a_source_whose_children_fail_while_it_is_cancelled_breaks_nothing_else(clock: MockClock) -> None:
     async def untidy() -> AsyncIterator[bytes]:
-        async def child() -> None:
-            try:
-                await trio.sleep(math.inf)
-            finally:
-                raise ValueError("while cleaning up")
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(child)
-            await trio.sleep(math.inf)
+        await fail_while_cancelled()
         yield b"never"
 
     async with two_ends(digest) as (a, b, _):

@@ -99,6 +99,57 @@ async def test_a_deadline_ends_its_own_call_and_no_other(nursery: trio.Nursery, 
     nursery.cancel_scope.cancel()
 
 
+async def test_the_stack_of_a_worker_shows_where_its_handler_waits(nursery: trio.Nursery) -> None:
+    workers, release = Workers(nursery), trio.Event()
+
+    async def deepest() -> None:
+        await release.wait()
+
+    async def deeper() -> None:
+        await deepest()
+
+    async def handle() -> None:
+        await trio.lowlevel.checkpoint()
+        await deeper()
+
+    for _ in range(3):
+        workers.assign(_Job(handle))
+    await trio.testing.wait_all_tasks_blocked()
+    stacks = [[frame.f_code.co_name for frame, _line in task.iter_await_frames()] for task in nursery.child_tasks]
+    handlers = ["run", "handle", "deeper", "deepest", "wait", "wait_task_rescheduled"]
+    waiting = [stack for stack in stacks if stack[2 : 2 + len(handlers)] == handlers]
+    assert len(waiting) == 3, stacks
+    assert all(stack[:2] == ["_work", "_serve"] for stack in waiting)
+    release.set()
+    await trio.testing.wait_all_tasks_blocked()
+    idle = [[frame.f_code.co_name for frame, _line in task.iter_await_frames()] for task in nursery.child_tasks]
+    assert all("handle" not in stack for stack in idle)
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_is_thrown_into_a_waiting_handler_arrives_there(nursery: trio.Nursery) -> None:
+    workers, met = Workers(nursery), []
+
+    async def handle() -> None:
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            met.append("cancelled")
+            raise
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            met.append("cleaned up")
+
+    workers.assign(_Job(handle))
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.cancel_scope.cancel()
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()
+    assert met == ["cancelled", "cleaned up"]
+
+
 async def test_a_burst_of_calls_lets_other_tasks_have_their_turn(nursery: trio.Nursery) -> None:
     workers, done, seen = Workers(nursery), 0, []
 

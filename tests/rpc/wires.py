@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,20 @@ async def open_end(
     ) as pool:
         wires.listen(address, pool)
         yield End(pool, address, witness, lost)
+
+
+async def fail_while_cancelled() -> None:
+    """Wait until cancelled, in a nursery with a child that fails then."""
+
+    async def child() -> None:
+        try:
+            await trio.sleep(math.inf)
+        finally:
+            raise ValueError("while cleaning up")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+        await trio.sleep(math.inf)
 
 
 @asynccontextmanager

@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 from swimring.codec import decode, encode
 from swimring.errors import RemoteProtocolError, SwimringError
 from swimring.service import Dispatcher, Endpoint, Request, Service
+from tests.service.nodes import NamedNode
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
-    from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream
-    from swimring.swim import Member
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,28 +67,12 @@ async def relay(request: Request, order: Order) -> list[Order]:
     return await request.node.call(echo, request.key, order, times=2)
 
 
-class Wire:
+class Wire(NamedNode):
     """Calls handlers on the spot, but lets nothing pass except bytes."""
 
-    name = "wire"
-    members: tuple[Member, ...] = ()
-
     def __init__(self, *services: Service) -> None:
+        super().__init__("wire")
         self._dispatcher = Dispatcher(services)
-
-    def lookup(self, key: Key, /, *, service: str | None = None) -> Member:
-        raise NotImplementedError
-
-    def owns(self, key: Key, /, *, service: str | None = None) -> bool:
-        return True
-
-    async def broadcast(self, name: str, payload: object = None, /) -> None:
-        raise NotImplementedError
-
-    def query(
-        self, name: str, payload: Mapping[str, Any] | None = None, /, **_which: Any
-    ) -> AbstractAsyncContextManager[AnswerStream]:
-        raise NotImplementedError
 
     async def call(self, endpoint: Endpoint[P, R], key: Key | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return endpoint.load_result(await self.request({**endpoint.message(args, kwargs), "key": key}))

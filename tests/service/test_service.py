@@ -11,52 +11,15 @@ import pytest
 
 from swimring.errors import ConfigError, InvalidRequest, LocalProtocolError, NoSuchHandler, RemoteProtocolError
 from swimring.service import Channel, Dispatcher, Request, Service
+from tests.service.nodes import NamedNode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator
 
-    from swimring.identity import Key
-    from swimring.service import AnswerStream, Endpoint
     from swimring.service import Request as OnlyForTypeCheckers
-    from swimring.swim import Member
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class NamedNode:
-    """A node with a name and nothing behind it, as a unit test of a handler writes one."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return ()
-
-    def lookup(self, key: Key, /, *, service: str | None = None) -> Member:
-        raise NotImplementedError
-
-    def owns(self, key: Key, /, *, service: str | None = None) -> bool:
-        return True
-
-    async def broadcast(self, name: str, payload: object = None, /) -> None:
-        raise NotImplementedError
-
-    def query(
-        self, name: str, payload: Mapping[str, Any] | None = None, /, **_which: Any
-    ) -> AbstractAsyncContextManager[AnswerStream]:
-        raise NotImplementedError
-
-    async def call(self, endpoint: Endpoint[P, R], key: Key | None, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        raise NotImplementedError
-
-    async def request(self, message: Mapping[str, Any], /, *, idempotent: bool = False) -> Any:
-        raise NotImplementedError
-
-    async def cast(self, message: Mapping[str, Any], /) -> None:
-        raise NotImplementedError
 
 
 app = Service("hello")

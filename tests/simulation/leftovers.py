@@ -73,8 +73,8 @@ def _under_way(connection: Connection) -> bool:
     return bool(
         len(connection.calling)
         or len(connection.serving)
-        or len(connection.calling.room)
-        or len(connection.serving.credit)
+        or connection.calling.room.queue
+        or connection.serving.credit.queue
         or connection._streams
         or not connection.session.idle
         or connection.session.has_bytes_to_send

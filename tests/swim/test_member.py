@@ -34,7 +34,7 @@ def test_items_of_a_later_version_are_ignored() -> None:
 @pytest.mark.parametrize("details", [b"", bytes(DETAILS_DIGEST_SIZE)])
 def test_metadata_of_a_later_version_is_passed_on_as_it_came(details: bytes) -> None:
     ours = dataclasses.replace(FULL, details=details)
-    later = [*FULL.to_wire()[:5], details or None, [1, 2], {"more": 42}]
+    later = [*FULL.to_wire()[:5], details or None, [1, 2], None, {"more": 42}]
     read = Metadata.from_wire(decode(encode(later)))
     assert dataclasses.replace(read, further=b"") == ours
     assert encode(read.to_wire()) == encode(later)

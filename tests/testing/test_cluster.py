@@ -15,6 +15,8 @@ from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulati
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from swimring.node import Node
+
 kv = Service("kv")
 
 
@@ -180,3 +182,39 @@ def test_an_error_in_a_node_that_was_not_killed_fails_the_simulation() -> None:
     with pytest.raises(ExceptionGroup) as failure:
         simulate(rule)
     assert failure.group_contains(ConfigError, match="no such profile")
+
+
+def test_a_fault_is_in_force_within_an_async_with_as_well() -> None:
+    async def rule(cluster: SimCluster) -> None:
+        one, *others = await cluster.start(3, kv)
+        await cluster.settled()
+        async with cluster.partition(one, others):
+            await trio.sleep(120)
+            assert seen_by(one) == ["n1"]
+        await cluster.settled()
+        assert [fault.text for fault in cluster.history.faults] == [
+            "partition n1 | n2 n3",
+            "end of: partition n1 | n2 n3",
+        ]
+
+    simulate(rule)
+
+
+def test_what_runs_beside_a_node_begins_with_each_life_and_ends_before_the_node_leaves() -> None:
+    notes: list[tuple[str, str]] = []
+
+    async def beside(node: Node) -> None:
+        notes.append((node.name, "begins"))
+        try:
+            await trio.sleep_forever()
+        finally:
+            notes.append((node.name, "ends" if node.me.status is Status.ALIVE else "too late"))
+
+    async def rule(cluster: SimCluster) -> None:
+        one, two = await cluster.start(2, kv, beside=beside)
+        await two.drain()
+        await two.restart()
+        assert notes == [("n1", "begins"), ("n2", "begins"), ("n2", "ends"), ("n2", "begins")]
+        one.crash()
+
+    simulate(rule)

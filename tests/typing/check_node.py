@@ -7,18 +7,20 @@ Checked, not run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never, assert_type
+from typing import TYPE_CHECKING, Any, Literal, Never, assert_type
 
 import trio
 
 import swimring
 from swimring import Answer, Broadcast, ByteStream, Channel, Member, Missed, Objects, Reply, Request, Service
+from swimring.ring import Move
 from swimring.service import ChannelCall, ItemsCall, ItemStream, TypedCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from swimring.node import NodeSettings
     from swimring.service import Caller, NodeView
 
 app = Service("hello")
@@ -168,5 +170,45 @@ async def a_node_is_asked_wrongly(node: swimring.Node) -> None:
     node.lookup(5)  # type: ignore[arg-type]
 
 
+async def a_node_is_opened(settings: NodeSettings) -> None:
+    settings["weight"] = 2
+    async with swimring.open_node(app, network=None, **settings) as node:
+        assert_type(node, swimring.Node)
+    async with swimring.open_node(cluster="hello", tags={"role": "db"}, secret=[b"k" * 32], profile="lan"):
+        pass
+
+
+def a_node_is_opened_wrongly() -> None:
+    swimring.open_node(app, timeout=5)  # type: ignore[call-arg]
+    swimring.open_node(app, expect="3")  # type: ignore[arg-type]
+    swimring.open_node("hello")  # type: ignore[arg-type]
+
+
 def a_node_is_what_handlers_see(node: swimring.Node) -> tuple[Caller, NodeView]:
     return node, node
+
+
+async def track(node: swimring.Node) -> None:
+    async with node.track("k", replicas=2, service="kv") as moves:
+        async for move in moves:
+            match move:
+                case swimring.Moved(to=owner, reason=reason):
+                    assert_type(owner, Member | None)
+                    assert_type(reason, Literal["joined", "rebalanced", "cordoned", "left", "closed"])
+                case swimring.ReplicaChanged(new=new, old=old):
+                    assert_type(new, Member | None)
+                    assert_type(old, Member | None)
+    async with node.events() as events:
+        async for event in events:
+            match event:
+                case (
+                    swimring.RangesLost(service=service, moves=lost)
+                    | swimring.RangesGained(service=service, moves=lost)
+                ):
+                    assert_type(service, str)
+                    assert_type(lost, tuple[Move, ...])
+                case _:
+                    pass
+    assert_type(await node.wait_owned("k"), None)
+    node.track(1)  # type: ignore[arg-type]
+    node.track("k", replicas="1")  # type: ignore[arg-type]

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from swimring.certificates import TlsSettings
 from swimring.errors import ConfigError
-from swimring.security import TlsSettings, read_secret_file
+from swimring.security import read_secret_file
 
 SecretFile = Annotated[
     str | None,

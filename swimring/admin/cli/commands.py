@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 
 from swimring.admin.loading import load_services
 
-from .access import ANY, PLAIN, Access, SecretFile, Tls
+from .access import ANY, Access
+from .node_options import LOOPBACK, NodeOptions
 
 
 def _version() -> str:
@@ -24,94 +25,23 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
-Seal = Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")]
-TlsMode = Annotated[str, Parameter(help="With certificates: require; on the way there first accept, then prefer.")]
-UnixSocket = Annotated[str | None, Parameter(help="Path of a Unix socket that takes calls as well, of this user only.")]
 LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
-Join = Annotated[
-    tuple[str, ...],
-    Parameter(
-        negative="",
-        show_default=False,
-        help="Where to look for other nodes, for ever: HOST:PORT, dns+HOST:PORT, dns+srv://NAME, file:PATH, multicast "
-        "or multicast://GROUP:PORT; may be repeated. Default: this machine.",
-    ),
-]
-Expect = Annotated[
-    int,
-    Parameter(
-        help="On a cold start wait until so many nodes have found each other: more than half of all, the same on each."
-    ),
-]
+KeyDigits = Annotated[str, Parameter(help="Its 8 digits, as `swimring keys list` shows them.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
 @app.command
-def run(
-    target: str,
-    /,
-    *,
-    name: str | None = None,
-    cluster: str | None = None,
-    listen: str | None = None,
-    advertise: str | None = None,
-    join: Join = (),
-    expect: Expect = 1,
-    profile: str = "local",
-    weight: int = 1,
-    zone: str = "",
-    insecure: Annotated[bool, Parameter(negative="")] = False,
-    secret_file: SecretFile = None,
-    seal: Seal = "require",
-    tls: Tls = PLAIN,
-    tls_mode: TlsMode = "require",
-    unix_socket: UnixSocket = None,
-    log_level: LogLevel = "info",
-) -> int:
+def run(target: str, /, *, options: NodeOptions = LOOPBACK, log_level: LogLevel = "info") -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
     Parameters
     ----------
     target:
         What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
-    name:
-        Who this node is, over restarts. Default: made of its address.
-    cluster:
-        Nodes of different clusters refuse each other. Default: the name of the service.
-    listen:
-        IP:PORT to bind, for UDP and TCP. Default: the first free loopback port from 7979 to 7998.
-    advertise:
-        HOST[:PORT] that others reach this node at. Default: what it listens on.
-    profile:
-        The timings of membership: local, lan or wan.
-    weight:
-        How much of the ring this node takes; 0 for none.
-    zone:
-        A label of where this node runs.
-    insecure:
-        Allow listening off loopback without a secret.
     """
     from . import running  # noqa: PLC0415 - see above
 
-    services = load_services(target)
-    return running.run(
-        services,
-        log_level=log_level,
-        name=name,
-        cluster=cluster,
-        listen=listen,
-        advertise=advertise,
-        join=join,
-        expect=expect,
-        profile=profile,
-        weight=weight,
-        zone=zone,
-        insecure=insecure,
-        secret_file=secret_file,
-        seal=seal,
-        tls=tls.settings(tls_mode),
-        unix_socket=unix_socket,
-    )
+    return running.run(load_services(target), log_level=log_level, **options.settings())
 
 
 @app.command
@@ -254,35 +184,18 @@ def add(new: str, /, *, access: Access = ANY) -> int:
 
 
 @keys.command
-def use(key: str, /, *, access: Access = ANY) -> int:
-    """Seal with another key on every node: step 2 of 3.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
+def use(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Seal with another key on every node: step 2 of 3."""
     return _change_keys("use key", {"identity": key}, access)
 
 
 @keys.command
-def remove(key: str, /, *, access: Access = ANY) -> int:
-    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on.
-
-    Parameters
-    ----------
-    key:
-        Its 8 digits, as `swimring keys list` shows them.
-    """
-    change = {"identity": key}
-    return _change_keys("remove key", change, access)
+def remove(key: KeyDigits, /, *, access: Access = ANY) -> int:
+    """Remove a key from every node: step 3 of 3. Who has no other key is refused from then on."""
+    return _change_keys("remove key", {"identity": key}, access)
 
 
-def _change_keys(
-    cmd: str,
-    fields: dict[str, str],
-    access: Access,
-) -> int:
+def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)

@@ -18,7 +18,7 @@ from .output import print_table, print_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from swimring.security import TlsSettings
+    from swimring.certificates import TlsSettings
     from swimring.swim import Member
 
     from .access import Access

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import trio
 from rich.console import Console
@@ -18,13 +18,13 @@ from .reloading import open_reloading
 from .stopping import INTERRUPTED, open_stopping
 
 if TYPE_CHECKING:
-    from swimring.node import Node
+    from swimring.node import Node, NodeSettings
     from swimring.service import Service
 
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def run(services: tuple[Service, ...], *, log_level: str, **settings: Any) -> int:
+def run(services: tuple[Service, ...], *, log_level: str, **settings: Unpack[NodeSettings]) -> int:
     """Run a node that offers ``services``; return the exit status.
 
     Raises:
@@ -35,13 +35,13 @@ def run(services: tuple[Service, ...], *, log_level: str, **settings: Any) -> in
     try:
         return trio.run(_serve_until_told, services, settings)
     except OSError as error:
-        raise ConfigError("listen", settings["listen"], error.strerror or str(error)) from error
+        raise ConfigError("listen", settings.get("listen"), error.strerror or str(error)) from error
 
 
-async def _serve_until_told(services: tuple[Service, ...], settings: dict[str, Any]) -> int:
+async def _serve_until_told(services: tuple[Service, ...], settings: NodeSettings) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one.
-    files = settings["secret_file"] is not None or settings["tls"] is not None
+    files = settings.get("secret_file") is not None or settings.get("tls") is not None
     with open_stopping() as stopping, stopping.opening, open_reloading(files=files) as reloading:
         async with open_node(*services, **settings) as node, trio.open_nursery() as nursery:
             stopping.opened()

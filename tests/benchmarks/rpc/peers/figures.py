@@ -7,6 +7,7 @@ Every call is timed by itself, for everybody in the same way, so that rates and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from statistics import quantiles
@@ -48,6 +49,18 @@ async def keep_asking(call: Callable[[], Awaitable[object]], until: float, taken
     while (began := perf_counter()) < until:
         await call()
         taken.append(perf_counter() - began)
+
+
+async def asked_on_asyncio(
+    call: Callable[[], Awaitable[object]], *, concurrency: int, seconds: float
+) -> dict[str, float]:
+    """The figures of so many that ask at the same time, for so long, on asyncio."""
+    taken: list[float] = []
+    began = perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(concurrency):
+            tasks.create_task(keep_asking(call, began + seconds, taken))
+    return rate_of(taken, perf_counter() - began)
 
 
 def rate_of(taken: list[float], seconds: float) -> dict[str, float]:

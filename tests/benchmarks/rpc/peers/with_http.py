@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import uvicorn
 
-from .figures import FIELDS, MIB, PATIENCE, Measures, greet, keep_asking, next_line, rate_of, read_command, say
+from .figures import FIELDS, MIB, PATIENCE, Measures, asked_on_asyncio, greet, next_line, read_command, say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,12 +70,7 @@ class Client:
             async with self.session.post(url, json=FIELDS) as response:
                 await response.json()
 
-        taken: list[float] = []
-        began = perf_counter()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(concurrency):
-                tasks.create_task(keep_asking(call, began + seconds, taken))
-        return rate_of(taken, perf_counter() - began)
+        return await asked_on_asyncio(call, concurrency=concurrency, seconds=seconds)
 
     async def bulk(self, *, chunk: int, total: int) -> dict[str, float]:
         blob, count = bytes(chunk), total // chunk

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trustme
 
-from swimring.security import TlsSettings
+from swimring.certificates import TlsSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from swimring.errors import ConfigError
 
-_log = logging.getLogger("swimring.security")
+_log = logging.getLogger("swimring.certificates")
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 

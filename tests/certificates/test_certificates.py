@@ -11,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from swimring.certificates import Certificates, TlsMode
 from swimring.errors import ConfigError
-from swimring.security import Certificates, TlsMode
-from tests.certificates import LONG_AGO, Authority
+from tests.certificates.authority import LONG_AGO, Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ def test_files_that_cannot_be_used_change_nothing_and_are_warned_of_once(
     first = serial(certificates)
     other = authority.issue("other")  # as if the certificate had been renewed, and its key not yet
     (tmp_path / "node.cert.pem").write_bytes((tmp_path / "other.cert.pem").read_bytes())
-    with caplog.at_level(logging.INFO, logger="swimring.security"):
+    with caplog.at_level(logging.INFO, logger="swimring.certificates"):
         assert serial(certificates) == serial(certificates) == first
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         (tmp_path / "node.key.pem").write_bytes((tmp_path / "other.key.pem").read_bytes())

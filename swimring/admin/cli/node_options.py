@@ -1,0 +1,92 @@
+"""The options of a command that runs a node: who it is, where it listens, whom it lets in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from .access import PLAIN, SecretFile, Tls
+
+if TYPE_CHECKING:
+    from swimring.node import NodeSettings
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """What a command says of the node it runs."""
+
+    name: Annotated[str | None, Parameter(help="Who this node is, over restarts. Default: made of its address.")] = None
+    cluster: Annotated[
+        str | None,
+        Parameter(help="Nodes of different clusters refuse each other. Default: the name of the service."),
+    ] = None
+    listen: Annotated[
+        str | None,
+        Parameter(help="IP:PORT to bind, for UDP and TCP. Default: the first free loopback port from 7979 to 7998."),
+    ] = None
+    advertise: Annotated[
+        str | None,
+        Parameter(help="HOST[:PORT] that others reach this node at. Default: what it listens on."),
+    ] = None
+    join: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Where to look for other nodes, for ever: HOST:PORT, dns+HOST:PORT, dns+srv://NAME, file:PATH, "
+            "multicast or multicast://GROUP:PORT; may be repeated. Default: this machine.",
+        ),
+    ] = ()
+    expect: Annotated[
+        int,
+        Parameter(
+            help="On a cold start wait until so many nodes have found each other: more than half of all, the same on "
+            "each."
+        ),
+    ] = 1
+    profile: Annotated[str, Parameter(help="The timings of membership: local, lan or wan.")] = "local"
+    weight: Annotated[int, Parameter(help="How much of the ring this node takes; 0 for none.")] = 1
+    zone: Annotated[str, Parameter(help="A label of where this node runs.")] = ""
+    insecure: Annotated[bool, Parameter(negative="", help="Allow listening off loopback without a secret.")] = False
+    secret_file: SecretFile = None
+    seal: Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")] = (
+        "require"
+    )
+    tls: Tls = PLAIN
+    tls_mode: Annotated[
+        str, Parameter(help="With certificates: require; on the way there first accept, then prefer.")
+    ] = "require"
+    unix_socket: Annotated[
+        str | None,
+        Parameter(help="Path of a Unix socket that takes calls as well, of this user only."),
+    ] = None
+
+    def settings(self) -> NodeSettings:
+        """What these options say.
+
+        Raises:
+            ConfigError: some of those of TLS are missing.
+        """
+        return {
+            "name": self.name,
+            "cluster": self.cluster,
+            "listen": self.listen,
+            "advertise": self.advertise,
+            "join": self.join,
+            "expect": self.expect,
+            "profile": self.profile,
+            "weight": self.weight,
+            "zone": self.zone,
+            "insecure": self.insecure,
+            "secret_file": self.secret_file,
+            "seal": self.seal,
+            "tls": self.tls.settings(self.tls_mode),
+            "unix_socket": self.unix_socket,
+        }
+
+
+LOOPBACK = NodeOptions()
+"""Alone or with others on this machine."""

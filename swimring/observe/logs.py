@@ -1,0 +1,124 @@
+"""Log lines for people on a terminal and for programs everywhere else; what repeats is said once and counted.
+
+All loggers are below ``swimring``. A line of ours may carry an ``event``, a stable name such as ``member.changed``, and
+facts (``node``, ``peer``, ``key``) in its ``extra``; they become fields of the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from swimring.errors import ConfigError
+from swimring.tracing import current_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+FORMATS: Final = ("auto", "human", "json")
+PAUSE: Final = 10.0
+"""Seconds for which a line that repeats is kept back."""
+REMEMBERED: Final = 1_024
+"""Lines that are remembered as said lately; beyond them the oldest is forgotten, and may be said again."""
+
+_FACTS: Final = ("event", "cluster", "node", "peer", "key", "ring")
+_HUMAN: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ts, level, logger, msg, and what is known of event, cluster, node, peer, key, trace."""
+
+    def __init__(self, facts: Mapping[str, str] | None = None) -> None:
+        """Every line says ``facts``, such as the name of the node."""
+        super().__init__()
+        self._always = dict(facts or {})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        fields: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **self._always,
+        }
+        fields.update((name, record.__dict__[name]) for name in _FACTS if name in record.__dict__)
+        if (trace := current_trace()) is not None:
+            fields.update(trace_id=trace.trace_id, span_id=trace.span_id)
+        fields["msg"] = record.getMessage()
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+class RepeatFilter(logging.Filter):
+    """Keeps a line back that was said less than `PAUSE` seconds ago; the next one says how many were.
+
+    Two lines are the same if logger, level and text are, whatever is filled in: a flood about a thousand peers is one
+    line. Lines with an exception are never kept back.
+    """
+
+    def __init__(self, pause: float = PAUSE) -> None:
+        """Nothing was said yet; ``pause`` in seconds."""
+        super().__init__()
+        self._pause = pause
+        self._said: OrderedDict[tuple[str, int, str], _Said] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to say it."""
+        if record.exc_info:
+            return True
+        line = (record.name, record.levelno, str(record.msg))
+        said = self._said.get(line)
+        if said is not None and record.created - said.at < self._pause:
+            said.kept_back += 1
+            return False
+        if said is not None and said.kept_back:
+            record.msg = f"{record.getMessage()} ({said.kept_back} more like it since the last)"
+            record.args = ()
+        self._said[line] = _Said(record.created)
+        self._said.move_to_end(line)
+        if len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
+        return True
+
+
+class _Said:
+    __slots__ = ("at", "kept_back")
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.kept_back = 0
+
+
+def set_up_logging(
+    level: str, *, form: str = "auto", facts: Mapping[str, str] | None = None, human: logging.Handler | None = None
+) -> None:
+    """Let the standard library's root logger write to stderr.
+
+    Args:
+        level: debug, info, warning or error.
+        form: human, json, or auto: human if stderr is a terminal.
+        facts: what every JSON line says, such as cluster and node.
+        human: what writes to a terminal; default: plain lines.
+
+    Raises:
+        ConfigError: no such level or format.
+    """
+    if level not in LEVELS:
+        raise ConfigError("log_level", level, f"use one of: {', '.join(LEVELS)}")
+    if form not in FORMATS:
+        raise ConfigError("log_format", form, f"use one of: {', '.join(FORMATS)}")
+    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter(facts))
+    else:
+        handler = human or logging.StreamHandler()
+        if human is None:
+            handler.setFormatter(logging.Formatter(_HUMAN))
+    handler.addFilter(RepeatFilter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

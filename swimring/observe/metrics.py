@@ -1,0 +1,207 @@
+"""What a node counts, as Prometheus metrics: an `Instrument` that counts, and gauges that are read when asked for.
+
+Labels are names of services, commands, outcomes and states, never keys: what a caller can make up is bounded by
+`MAX_COMMANDS`, so that nobody can fill a monitor with names.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+from swimring.errors import MissingExtra
+from swimring.instrument import Instrument
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
+    from prometheus_client.metrics_core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        InfoMetricFamily,
+        Metric,
+    )
+    from prometheus_client.registry import Collector
+except ImportError as missing:
+    raise MissingExtra("metrics", "prometheus-client") from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swimring.identity import Key
+    from swimring.node import NodeStatistics
+
+MAX_COMMANDS: Final = 1_000
+"""Pairs of service and command that are told apart; the rest counts as command ``other``."""
+OTHER: Final = "other"
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the histograms' buckets."""
+
+_REASONS: Final = frozenset({"cluster", "key", "replay", "sealed", "unsealed", "version", "oversized"})
+"""Reasons for refusals that say something about the cluster; all others are bytes that make no sense."""
+_GOOD: Final = frozenset({"ok", "cancelled"})
+
+
+class Watched(Protocol):
+    """The node whose gauges are read."""
+
+    def statistics(self) -> NodeStatistics:
+        """How it is, at this moment."""
+
+
+class Metrics(Instrument):
+    """Give it to ``open_node(instruments=[metrics])``, let it `watch` the node, and serve its `text`."""
+
+    content_type: Final = CONTENT_TYPE_PLAIN_1_0_0
+    """The media type of `text`."""
+
+    def __init__(self) -> None:
+        """Everything is 0, and no node is watched.
+
+        Raises:
+            MissingExtra: by the import of this module; the package ``prometheus-client`` is not installed.
+        """
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._commands: set[tuple[str, str]] = set()
+        self._statuses: dict[str, str] = {}
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"swimring_{name}", text, labels, registry=self._registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"swimring_{name}", text, labels, buckets=SECONDS, registry=self._registry)
+
+        self._flaps = counter("member_flaps", "Members believed suspect or dead that turned out to be alive.")
+        self._suspicions = counter("gossip_suspicions", "Suspicions that ended.", "outcome")
+        self._rtt = histogram("gossip_probe_rtt_seconds", "Round trips of probes that reached their member.")
+        self._rejected = counter("gossip_rejected", "Bytes that were refused.", "port", "reason")
+        self._requests = counter("requests", "Calls handled here.", "service", "method", "code")
+        self._seconds = histogram("request_duration_seconds", "Calls made here (client) and handled here.", "side")
+        self._retried = counter("requests_retried", "Attempts of calls made here beyond the first.")
+        self._failed = counter("requests_failed", "Calls made here that failed.", "code")
+        self._cancelled = counter("requests_cancelled", "Calls given up by who made them.", "by")
+        self._orphaned = counter("requests_orphaned", "Calls given up here whose handler did not end in time.")
+        self._late = counter("requests_deadline_exceeded", "Calls whose deadline passed.", "where")
+        self._closed = counter("connections_closed", "Connections to peers that ended.")
+        self._duties = counter("duties_failed", "Background duties that crashed and were restarted.", "duty")
+
+    def watch(self, node: Watched) -> None:
+        """Read the gauges of ``node`` whenever the text is asked for; one node for each `Metrics`."""
+        self._registry.register(_Gauges(node))
+
+    def text(self) -> bytes:
+        """All of them, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # --------------------------------------------------------------------------------------------- what happens
+
+    def member_changed(self, name: str, status: str) -> None:
+        """A suspicion ended, or a member came back."""
+        before = self._statuses.pop(name, None)
+        if status != "forgotten":
+            self._statuses[name] = status
+        if before == "suspect" and status in {"alive", "dead"}:
+            self._suspicions.labels("refuted" if status == "alive" else "confirmed").inc()
+        if before in {"suspect", "dead"} and status == "alive":
+            self._flaps.inc()
+
+    def probe_finished(self, name: str, rtt: float | None) -> None:
+        """One more round trip."""
+        if rtt is not None:
+            self._rtt.observe(rtt)
+
+    def bytes_refused(self, port: str, reason: str) -> None:
+        """One more refusal, for one of few reasons."""
+        self._rejected.labels(port, reason if reason in _REASONS else "malformed").inc()
+
+    def connection_closed(self, peer: str, reason: str) -> None:
+        """One more."""
+        self._closed.inc()
+
+    def call_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
+        """One more call of ours."""
+        self._seconds.labels("client").observe(seconds)
+        if outcome not in _GOOD:
+            self._failed.labels(outcome).inc()
+        self._count_end(outcome, caller="caller")
+
+    def call_retried(self, ns: str, cmd: str, key: Key | None, reason: str) -> None:
+        """One more attempt."""
+        self._retried.inc()
+
+    def call_orphaned(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
+        """One more orphan."""
+        self._orphaned.inc()
+
+    def handler_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
+        """One more call of somebody's."""
+        named = (ns, cmd)
+        if named not in self._commands:
+            named = self._name(ns, cmd)
+        self._requests.labels(*named, outcome).inc()
+        self._seconds.labels("server").observe(seconds)
+        self._count_end(outcome, caller="peer")
+
+    def duty_failed(self, duty: str, error: BaseException) -> None:
+        """One more crash."""
+        self._duties.labels(duty).inc()
+
+    def _count_end(self, outcome: str, *, caller: str) -> None:
+        if outcome == "cancelled":
+            self._cancelled.labels(caller).inc()
+        elif outcome == "DeadlineExceeded":
+            self._late.labels("caller" if caller == "caller" else "handler").inc()
+
+    def _name(self, ns: str, cmd: str) -> tuple[str, str]:
+        if len(self._commands) >= MAX_COMMANDS:
+            return OTHER, OTHER
+        self._commands.add((ns, cmd))
+        return ns, cmd
+
+
+class _Gauges(Collector):
+    """What is true of a node at the moment it is asked."""
+
+    def __init__(self, node: Watched) -> None:
+        self._node = node
+
+    def describe(self) -> list[Metric]:
+        """None: the names depend on the node, and asking it now would be too early."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the node once."""
+        now = self._node.statistics()
+        gossip = now.gossip
+        under_way = {"client": now.calls.calling, "server": now.calls.handling}
+        statuses = {"alive": gossip.alive, "suspect": gossip.suspect, "dead": gossip.dead, "left": gossip.left}
+        yield _gauge("members", "Members as this node believes them to be.", statuses, label="state")
+        yield _gauge("node_health_score", "Local health; 0 is good.", gossip.health)
+        yield _gauge("loop_lag_seconds", "How late the timers of this process are.", now.lag)
+        yield _count("gossip_packets", "Datagrams.", {"in": gossip.datagrams_received, "out": gossip.datagrams_sent})
+        yield _count("gossip_bytes", "Bytes of the datagrams.", {"in": gossip.bytes_received, "out": gossip.bytes_sent})
+        yield _gauge("node_owned_ratio", "Share of the ring of a service.", now.owned, label="service")
+        yield _gauge("ring_nodes", "Nodes on the ring of a service.", now.ring_nodes, label="service")
+        yield _gauge("ring_version", "A number that is equal on nodes that agree about every key.", now.ring_version)
+        yield _gauge("connections", "Connections to peers.", now.calls.connections)
+        yield _gauge("streams_open", "Streams of all connections.", now.calls.streams)
+        yield _gauge("requests_in_flight", "Calls under way.", under_way, label="side")
+        facts = {"version": now.version, "python": platform.python_version(), "trio": now.trio_version}
+        yield InfoMetricFamily("swimring_build", "What runs here.", facts)
+
+
+def _gauge(name: str, text: str, value: float | Mapping[str, float], label: str = "") -> Metric:
+    if not isinstance(value, Mapping):
+        return GaugeMetricFamily(f"swimring_{name}", text, value)
+    family = GaugeMetricFamily(f"swimring_{name}", text, labels=[label])
+    for key, number in value.items():
+        family.add_metric([key], number)
+    return family
+
+
+def _count(name: str, text: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"swimring_{name}", text, labels=["dir"])
+    for key, number in values.items():
+        family.add_metric([key], number)
+    return family

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from swimring.admin.http import HttpRequest, Site, Stage
+from swimring.observe.metrics import Metrics
+from tests.node.nodes import Shop, node_at, nodes_at, simulated
+
+if TYPE_CHECKING:
+    from swimring.admin.http import HttpResponse
+    from swimring.testing import SimulatedNetwork
+
+PROBES = ["/livez", "/startupz", "/readyz"]
+
+
+async def get(site: Site, path: str, **query: str) -> HttpResponse:
+    return await site.answer(HttpRequest(method="GET", path=path, query=query))
+
+
+def content(response: HttpResponse) -> Any:
+    assert isinstance(response.body, bytes)
+    return json.loads(response.body)
+
+
+@pytest.mark.parametrize(
+    ("stage", "answers"),
+    [(Stage.STARTING, [200, 503, 503]), (Stage.SERVING, [200, 200, 200]), (Stage.LEAVING, [200, 200, 503])],
+)
+async def test_a_process_lives_from_the_first_moment_and_is_ready_only_while_it_serves(
+    stage: Stage, answers: list[int]
+) -> None:
+    site = Site()
+    site.health.reached(stage)
+    assert [(await get(site, path)).status for path in PROBES] == answers
+
+
+async def test_a_node_that_is_still_starting_has_nothing_to_show() -> None:
+    assert (await get(Site(), "/api/members")).status == 503
+
+
+async def test_without_metrics_their_page_says_what_to_install() -> None:
+    response = await get(Site(), "/metrics")
+    assert response.status == 404
+    assert "swimring[metrics]" in content(response)["error"]
+
+
+async def test_writing_and_pages_that_do_not_exist_are_refused() -> None:
+    site = Site()
+    assert (await site.answer(HttpRequest(method="POST", path="/api/members"))).status == 405
+    assert (await get(site, "/../etc/passwd")).status == 404
+
+
+@simulated
+async def test_what_a_node_knows_can_be_read(network: SimulatedNetwork) -> None:
+    shop, site = Shop(), Site(Metrics())
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        site.show(a)
+        members = content(await get(site, "/api/members"))
+        assert [(member["name"], member["status"]) for member in members] == [("a", "alive"), ("b", "alive")]
+
+        ring = content(await get(site, "/api/ring"))
+        assert ring["share"] == a.ring().share()
+        assert {owner for _, _, owner in ring["arcs"]} == {"a", "b"}
+        assert (ring["arcs"][0][0], ring["arcs"][-1][1]) == ("0", str(2**64))
+
+        found = content(await get(site, "/api/lookup", key="k1"))
+        assert found["owner"] == a.lookup("k1").name
+        assert found["position"] == str(a.ring().position("k1"))
+
+        told = content(await get(site, "/api/node"))
+        assert (told["name"], told["services"], told["owned"]["shop"]) == ("a", ["shop"], a.ring().share()["a"])
+        assert b'swimring_members{state="alive"} 2.0' in bytes((await get(site, "/metrics")).body)  # type: ignore[arg-type]
+        assert b.name == "b"
+
+
+@simulated
+async def test_a_question_that_makes_no_sense_is_the_clients_fault(network: SimulatedNetwork) -> None:
+    shop, site = Shop(), Site()
+    async with nodes_at(network, "a", shop.service) as (a,):
+        site.show(a)
+        response = await get(site, "/api/lookup", key="k" * 2000)
+        assert response.status == 400
+        assert "key" in content(response)["error"]
+
+
+@simulated
+async def test_changes_of_the_membership_are_sent_as_they_are_learnt(network: SimulatedNetwork) -> None:
+    shop, site, heard = Shop(), Site(), list[bytes]()
+
+    async def send(data: bytes) -> None:
+        heard.append(data)
+        await trio.lowlevel.checkpoint()
+
+    async with nodes_at(network, "a", shop.service) as (a,):
+        site.show(a)
+        body = (await get(site, "/api/events")).body
+        assert not isinstance(body, bytes)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(body, send)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [each.split(b"\n")[0] for each in heard] == [b"event: members"]
+            async with node_at(network, "b", shop.service, join=["a:7979"]):
+                await a.wait_ring(nodes=2)
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    names = [each.split(b"\n")[0] for each in heard]
+    assert b"event: MemberJoined" in names
+    assert b"event: RangesLost" in names

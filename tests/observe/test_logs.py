@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import random
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from swimring.errors import ConfigError
+from swimring.observe import JsonFormatter, RepeatFilter, set_up_logging
+from swimring.observe.logs import PAUSE, REMEMBERED
+from swimring.tracing import Trace, use_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def line(text: str, *args: object, at: float = 0.0, level: int = logging.WARNING, **extra: object) -> logging.LogRecord:
+    record = logging.LogRecord("swimring.test", level, __file__, 1, text, args, None)
+    record.created = at
+    record.__dict__.update(extra)
+    return record
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, as it was before when the test is over."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_a_line_for_programs_is_one_json_object_with_the_facts() -> None:
+    formatter = JsonFormatter({"cluster": "kv", "node": "a"})
+    told = json.loads(formatter.format(line("%s is dead", "b", event="member.dead", peer="b", at=1.5)))
+    assert told == {
+        "ts": "1970-01-01T00:00:01.500+00:00",
+        "level": "warning",
+        "logger": "swimring.test",
+        "cluster": "kv",
+        "node": "a",
+        "event": "member.dead",
+        "peer": "b",
+        "msg": "b is dead",
+    }
+
+
+def test_a_line_cannot_be_broken_by_what_it_quotes() -> None:
+    assert "\n" not in JsonFormatter().format(line("it said %s", "one\ntwo"))
+
+
+def test_a_line_written_in_a_trace_says_which() -> None:
+    trace = Trace.begin(random.Random(1))
+    with use_trace(trace):
+        told = json.loads(JsonFormatter().format(line("hello")))
+    assert (told["trace_id"], told["span_id"]) == (trace.trace_id, trace.span_id)
+
+
+def test_a_line_with_an_error_carries_its_traceback() -> None:
+    try:
+        raise ZeroDivisionError("no")
+    except ZeroDivisionError:
+        record = line("it failed")
+        record.exc_info = sys.exc_info()
+    told = json.loads(JsonFormatter().format(record))
+    assert told["error"].endswith("ZeroDivisionError: no")
+    assert RepeatFilter().filter(record)
+    assert RepeatFilter().filter(record)
+
+
+def test_a_line_that_repeats_is_kept_back_and_counted_by_the_next() -> None:
+    repeats = RepeatFilter()
+    flood = [line("no answer from %s", f"peer-{n}", at=n / 100) for n in range(100)]
+    assert [repeats.filter(each) for each in flood] == [True] + [False] * 99
+    later = line("no answer from %s", "x", at=PAUSE + 1)
+    assert repeats.filter(later)
+    assert later.getMessage() == "no answer from x (99 more like it since the last)"
+    assert repeats.filter(line("something else", at=PAUSE + 1))
+
+
+def test_a_line_of_another_level_is_another_line() -> None:
+    repeats = RepeatFilter()
+    assert repeats.filter(line("late", level=logging.INFO))
+    assert repeats.filter(line("late", level=logging.WARNING))
+
+
+def test_what_is_remembered_about_lines_is_bounded() -> None:
+    repeats = RepeatFilter()
+    assert repeats.filter(line("the first"))
+    for n in range(REMEMBERED):
+        assert repeats.filter(line(f"made up {n}"))
+    assert repeats.filter(line("the first"))  # forgotten, not kept back
+
+
+def test_stderr_that_is_no_terminal_gets_json(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    set_up_logging("info", facts={"node": "a"})
+    logging.getLogger("swimring.x").info("hello")
+    logging.getLogger("swimring.x").debug("too much")
+    assert [json.loads(each)["msg"] for each in stderr.getvalue().splitlines()] == ["hello"]
+    assert root.level == logging.INFO
+
+
+def test_people_who_ask_for_it_get_plain_lines(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    set_up_logging("warning", form="human")
+    logging.getLogger("swimring.x").warning("hello")
+    assert stderr.getvalue().endswith("WARNING swimring.x: hello\n")
+    assert root.level == logging.WARNING
+
+
+@pytest.mark.parametrize(("level", "form"), [("loud", "auto"), ("info", "xml")])
+def test_a_level_or_format_that_does_not_exist_is_a_config_error(level: str, form: str) -> None:
+    with pytest.raises(ConfigError, match="use one of"):
+        set_up_logging(level, form=form)
