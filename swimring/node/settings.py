@@ -84,6 +84,15 @@ class Settings:
         """What this node tells about itself before it has found the members it expects."""
         return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
 
+    def checked(self) -> Settings:
+        """These, if there is room for what they add to what others see.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        _ = self.first_metadata
+        return self
+
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
         if self.advertise is None:
@@ -173,8 +182,7 @@ def check_settings(
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
     """
     names = _names_of(services)
-    _check_numbers(weight=weight, points=points, expect=expect)
-    _check_seconds(drain_within=drain_within, hand_over_within=hand_over_within)
+    _check_numbers(weight, points, expect, drain_within=drain_within, hand_over_within=hand_over_within)
     bound, told = _addresses(listen, advertise)
     keys, sealing = _secret(secret, secret_file), _sealing(seal)
     _check_reach(bound, told, secure=insecure or (bool(keys) and sealing is Sealing.REQUIRE))
@@ -202,8 +210,7 @@ def check_settings(
         certificates=None if tls is None else Certificates(tls),
         unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
     )
-    _ = settings.first_metadata  # raises if there is no room for what it adds
-    return settings
+    return settings.checked()
 
 
 def changed_metadata(
@@ -272,21 +279,18 @@ def _cluster(cluster: str | None, names: list[str]) -> str:
     return check_name(names[0] if cluster is None else cluster, setting="cluster")
 
 
-def _check_seconds(**settings: float) -> None:
-    for setting, seconds in settings.items():
-        if not seconds >= 0:
-            raise ConfigError(setting, seconds, "seconds, 0 or more")
-
-
 def _addresses(listen: str | None, advertise: str | None) -> tuple[Address | None, Address | None]:
     bound = None if listen is None else Address.parse(listen, setting="listen")
     return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
 
 
-def _check_numbers(*, weight: int, points: int, expect: int) -> None:
+def _check_numbers(weight: int, points: int, expect: int, **seconds: float) -> None:
     _check_number("weight", weight, least=0, most=MAX_WEIGHT)
     _check_number("points", points, least=1, most=_MAX_POINTS)
     _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
+    for setting, found in seconds.items():
+        if not found >= 0:
+            raise ConfigError(setting, found, "seconds, 0 or more")
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:
