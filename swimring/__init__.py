@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .errors import Unreachable as Unreachable
     from .gossip import Missed as Missed
     from .identity import Address as Address
+    from .identity import Fence as Fence
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
     from .node import Node as Node
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import KeyState as KeyState
     from .service import Objects as Objects
     from .service import Reply as Reply
     from .service import Request as Request
@@ -79,11 +81,11 @@ _HOMES = {
         "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
-    ".identity": ("Address", "NodeId"),
+    ".identity": ("Address", "Fence", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
     ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
-    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
+    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "KeyState", "Objects", "Reply", "Request", "Service"),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -101,9 +103,11 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "Endpoint",
+    "Fence",
     "HandlerFailed",
     "Instrument",
     "InvalidRequest",
+    "KeyState",
     "LocalProtocolError",
     "Member",
     "Missed",
