@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
@@ -9,6 +11,11 @@ from swimring.errors import OwnershipLost
 from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
 
 from .counters import Counters, one_owner_at_a_time, one_owner_per_fence, open_at_once
+
+if TYPE_CHECKING:
+    import random
+
+    from swimring.testing import SimCluster
 
 # ------------------------------------------------------------------------------------------------- planned moves
 
@@ -190,5 +197,66 @@ def test_an_owner_that_wakes_writes_nothing_with_its_old_fence(seed: int) -> Non
             assert await counters.wrong(cluster) == [], counters.failures
             assert counters.refused == []
             assert counters.hung == 0
+
+    run_simulation(scenario, seed=seed)
+
+
+# --------------------------------------------------------------------------------------------- one after the other
+
+
+async def _something_happens(cluster: SimCluster, counters: Counters, rng: random.Random) -> None:
+    node = rng.choice(cluster.awake)
+    match rng.choice(["join", "drain", "drain", "crash", "lose", "restart", "pause", "nap", "slow", "cut"]):
+        case "join" if len(cluster.running) < 7:
+            await cluster.start(1, counters.service)
+        case "drain":
+            await node.drain()
+            await node.restart()
+        case "crash":
+            node.crash()
+            await trio.sleep(rng.uniform(0, 10))
+            await node.restart()
+        case "lose":
+            node.freeze()
+            await trio.sleep(rng.uniform(10, 20))
+            await node.restart()
+        case "restart":
+            node.crash()
+            await node.restart()
+        case "pause":
+            node.pause()
+            await trio.sleep(rng.uniform(3, 20))
+            node.resume()
+        case "nap":
+            node.pause()
+            await trio.sleep(rng.uniform(0, 2))
+            node.resume()
+        case "slow":
+            with node.slow(0.05):
+                await trio.sleep(3)
+        case _:  # too short for anybody to be declared dead
+            others = [other for other in cluster.awake if other is not node]
+            with cluster.partition([node], rng.sample(others, len(others) // 2)):
+                await trio.sleep(rng.uniform(0, 1.5))
+
+
+def test_one_fault_after_the_other_loses_no_acknowledged_count(seed: int) -> None:
+    async def scenario() -> None:
+        counters, rng = Counters(replicas=2, work=0.01), dice("faults", current_seed())
+        async with open_sim_cluster() as cluster:
+            await cluster.start(5, counters.service)
+            await cluster.settled()
+            cluster.check(one_owner_per_fence)
+            async with counters.load(cluster, rate=25):
+                for _ in range(4):
+                    await trio.sleep(rng.uniform(0, 2))
+                    await _something_happens(cluster, counters, rng)
+                    await cluster.settled()
+                    await trio.sleep(3)  # until what the fault has cost in copies is repaired
+            await cluster.settled()
+            assert await counters.wrong(cluster) == [], counters.failures
+            assert counters.refused == []
+            assert counters.hung == 0
+            assert len(open_at_once(cluster)) == sum(len(owners) for owners in open_at_once(cluster).values())
 
     run_simulation(scenario, seed=seed)
