@@ -15,7 +15,7 @@ from .counters import Counters, one_owner_at_a_time, one_owner_per_fence, open_a
 if TYPE_CHECKING:
     import random
 
-    from swimring.testing import SimCluster
+    from swimring.testing import SimCluster, SimNode
 
 # ------------------------------------------------------------------------------------------------- planned moves
 
@@ -204,40 +204,41 @@ def test_an_owner_that_wakes_writes_nothing_with_its_old_fence(seed: int) -> Non
 # --------------------------------------------------------------------------------------------- one after the other
 
 
+async def _ends_and_starts(node: SimNode, rng: random.Random) -> None:
+    how = rng.choice(["drained", "drained", "killed", "killed and back at once", "lost"])
+    if how == "drained":
+        await node.drain()
+    elif how == "lost":
+        node.freeze()
+        await trio.sleep(rng.uniform(10, 20))
+    else:
+        node.crash()
+        await trio.sleep(rng.uniform(0, 10) if how == "killed" else 0)
+    await node.restart()
+
+
+async def _is_late(node: SimNode, rng: random.Random) -> None:
+    if rng.random() < 0.3:
+        with node.slow(0.05):
+            await trio.sleep(3)
+        return
+    node.pause()
+    await trio.sleep(rng.choice([rng.uniform(0, 2), rng.uniform(3, 20)]))
+    node.resume()
+
+
 async def _something_happens(cluster: SimCluster, counters: Counters, rng: random.Random) -> None:
-    node = rng.choice(cluster.awake)
-    match rng.choice(["join", "drain", "drain", "crash", "lose", "restart", "pause", "nap", "slow", "cut"]):
-        case "join" if len(cluster.running) < 7:
-            await cluster.start(1, counters.service)
-        case "drain":
-            await node.drain()
-            await node.restart()
-        case "crash":
-            node.crash()
-            await trio.sleep(rng.uniform(0, 10))
-            await node.restart()
-        case "lose":
-            node.freeze()
-            await trio.sleep(rng.uniform(10, 20))
-            await node.restart()
-        case "restart":
-            node.crash()
-            await node.restart()
-        case "pause":
-            node.pause()
-            await trio.sleep(rng.uniform(3, 20))
-            node.resume()
-        case "nap":
-            node.pause()
-            await trio.sleep(rng.uniform(0, 2))
-            node.resume()
-        case "slow":
-            with node.slow(0.05):
-                await trio.sleep(3)
-        case _:  # too short for anybody to be declared dead
-            others = [other for other in cluster.awake if other is not node]
-            with cluster.partition([node], rng.sample(others, len(others) // 2)):
-                await trio.sleep(rng.uniform(0, 1.5))
+    node, what = rng.choice(cluster.awake), rng.random()
+    if what < 0.5:
+        await _ends_and_starts(node, rng)
+    elif what < 0.75:
+        await _is_late(node, rng)
+    elif what < 0.9 and len(cluster.running) < 7:
+        await cluster.start(1, counters.service)
+    else:  # too short for anybody to be declared dead
+        others = [other for other in cluster.awake if other is not node]
+        with cluster.partition([node], rng.sample(others, len(others) // 2)):
+            await trio.sleep(rng.uniform(0, 1.5))
 
 
 def test_one_fault_after_the_other_loses_no_acknowledged_count(seed: int) -> None:
