@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import ConnectionLost as ConnectionLost
     from .errors import DeadlineExceeded as DeadlineExceeded
     from .errors import Draining as Draining
+    from .errors import Evicted as Evicted
     from .errors import HandlerFailed as HandlerFailed
     from .errors import InvalidRequest as InvalidRequest
     from .errors import LocalProtocolError as LocalProtocolError
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from .errors import OwnershipLost as OwnershipLost
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
+    from .errors import StoreError as StoreError
+    from .errors import StoreFull as StoreFull
     from .errors import StreamLost as StreamLost
     from .errors import StreamReset as StreamReset
     from .errors import SwimringError as SwimringError
@@ -64,10 +67,12 @@ if TYPE_CHECKING:
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
     from .service import KeyState as KeyState
+    from .service import Machine as Machine
     from .service import Objects as Objects
     from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
+    from .service import Store as Store
     from .swim import Broadcast as Broadcast
     from .swim import Member as Member
     from .swim import Status as Status
@@ -75,17 +80,20 @@ if TYPE_CHECKING:
 _HOMES = {
     ".certificates": ("TlsSettings",),
     ".errors": (
-        "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
-        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
-        "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError", "StreamLost",
-        "StreamReset", "SwimringError", "Unreachable",
+        "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
+        "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
+        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError",
+        "StoreError", "StoreFull", "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
     ".identity": ("Address", "Fence", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
     ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
-    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "KeyState", "Objects", "Reply", "Request", "Service"),
+    ".service": (
+        "Answer", "ByteStream", "Channel", "Endpoint", "KeyState", "Machine", "Objects", "Reply", "Request", "Service",
+        "Store",
+    ),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -103,12 +111,14 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "Endpoint",
+    "Evicted",
     "Fence",
     "HandlerFailed",
     "Instrument",
     "InvalidRequest",
     "KeyState",
     "LocalProtocolError",
+    "Machine",
     "Member",
     "Missed",
     "MissingExtra",
@@ -132,6 +142,9 @@ __all__ = [
     "Request",
     "Service",
     "Status",
+    "Store",
+    "StoreError",
+    "StoreFull",
     "StreamLost",
     "StreamReset",
     "SwimringError",

@@ -1,11 +1,22 @@
 """The composition root: the only package that knows all the others."""
 
+from .groups import lone_error_raised_bare
 from .node import Node
 from .opening import open_node
-from .owning import NodeEvent
 from .peer import NodePeer
+from .placing import NodeEvent
 from .querying import Answers
 from .settings import NodeSettings, Settings
 from .statistics import NodeStatistics
 
-__all__ = ["Answers", "Node", "NodeEvent", "NodePeer", "NodeSettings", "NodeStatistics", "Settings", "open_node"]
+__all__ = [
+    "Answers",
+    "Node",
+    "NodeEvent",
+    "NodePeer",
+    "NodeSettings",
+    "NodeStatistics",
+    "Settings",
+    "lone_error_raised_bare",
+    "open_node",
+]

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from swimring.errors import NodeClosed
 from swimring.service import StateForm, Terms
+from swimring.swim import Phase
 
-from .owning import Owning
+from .operating import Operating
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from swimring.gossip import Gossiper
     from swimring.identity import Key
-    from swimring.ownership import Own, Ownership, OwnershipStatistics, Rebalancer
+    from swimring.ownership import Own, Ownership, OwnershipStatistics
     from swimring.service import Service
 
-    from .settings import Settings
 
 S = TypeVar("S")
 
 
-class Keeping(Owning):
+class Keeping(Operating):
     """What a `Node` does with keys: it runs what belongs to them, and hands them over."""
 
-    def __init__(self, *, settings: Settings, gossiper: Gossiper, rebalancer: Rebalancer) -> None:
+    def __init__(self, **parts: Any) -> None:
         """Nothing is owned before `use_ownership`."""
-        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
+        super().__init__(**parts)
         self._ownership: Ownership | None = None
         self._draining = False
 
@@ -92,14 +90,11 @@ class Keeping(Owning):
         this node takes part without keys until it leaves.
         """
         self._draining = True
-        metadata = self._gossiper.me.metadata
-        if metadata.weight:
-            await self._gossiper.update_metadata(replace(metadata, weight=0))
+        await self._tell_standing(phase=Phase.DRAINING)
         self._show_members()
-        await trio.lowlevel.checkpoint()
         if self._ownership is not None:
             with trio.move_on_after(self._settings.hand_over_within):
-                await self._ownership.hand_over()
+                await self._ownership.hand_over(self.hand_off)
 
     async def _hand_over(self) -> None:
         """Drain, if there is anything to hand over."""

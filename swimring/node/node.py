@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -18,9 +18,9 @@ from swimring.swim import Details
 from swimring.tracing import use_trace
 
 from .details import DetailsOfMembers
-from .keeping import Keeping
 from .peer import NodePeer
 from .querying import open_query, queried, query_message
+from .reporting import Reporting
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import OpenedCall, Streams
-    from swimring.swim import Member, MemberEvent
+    from swimring.service import OpenedCall, Store, Streams
+    from swimring.swim import Member, MemberEvent, Metadata
     from swimring.tracing import Trace
 
     from .counting import Counters
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Keeping, Asker):
+class Node(Reporting, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -54,11 +55,13 @@ class Node(Keeping, Asker):
         gossiper: Gossiper,
         rebalancer: Rebalancer,
         counters: Counters,
+        host: Host,
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
         super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
         self._counters = counters
+        self._host = host
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
@@ -81,6 +84,22 @@ class Node(Keeping, Asker):
     def cluster(self) -> str:
         """The name of the cluster."""
         return self._settings.cluster
+
+    @property
+    def host(self) -> Host:
+        """The machine this node runs on: its clocks and its dice, which are virtual and seeded in a simulation."""
+        return self._host
+
+    @property
+    def store(self) -> Store:
+        """This node's files: in the directory ``state``; in a simulation on a simulated disk.
+
+        Raises:
+            ConfigError: it was opened without ``state``.
+        """
+        if self._settings.store is None:
+            raise ConfigError("state", None, "a node that keeps files is opened with a directory of its own")
+        return self._settings.store
 
     @property
     def points(self) -> int:
@@ -119,7 +138,11 @@ class Node(Keeping, Asker):
             NodeClosed: this node has left.
         """
         mine = self._details.mine if details is None else Details.of(details)
-        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        def changed(metadata: Metadata) -> Metadata:
+            return changed_metadata(metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        _ = changed(self.me.metadata)  # what is wrong with it is said before anything waits
         await self._gossiper.update_metadata(changed)
         self._details.mine = mine
 
@@ -298,6 +321,7 @@ class Node(Keeping, Asker):
             with self._farewell:
                 await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
+                self.hand_off.finish()
                 await self.leave()
                 with trio.CancelScope(deadline=drained_by):
                     for door in doors:
@@ -307,13 +331,19 @@ class Node(Keeping, Asker):
             if self._routing is not None:
                 self._routing.close()
 
+    async def _ask_member(self, name: str, message: dict[str, Any]) -> Any:
+        return await self.peer(name).request(message, idempotent=True)
+
     def let_handler_call(self) -> None:
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing, *doors: Pool | Here) -> None:
-        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
-        self._routing, self._doors = routing, doors
+    def use(self, routing: Routing, *doors: Pool | Here, nursery: trio.Nursery) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined.
+
+        ``nursery`` owns the tasks that handle calls.
+        """
+        self._routing, self._doors, self._nursery = routing, doors, nursery
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):
@@ -333,5 +363,6 @@ class Node(Keeping, Asker):
 
     def _complete(self, message: Any) -> Mapping[str, Any]:
         if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
-            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+            complete: Mapping[str, Any] = message  # or not what it should be: who reads it says so
+            return complete
         return {**message, "ns": self._service(None)}

@@ -27,6 +27,7 @@ from swimring.service import Dispatcher, Service
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
+from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
 from .handling import Handling
 from .keys import Keys
@@ -71,6 +72,7 @@ async def open_node(
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
+        StoreError: the state cannot be read or written.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     checked = check_settings(services, **settings)
@@ -115,18 +117,25 @@ class _Opening:
                 gossiper=gossiper,
                 rebalancer=rebalancer,
                 counters=self._counters,
+                host=self._host,
                 keys=self._keys,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            first = gossiper.me.generation
             await self._join(node, gossiper, finder)
+            if gossiper.me.generation != first:  # an earlier life was met
+                await keep_generation(self._settings.store, gossiper.me.generation)
+            settling = node.settling(gradual=self._settings.gradual)
+            await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
-            async with self._answering(node, gossiper, rebalancer) as doors:
+            async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
+                nursery.start_soon(node.settle, settling, name="swimring settling")
                 try:
                     yield node
                 finally:
@@ -168,12 +177,15 @@ class _Opening:
     def _receptions(
         self, gossiper: Gossiper, listener: StreamListener, local: StreamListener | None
     ) -> Iterable[Reception]:
-        without = mux.Session(me=gossiper.me.id, cluster=self._settings.cluster, limits=mux.Limits(), dialled=False)
+        without = mux.Session(
+            me=gossiper.me.id, cluster=self._settings.cluster, limits=self._settings.limits, dialled=False
+        )
         without.refuse(mux.RefusalCode.PROTOCOL, TLS_REQUIRED)
         gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
         calls = Protocol(serve=self._serve_mux, most=MAX_MUX, without_tls=without.bytes_to_send())
         # The next version is not spoken, and its refusal has to come from who speaks ours: it will try that next.
-        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, SEALED_MAGIC: gossip, mux.MAGIC: calls}
+        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, mux.MAGIC: calls}
+        everything |= {SEALED_MAGIC: gossip, SEALED_MAGIC + 1: gossip}
         yield Reception(listener, everything, instruments=self._instruments, certificates=self._settings.certificates)
         if local is not None:  # of gossip's no: a member is where its datagrams are
             yield Reception(local, {mux.MAGIC: calls}, instruments=self._instruments)
@@ -188,12 +200,14 @@ class _Opening:
             advertised=self._settings.address_for(binding.address),
         )
 
-    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
+    @asynccontextmanager
+    async def _gossiping(self, binding: Binding, finder: Finder) -> AsyncIterator[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        return open_gossiper(
+        generation = await new_generation(settings.store, now_ms=self._host.wall_ms())
+        async with open_gossiper(
             cluster=settings.cluster,
-            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            me=NodeId(settings.name or name_of(address), generation),
             address=address,
             metadata=settings.first_metadata,
             datagrams=binding.datagrams,
@@ -204,7 +218,8 @@ class _Opening:
             seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
-        )
+        ) as gossiper:
+            yield gossiper
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
         settings = self._settings
@@ -233,18 +248,18 @@ class _Opening:
 
     @asynccontextmanager
     async def _answering(
-        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        me = gossiper.me.id
+        me, limits = gossiper.me.id, self._settings.limits
         forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
-        builtin = builtin_service(node, self._keys)
-        async with self._owning(gossiper, rebalancer) as ownership:
+        builtin = builtin_service(node, self._keys, node)
+        async with self._owning(node, gossiper, rebalancer) as ownership:
             ownership.register(builtin)
             services = [builtin, *self._settings.services]
             serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
             async with (
-                self._taking_calls(gossiper, serve) as pool,
-                open_here(me=me, serve=serve, instruments=self._instruments) as here,
+                self._taking_calls(gossiper, serve, nursery) as pool,
+                open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,
             ):
                 routing = Routing(
                     me=me,
@@ -255,13 +270,13 @@ class _Opening:
                     rng=self._host.rng,
                     instruments=self._instruments,
                 )
-                node.use(routing, pool, here)
+                node.use(routing, pool, here, nursery=nursery)
                 ownership.use(routing)
                 node.use_ownership(ownership)
                 with node.following():
                     yield pool, here
 
-    def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
+    def _owning(self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
         return open_ownership(
             gossiper.me.name,
             membership=gossiper,
@@ -269,10 +284,13 @@ class _Opening:
             host=self._host,
             # A living process is declared dead no sooner; half of it, because a suspicion may be older than the pause.
             patience=swim.shortest_suspicion(self._settings.profile, 1) / 2,
+            hold_state=node.hold_state,
         )
 
     @asynccontextmanager
-    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+    async def _taking_calls(
+        self, gossiper: Gossiper, serve: Serve, nursery: trio.Nursery | None = None
+    ) -> AsyncIterator[Pool]:
         """Connections of calls, those that have waited for it included, are answered by ``serve``."""
 
         def is_suspect(name: str) -> bool:
@@ -286,9 +304,11 @@ class _Opening:
             host=self._host,
             serve=serve,
             instruments=self._instruments,
+            limits=self._settings.limits,
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
+            nursery=nursery,
         ) as pool:
             self._pool = pool
             self._pool_ready.set()
@@ -306,7 +326,7 @@ class _Opening:
         async with self._taking_calls(gossiper, answering_while_gathering(node, dispatcher)) as pool:
             await gather(gossiper, metadata=self._settings.metadata, expect=self._settings.expect)
             self._let_connections_wait()
-            with trio.move_on_after(mux.Limits().cancel_grace):
+            with trio.move_on_after(self._settings.limits.cancel_grace):
                 await pool.drain()
 
     def _secret(self) -> mux.Secret | None:

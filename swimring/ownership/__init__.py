@@ -6,15 +6,21 @@ from .holdings import Copy, Holdings, Verdict
 from .moves import RangesGained, RangesLost, moved_here
 from .own import Own
 from .ownership import OpenKey, Ownership, OwnershipStatistics, open_ownership
+from .progress import HandOff, Progress
 from .rebalancer import CutFilter, MembershipView, Rebalancer, RingSnapshot
+from .settling import DRAIN_PATIENCE, STEP, STEP_INTERVAL, Settling, somebody_drains, takes_steps
 from .states import Cause, State
 from .tracking import Moved, Reason, ReplicaChanged, Tracker, Tracking
 
 __all__ = [
+    "DRAIN_PATIENCE",
+    "STEP",
+    "STEP_INTERVAL",
     "Cause",
     "Copy",
     "CutFilter",
     "Follower",
+    "HandOff",
     "Holdings",
     "MembershipView",
     "Moved",
@@ -22,12 +28,14 @@ __all__ = [
     "Own",
     "Ownership",
     "OwnershipStatistics",
+    "Progress",
     "RangesGained",
     "RangesLost",
     "Reason",
     "Rebalancer",
     "ReplicaChanged",
     "RingSnapshot",
+    "Settling",
     "Standing",
     "State",
     "Tracker",
@@ -36,4 +44,6 @@ __all__ = [
     "moved_here",
     "next_fence",
     "open_ownership",
+    "somebody_drains",
+    "takes_steps",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
+
+from swimring.errors import NodeClosed
 
 from .answering import Answering
 from .asking import Asking
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from .asking import DirectCalls
     from .own import Own
+    from .progress import Progress
     from .rebalancer import MembershipView, Rebalancer
 
 T = TypeVar("T")
@@ -76,13 +80,17 @@ async def open_ownership(
     rings: Rebalancer,
     host: Host,
     patience: float,
+    hold_state: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[Ownership]:
     """The ownership of a node, which can be asked once `Ownership.use` was told how; the block's end ends its tasks.
 
-    ``patience`` is how many seconds this process may stand still before others may have replaced it.
+    ``patience`` is how many seconds this process may stand still before others may have replaced it; ``hold_state``
+    tells the others that there is state here.
     """
     async with trio.open_nursery() as nursery:
-        ownership = Ownership(me, membership=membership, rings=rings, host=host, patience=patience, nursery=nursery)
+        ownership = Ownership(
+            me, membership=membership, rings=rings, host=host, patience=patience, hold_state=hold_state, nursery=nursery
+        )
         yield ownership
         nursery.cancel_scope.cancel()
 
@@ -98,12 +106,14 @@ class Ownership:
         rings: Rebalancer,
         host: Host,
         patience: float,
+        hold_state: Callable[[], Awaitable[object]],
         nursery: trio.Nursery,
     ) -> None:
         """Made by `open_ownership`."""
         self._rings = rings
         self._host = host
         self._patience = patience
+        self._hold_state = hold_state
         self._nursery = nursery
         self._calls = _LateCalls()
         self._past = PastRings(now=trio.current_time())
@@ -186,18 +196,21 @@ class Ownership:
             bytes_sent=self._spreading.bytes_sent,
         )
 
-    async def hand_over(self) -> None:
-        """Bring everything to whoever should have it, after the ring names this node no more; then open nothing more.
+    async def hand_over(self, progress: Progress) -> None:
+        """Bring everything to whoever should have it, after the ring names this node no more; tell how far it is.
 
         The caller bounds it. With nobody to hand over to, it returns at once.
         """
         self._spreading.begin_draining()
+        total = self._spreading.keys_left
+        progress.tell(total=total, left=total)
         for scope in self._scopes:
             if not self._scopes.is_mine(scope.place):
                 self._scopes.lose(scope)
                 if scope.is_keeping:
                     await scope.closed.wait()
-        await self._spreading.wait_done()
+        async for left in self._spreading.progress():
+            progress.tell(total=max(total, left), left=left)
 
     def close(self) -> None:
         """Open nothing any more."""
@@ -219,8 +232,13 @@ class Ownership:
                 await trio.lowlevel.checkpoint()
 
     async def _beat(self) -> None:
+        told = False
         while True:
             self._scopes.beat()
+            if self.has_state and not told:
+                with contextlib.suppress(NodeClosed):  # too late to matter
+                    await self._hold_state()
+                told = True
             await trio.sleep(self._patience / _BEATS)
 
 

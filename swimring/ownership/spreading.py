@@ -17,7 +17,7 @@ from swimring.errors import CallError, Moved
 from .holdings import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from .asking import Asking
     from .holdings import Copy, Holdings, Place
@@ -105,10 +105,12 @@ class Spreading:
             self._due[copy.place] = None
         self._stirred.set()
 
-    async def wait_done(self) -> None:
-        """Wait until nothing is missing anywhere, as far as this node knows."""
+    async def progress(self) -> AsyncIterator[int]:
+        """How many keys are left, whenever that may have changed, until nothing is missing as far as we know."""
         while self.keys_left or self._busy:
+            yield self.keys_left
             await self._progress.wait()
+        yield 0
 
     async def run(self) -> None:
         """Bring copies to where they are missing, until cancelled."""

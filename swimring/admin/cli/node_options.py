@@ -50,6 +50,10 @@ class NodeOptions:
     profile: Annotated[str, Parameter(help="The timings of membership: local, lan or wan.")] = "local"
     weight: Annotated[int, Parameter(help="How much of the ring this node takes; 0 for none.")] = 1
     zone: Annotated[str, Parameter(help="A label of where this node runs.")] = ""
+    restart_hold: Annotated[
+        int,
+        Parameter(help="Seconds for which the others keep this node's place once it is gone, because it comes back."),
+    ] = 0
     insecure: Annotated[bool, Parameter(negative="", help="Allow listening off loopback without a secret.")] = False
     secret_file: SecretFile = None
     seal: Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")] = (
@@ -62,6 +66,10 @@ class NodeOptions:
     unix_socket: Annotated[
         str | None,
         Parameter(help="Path of a Unix socket that takes calls as well, of this user only."),
+    ] = None
+    state: Annotated[
+        str | None,
+        Parameter(help="A directory of this node's own: its files, and its last generation."),
     ] = None
 
     def settings(self) -> NodeSettings:
@@ -80,13 +88,34 @@ class NodeOptions:
             "profile": self.profile,
             "weight": self.weight,
             "zone": self.zone,
+            "restart_hold": self.restart_hold,
             "insecure": self.insecure,
             "secret_file": self.secret_file,
             "seal": self.seal,
             "tls": self.tls.settings(self.tls_mode),
             "unix_socket": self.unix_socket,
+            "state": self.state,
         }
 
 
 LOOPBACK = NodeOptions()
 """Alone or with others on this machine."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """How the node that a command runs can be watched."""
+
+    admin: Annotated[
+        str,
+        Parameter(help="HOST:PORT for health, metrics and the dashboard, or off. Default: a loopback port from 8079."),
+    ] = "auto"
+    log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
+    log_format: Annotated[
+        str, Parameter(help="human or json. Default: human on a terminal, JSON otherwise (auto).")
+    ] = "auto"
+
+
+QUIETLY = WatchOptions()
+"""On this machine's loopback, and in the log."""
