@@ -182,10 +182,13 @@ class Spreading:
     def _drop_if_foreign(self, copy: Copy) -> None:
         service, key = copy.place
         around = self._rings.ring(service).owners(key, copy.replicas + 1)
-        held = self._holdings.get(copy.place)
-        if around and self._asking.me not in around and held is copy and not self._is_open(copy.place):
+        if not around or self._asking.me in around or self._is_open(copy.place):
+            return
+        if self._holdings.get(copy.place) is copy:
             self._holdings.drop(copy.place)
             self.hits.pop(copy.place, None)
+        else:
+            self._due[copy.place] = None  # a newer one has come meanwhile
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""

@@ -12,7 +12,7 @@ from swimring.errors import HandlerFailed, Overloaded
 from swimring.service import Request, Service
 from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
 
-from .counters import Counters
+from .counters import Counters, grown
 
 if TYPE_CHECKING:
     from swimring.testing import SimCluster
@@ -22,8 +22,7 @@ KEYS = [f"k{number}" for number in range(100)]
 
 async def repaired(cluster: SimCluster) -> None:
     """Wait until no node knows of a copy that is missing anywhere; all have it from then on."""
-    await cluster.settled()
-    await trio.sleep(2)  # a key that has just opened waits that long
+    await grown(cluster)
     for one in cluster.running:
         assert one.node.ownership_statistics().keys_left == 0
 
@@ -130,7 +129,7 @@ def test_a_state_that_was_not_checkpointed_is_handed_off_in_a_planned_move(seed:
                 await owner.drain()
                 if text != "c":
                     await owner.restart()
-                    await cluster.settled()
+                    await grown(cluster)
             assert said == ["a", "b", "c"]
 
     run_simulation(scenario, seed=seed)
