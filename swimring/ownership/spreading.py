@@ -84,14 +84,21 @@ class Spreading:
     def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than before; iterate to its end, resting in between."""
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
+        given_up = not old.kept <= new.kept | new.members.keys()
         for count, copy in enumerate(self._holdings):
-            if copy.place[0] in moved and (self.draining or self._concerns(old, copy) != self._concerns(new, copy)):
+            if given_up or (copy.place[0] in moved and self._is_news(old, new, copy)):
                 self._due[copy.place] = None
             if count % 256 == 255:
                 yield
         hits = self.hits
         self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
         self._stirred.set()
+
+    def _is_news(self, old: RingSnapshot, new: RingSnapshot, copy: Copy) -> bool:
+        """Whether others should have it than before; not if all that happened is that one is away who comes back."""
+        before, now = self._concerns(old, copy), self._concerns(new, copy)
+        gone = set(before) - set(now)
+        return self.draining or (before != now and not (gone and gone <= new.kept))
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
