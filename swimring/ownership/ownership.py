@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from swimring.errors import NodeClosed
+from swimring.errors import ConfigError, NodeClosed
 
 from .answering import Answering
 from .asking import Asking
@@ -236,7 +236,7 @@ class Ownership:
         while True:
             self._scopes.beat()
             if self.has_state and not told:
-                with contextlib.suppress(NodeClosed):  # too late to matter
+                with contextlib.suppress(NodeClosed, ConfigError):  # too late, or no room: joins are just not gradual
                     await self._hold_state()
                 told = True
             await trio.sleep(self._patience / _BEATS)
