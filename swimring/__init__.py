@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import NotJoined as NotJoined
     from .errors import NotOwner as NotOwner
     from .errors import Overloaded as Overloaded
+    from .errors import OwnershipLost as OwnershipLost
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
     from .errors import StreamLost as StreamLost
@@ -75,7 +76,7 @@ _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
         "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
-        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError",
+        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError",
         "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
@@ -119,6 +120,7 @@ __all__ = [
     "NotOwner",
     "Objects",
     "Overloaded",
+    "OwnershipLost",
     "ProtocolError",
     "RangesGained",
     "RangesLost",

@@ -185,8 +185,10 @@ class Node(Operating, Asker):
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the
+        calls they make do; other new calls raise `NodeClosed`.
         """
+        await self._hand_over()
         self._left = True
         await self._gossiper.leave()
 
@@ -298,6 +300,7 @@ class Node(Operating, Asker):
         """
         try:
             with self._farewell:
+                await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
                 self.hand_off.finish()
                 await self.leave()
@@ -319,11 +322,6 @@ class Node(Operating, Asker):
     def use(self, routing: Routing, *doors: Pool | Here) -> None:
         """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
         self._routing, self._doors = routing, doors
-
-    def _show_members(self) -> None:
-        """Let calls be routed by what is known now, without waiting for quiet."""
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):
