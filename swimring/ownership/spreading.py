@@ -85,8 +85,12 @@ class Spreading:
     def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than before; iterate to its end, resting in between."""
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
+        before = old.members
+        forgetful = {name for name, one in new.members.items() if name in before and before[name].id != one.id}
         for count, copy in enumerate(self._holdings):
-            if copy.place[0] in moved and (self.draining or self._concerns(old, copy) != self._concerns(new, copy)):
+            now = self._concerns(new, copy)
+            concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
+            if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
                 self._due[copy.place] = None
             if count % 256 == 255:
                 yield
