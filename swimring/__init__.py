@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from .errors import OwnershipLost as OwnershipLost
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
+    from .errors import StoreError as StoreError
+    from .errors import StoreFull as StoreFull
     from .errors import StreamLost as StreamLost
     from .errors import StreamReset as StreamReset
     from .errors import SwimringError as SwimringError
@@ -63,10 +65,12 @@ if TYPE_CHECKING:
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import Machine as Machine
     from .service import Objects as Objects
     from .service import Reply as Reply
     from .service import Request as Request
     from .service import Service as Service
+    from .service import Store as Store
     from .swim import Broadcast as Broadcast
     from .swim import Member as Member
     from .swim import Status as Status
@@ -77,14 +81,16 @@ _HOMES = {
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
         "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
         "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError",
-        "StreamLost", "StreamReset", "SwimringError", "Unreachable",
+        "StoreError", "StoreFull", "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
     ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
-    ".service": ("Answer", "ByteStream", "Channel", "Endpoint", "Objects", "Reply", "Request", "Service"),
+    ".service": (
+        "Answer", "ByteStream", "Channel", "Endpoint", "Machine", "Objects", "Reply", "Request", "Service", "Store",
+    ),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -107,6 +113,7 @@ __all__ = [
     "Instrument",
     "InvalidRequest",
     "LocalProtocolError",
+    "Machine",
     "Member",
     "Missed",
     "MissingExtra",
@@ -130,6 +137,9 @@ __all__ = [
     "Request",
     "Service",
     "Status",
+    "Store",
+    "StoreError",
+    "StoreFull",
     "StreamLost",
     "StreamReset",
     "SwimringError",

@@ -11,6 +11,8 @@ SwimringError
 |- NotJoined                   this node found nobody to join
 |- Evicted                     an operator has declared this life of this node dead
 |- NameConflict                somebody else runs, with a newer generation, under this node's name
+|- StoreError                  a file of this node could not be read or written
+|   '- StoreFull               there is no room for it
 '- CallError                   the outcome of one call
     |- Unreachable             never sent                             safe to retry anywhere
     |- Overloaded              shed before the handler ran            safe to retry
@@ -115,6 +117,23 @@ class Evicted(SwimringError):
 
 class NameConflict(SwimringError):
     """Another process runs under this node's name with a newer generation; this node stops. Rename one of them."""
+
+
+class StoreError(SwimringError):
+    """A file of this node could not be read or written: the disk, or the rights, are to blame. Nothing was changed."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Say what happened to the file ``name``."""
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class StoreFull(StoreError):
+    """There is no room for it: on the disk, or in a file, which has a limit. Nothing was changed; delete something."""
 
 
 class CallError(SwimringError):

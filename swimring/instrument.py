@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +28,9 @@ _P = ParamSpec("_P")
 
 class Instrument:
     """An observer; every hook does nothing until overridden."""
+
+    timed: ClassVar[bool] = True
+    """Whether it wants to know how long calls and handlers took; if no observer does, it is told 0."""
 
     def member_changed(self, name: str, status: str) -> None:
         """This node changed its mind about a member; ``status`` is alive, suspect, dead, left or forgotten."""
@@ -69,12 +72,15 @@ class Instruments:
     def __init__(self, observers: Iterable[Instrument] = ()) -> None:
         """Start with ``observers``, told in this order."""
         self._observers = tuple(observers)
+        self.timed = any(one.timed for one in self._observers)
+        """Whether anybody wants to know how long calls take: nobody asks the clock for nothing."""
         self._listening: dict[object, tuple[tuple[Instrument, Callable[..., None]], ...]] = {}
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
         self._observers = (*self._observers, observer)
+        self.timed = self.timed or observer.timed
         self._listening.clear()
 
     def tell(self, hook: Callable[Concatenate[Instrument, _P], None], /, *args: _P.args, **kwargs: _P.kwargs) -> None:

@@ -238,4 +238,5 @@ def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHe
         traceparent=message.traceparent,
         hops=hops,
         attempt=min(attempt, _MAX_ATTEMPT),
+        forward=message.forward,
     )

@@ -44,6 +44,7 @@ async def connect(
     cluster: str | None = None,
     secret: bytes | str | Sequence[bytes] | None = None,
     tls: TlsSettings | None = None,
+    forward: bool = False,
 ) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
@@ -54,6 +55,8 @@ async def connect(
         secret: the key of a cluster that has one, or several; or their text, as in a secret file. It proves both sides
             to each other and hides nothing: that needs TLS.
         tls: this client's certificate, and the authority of the cluster's.
+        forward: have the node that answered hand calls on to the owners of their keys, for a client that can reach no
+            other one; what has streams goes to the owner itself all the same.
 
     Raises:
         ConfigError: this is no address, name, key or certificate, the cluster that is meant is not clear, or the
@@ -74,7 +77,9 @@ async def connect(
             directory = Directory(state)
             follower = Follower(directory, links, tasks, seeds=seeds, rng=rng)
             tasks.start_soon(follower.run)
-            yield Mesh(directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng))
+            yield Mesh(
+                directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng, forward=forward)
+            )
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
             # Raised in here, it would leave the task group wrapped into an exception group.
             failure = error

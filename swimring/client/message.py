@@ -33,6 +33,8 @@ class Message:
     """What feeds each named byte stream."""
     traceparent: str | None = None
     """W3C trace context."""
+    forward: bool = False
+    """Whether who is asked shall hand it on to the owner."""
     deadline: float | None = None
     """When the caller stops waiting; None: not asked yet. To ask costs as much as to encode a header."""
 

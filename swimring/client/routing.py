@@ -76,12 +76,17 @@ class Routing:
         home: str,
         rng: random.Random,
         policy: RetryPolicy | None = None,
+        forward: bool = False,
     ) -> None:
-        """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached."""
+        """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached.
+
+        With ``forward`` it is asked everything that nodes hand on to each other: what has no streams.
+        """
         self._directory = directory
         self._links = links
         self._follower = follower
         self._home = home
+        self._forward = forward
         self._rng = rng
         self._policy = policy or RetryPolicy()
         # Clients started together must not all begin with the same member.
@@ -149,6 +154,7 @@ class Routing:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
         deadline = message.deadline = anyio.current_effective_deadline()
+        message.forward = self._forward and not message.streams
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
@@ -230,6 +236,8 @@ class Routing:
         offering = self._directory.offering(message.ns)
         if not offering:
             raise NoSuchHandler(self._directory.nobody(message.ns), key=message.key)
+        if message.forward:
+            return self._first(self._connected_first(), message, attempts)
         if message.key is not None:
             return self._directory.owner(message.ns, message.key)
         turn = next(self._turns) % len(offering)
@@ -237,6 +245,9 @@ class Routing:
 
     def _home_first(self) -> list[Member]:
         return sorted(self._directory.active, key=lambda member: member.name != self._home)
+
+    def _connected_first(self) -> list[Member]:
+        return sorted(self._home_first(), key=lambda one: self._links.current(one.name, one.generation) is None)
 
     def _first(self, candidates: Sequence[Member], message: Message, attempts: Attempts) -> Member | None:
         """The first that was not asked yet, or just the first."""

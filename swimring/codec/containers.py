@@ -25,6 +25,8 @@ SETS: Final[Mapping[object, type[set[Any] | frozenset[Any]]]] = {
     abc.Set: frozenset,
 }
 MAPS: Final = (dict, abc.Mapping, abc.MutableMapping)
+_TEXT: Final[frozenset[type[object]]] = frozenset({str})
+_TEXT_TO_ANYTHING: Final = ((str, object), (str, Any))
 HASHED_WITH_A_SECRET: Final[frozenset[type[object]]] = frozenset({str, bytes})
 
 
@@ -139,7 +141,19 @@ def _map(key: Checker, item: Checker, hint: object, where: str) -> Checker:
         raise ConfigError(where, hint, "the keys of a map are str, bytes, or choices among these")
     allowed = f"dict[{key.allowed}, {item.allowed}]"
     load = _entries(key.load, item.load, allowed)
-    return Checker(allowed=allowed, load=load, dump=_entries(key.dump, item.dump, allowed), kinds=MAP)
+    dump = _entries(key.dump, item.dump, allowed)
+    if get_args(hint) in _TEXT_TO_ANYTHING:
+        return Checker(allowed=allowed, load=_copied(load), dump=_copied(dump), kinds=MAP)
+    return Checker(allowed=allowed, load=load, dump=dump, kinds=MAP)
+
+
+def _copied(check: Convert) -> Convert:
+    """``check`` of text to anything: nothing in a usual one needs a look of its own."""
+
+    def take(value: object) -> object:
+        return dict(value) if type(value) is dict and _TEXT.issuperset(map(type, value)) else check(value)
+
+    return take
 
 
 def _entries(convert_key: Convert, convert_item: Convert, allowed: str) -> Convert:

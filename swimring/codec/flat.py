@@ -43,8 +43,8 @@ def _head(major: int, number: int) -> bytes:
 def _scalar(item: Any) -> bytes:
     """What is less often a field than a short text or a small number."""
     kind = type(item)
-    if kind is bool or item is None:
-        return _WORDS[item]
+    if item is None:
+        return _NONE
     if kind is int:
         return _head(0, item) if item >= 0 else _head(_NEGATIVE, -1 - item)
     if kind is float and isfinite(item):
@@ -54,7 +54,8 @@ def _scalar(item: Any) -> bytes:
     raise _NotFlatError
 
 
-_WORDS: Final = {False: b"\xf4", True: b"\xf5", None: b"\xf6"}
+_WORDS: Final = (b"\xf4", b"\xf5")
+_NONE: Final = b"\xf6"
 _MAPS: Final = tuple(bytes([0xA0 | count]) for count in range(_MOST_FIELDS + 1))
 _TEXTS: Final = tuple(_head(_TEXT, size) for size in range(_MOST_BYTES + 1))
 _SMALL: Final = {number: _head(0, number) for number in range(256)}
@@ -81,6 +82,8 @@ def encode_flat(value: dict[object, object]) -> bytes | None:
             if type(item) is str:
                 raw = item.encode()
                 data += _name(name) + _TEXTS[len(raw)] + raw
+            elif type(item) is bool:
+                data += _name(name) + _WORDS[item]
             else:
                 data += _name(name) + (_SMALL[item] if type(item) is int and item in _SMALL else _scalar(item))
     except (IndexError, _NotFlatError):

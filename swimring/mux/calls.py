@@ -270,19 +270,22 @@ class Calls:
 
     def on_request(self, flags: int, call_id: int, body: bytes, events: list[Event]) -> None:
         """REQUEST: the whole message, or its first part."""
-        line = self._line
-        line.message_window.arrive(len(body))
-        if line.refusing:
-            line.return_message(len(body))
-            return
-        line.open_remote(call_id)
-        if flags & END:
+        line, size = self._line, len(body)
+        if flags & END and not line.refusing and size <= line.limits.message:
             # Almost every request is one frame: it need not be gathered.
-            if len(body) > line.limits.message:
-                self._check_length(call_id, len(body))
+            grant = line.message_window.pass_on(size)
+            if grant:
+                line.grant_messages(grant)
+            line.open_remote(call_id)
             call = self._made_there[call_id] = _Call(0, _RUNNING)
             self._ask(call_id, call, body, events)
             return
+        line.message_window.arrive(size)
+        if line.refusing:
+            line.return_message(size)
+            return
+        line.open_remote(call_id)
+        self._check_length(call_id, size)
         call = self._made_there[call_id] = _Call(0, _ASKING)
         self._gather(call_id, call, CallStep.BODY, body)
 
@@ -352,6 +355,7 @@ class Calls:
             return
         message, call.parts = b"".join(call.parts or ()), None
         if call_id in self._made_there:
+            self._line.return_message(len(message))
             self._ask(call_id, call, message, events)
         else:
             self._conclude(call_id, call, message, events)
@@ -393,7 +397,6 @@ class Calls:
     # ---------------------------------------------------------------------------------------------------- inside
 
     def _ask(self, call_id: int, call: _Call, message: bytes, events: list[Event]) -> None:
-        self._line.return_message(len(message))
         header, body = split_request(message)
         call.cast = header.kind is _CAST
         ids: Mapping[str, int] = _NO_STREAMS

@@ -29,6 +29,8 @@ _READ: Final = 65_536
 _SLICE: Final = 262_144
 """The most that is encrypted before others have a turn."""
 _LAST_WORDS: Final = 0.5
+MAX_HANDSHAKE: Final = 64 * 1024
+"""What the other side may send before it has shown a certificate that is accepted."""
 
 
 class TlsStream(trio.abc.Stream):
@@ -66,12 +68,16 @@ class TlsStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: one of them does not accept the other; the text says which, and why.
         """
+        taken = self._incoming.pending
         while True:
             try:
                 self._ssl.do_handshake()
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError as error:
+                if taken > MAX_HANDSHAKE:
+                    self._failure = f"more than {MAX_HANDSHAKE} bytes and no end of the TLS handshake"
+                    raise trio.BrokenResourceError(self._failure) from error
                 await self._send()
-                await self._receive()
+                taken += await self._receive()
             except ssl.SSLError as error:
                 self._failure = "it hung up during the TLS handshake" if is_end(error) else tls_failure(error)
                 await self._say_why()
@@ -172,12 +178,14 @@ class TlsStream(trio.abc.Stream):
             while await self._transport.receive_some(_READ):
                 pass
 
-    async def _receive(self) -> None:
+    async def _receive(self) -> int:
+        """Take what arrives, or the end; how many bytes that were."""
         data = await self._transport.receive_some(_READ)
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+        return len(data)
 
 
 async def accept_tls(stream: trio.abc.Stream, certificates: Certificates, received: bytes) -> TlsStream:

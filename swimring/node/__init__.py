@@ -1,5 +1,6 @@
 """The composition root: the only package that knows all the others."""
 
+from .groups import lone_error_raised_bare
 from .node import Node
 from .opening import open_node
 from .peer import NodePeer
@@ -8,4 +9,14 @@ from .querying import Answers
 from .settings import NodeSettings, Settings
 from .statistics import NodeStatistics
 
-__all__ = ["Answers", "Node", "NodeEvent", "NodePeer", "NodeSettings", "NodeStatistics", "Settings", "open_node"]
+__all__ = [
+    "Answers",
+    "Node",
+    "NodeEvent",
+    "NodePeer",
+    "NodeSettings",
+    "NodeStatistics",
+    "Settings",
+    "lone_error_raised_bare",
+    "open_node",
+]

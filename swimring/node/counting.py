@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Counters(Instrument):
     """Counts since the node was opened."""
 
+    timed = False
+
     def __init__(self) -> None:
         """Everything is 0."""
         self._calls = 0

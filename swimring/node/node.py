@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
-    from swimring.service import OpenedCall, Streams
+    from swimring.service import OpenedCall, Store, Streams
     from swimring.swim import Member, MemberEvent, Metadata
     from swimring.tracing import Trace
 
@@ -54,11 +55,13 @@ class Node(Operating, Asker):
         gossiper: Gossiper,
         rebalancer: Rebalancer,
         counters: Counters,
+        host: Host,
         keys: Keys | None = None,
     ) -> None:
         """Made by `open_node`."""
         super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
         self._counters = counters
+        self._host = host
         self._keys = keys
         self._details = DetailsOfMembers(settings.details)
         self._routing: Routing | None = None
@@ -81,6 +84,22 @@ class Node(Operating, Asker):
     def cluster(self) -> str:
         """The name of the cluster."""
         return self._settings.cluster
+
+    @property
+    def host(self) -> Host:
+        """The machine this node runs on: its clocks and its dice, which are virtual and seeded in a simulation."""
+        return self._host
+
+    @property
+    def store(self) -> Store:
+        """This node's files: in the directory ``state``; in a simulation on a simulated disk.
+
+        Raises:
+            ConfigError: it was opened without ``state``.
+        """
+        if self._settings.store is None:
+            raise ConfigError("state", None, "a node that keeps files is opened with a directory of its own")
+        return self._settings.store
 
     @property
     def points(self) -> int:
@@ -341,5 +360,6 @@ class Node(Operating, Asker):
 
     def _complete(self, message: Any) -> Mapping[str, Any]:
         if (type(message) is not dict and not isinstance(message, Mapping)) or "ns" in message:
-            return cast("Mapping[str, Any]", message)  # complete, or not what it should be: who reads it says so
+            complete: Mapping[str, Any] = message  # or not what it should be: who reads it says so
+            return complete
         return {**message, "ns": self._service(None)}

@@ -27,6 +27,7 @@ from swimring.service import Dispatcher, Service
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
+from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
 from .handling import Handling
 from .keys import Keys
@@ -71,6 +72,7 @@ async def open_node(
     Raises:
         ConfigError: a setting is wrong; nothing was started.
         OSError: the address cannot be bound.
+        StoreError: the state cannot be read or written.
         NameConflict: another process runs under this name with a newer generation; the block is cancelled.
     """
     checked = check_settings(services, **settings)
@@ -115,18 +117,22 @@ class _Opening:
                 gossiper=gossiper,
                 rebalancer=rebalancer,
                 counters=self._counters,
+                host=self._host,
                 keys=self._keys,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
             nursery.start_soon(rebalancer.run, name="swimring rebalancer")
             nursery.start_soon(self._follow, gossiper, rebalancer, name="swimring ring follower")
+            first = gossiper.me.generation
             await self._join(node, gossiper, finder)
+            if gossiper.me.generation != first:  # an earlier life was met
+                await keep_generation(self._settings.store, gossiper.me.generation)
             settling = node.settling(gradual=self._settings.gradual)
             await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
-            async with self._answering(node, gossiper, rebalancer) as doors:
+            async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 nursery.start_soon(node.settle, settling, name="swimring settling")
@@ -192,12 +198,14 @@ class _Opening:
             advertised=self._settings.address_for(binding.address),
         )
 
-    def _gossiping(self, binding: Binding, finder: Finder) -> AbstractAsyncContextManager[Gossiper]:
+    @asynccontextmanager
+    async def _gossiping(self, binding: Binding, finder: Finder) -> AsyncIterator[Gossiper]:
         settings = self._settings
         address = settings.address_for(binding.address)
-        return open_gossiper(
+        generation = await new_generation(settings.store, now_ms=self._host.wall_ms())
+        async with open_gossiper(
             cluster=settings.cluster,
-            me=NodeId(settings.name or name_of(address), self._host.wall_ms()),
+            me=NodeId(settings.name or name_of(address), generation),
             address=address,
             metadata=settings.first_metadata,
             datagrams=binding.datagrams,
@@ -208,7 +216,8 @@ class _Opening:
             seeds=finder.addresses,
             keyring=self._keyring,
             sealing=settings.sealing,
-        )
+        ) as gossiper:
+            yield gossiper
 
     async def _join(self, node: Node, gossiper: Gossiper, finder: Finder) -> None:
         settings = self._settings
@@ -237,7 +246,7 @@ class _Opening:
 
     @asynccontextmanager
     async def _answering(
-        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer
+        self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
         me = gossiper.me.id
         forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
@@ -247,8 +256,8 @@ class _Opening:
             services = [builtin, *self._settings.services]
             serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
             async with (
-                self._taking_calls(gossiper, serve) as pool,
-                open_here(me=me, serve=serve, instruments=self._instruments) as here,
+                self._taking_calls(gossiper, serve, nursery) as pool,
+                open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
             ):
                 routing = Routing(
                     me=me,
@@ -276,7 +285,9 @@ class _Opening:
         )
 
     @asynccontextmanager
-    async def _taking_calls(self, gossiper: Gossiper, serve: Serve) -> AsyncIterator[Pool]:
+    async def _taking_calls(
+        self, gossiper: Gossiper, serve: Serve, nursery: trio.Nursery | None = None
+    ) -> AsyncIterator[Pool]:
         """Connections of calls, those that have waited for it included, are answered by ``serve``."""
 
         def is_suspect(name: str) -> bool:
@@ -293,6 +304,7 @@ class _Opening:
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
+            nursery=nursery,
         ) as pool:
             self._pool = pool
             self._pool_ready.set()

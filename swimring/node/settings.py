@@ -13,6 +13,7 @@ from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from swimring.certificates import TlsSettings
     from swimring.discovery import Seeds, Source
+    from swimring.service import Store
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
@@ -60,6 +62,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        store: the files of this node; None for none.
     """
 
     services: tuple[Service, ...] = ()
@@ -81,6 +84,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         _ = self.first_metadata  # raises if there is no room for what it adds
@@ -139,6 +143,7 @@ class NodeSettings(TypedDict, total=False):
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
     """
 
     cluster: str | None
@@ -164,13 +169,14 @@ class NodeSettings(TypedDict, total=False):
     seal: str
     tls: TlsSettings | None
     unix_socket: str | Path | None
+    state: str | Path | Store | None
 
 
 DEFAULTS: Final[NodeSettings] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
     "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
     "drain_within": 2.0, "gradual": None, "restart_hold": 0, "hand_over_within": 30.0, "secret": None,
-    "secret_file": None, "seal": "require", "tls": None, "unix_socket": None,
+    "secret_file": None, "seal": "require", "tls": None, "unix_socket": None, "state": None,
 }  # fmt: skip
 
 
@@ -210,6 +216,7 @@ def check_settings(services: tuple[Service, ...], **settings: Unpack[NodeSetting
         sealing=sealing,
         certificates=None if told["tls"] is None else Certificates(told["tls"]),
         unix_socket=_unix_socket(told["unix_socket"]),
+        store=_store(told["state"]),
     )
 
 
@@ -221,6 +228,10 @@ def _addresses(told: NodeSettings) -> tuple[Address | None, Address | None]:
 
 def _unix_socket(path: str | Path | None) -> Address | None:
     return None if path is None else Address.unix(str(path), setting="unix_socket")
+
+
+def _store(state: str | Path | Store | None) -> Store | None:
+    return DirectoryStore(Path(state)) if isinstance(state, str | Path) else state
 
 
 def _metadata(told: NodeSettings, names: list[str], details: Details) -> Metadata:

@@ -58,8 +58,7 @@ class JsonFormatter(logging.Formatter):
 class RepeatFilter(logging.Filter):
     """Keeps a line back that was said less than `PAUSE` seconds ago; the next one says how many were.
 
-    Two lines are the same if logger, level and text are, whatever is filled in: a flood about a thousand peers is one
-    line. Lines with an exception are never kept back.
+    Two lines are the same if logger, level and text are. Lines with an exception are never kept back.
     """
 
     def __init__(self, pause: float = PAUSE) -> None:
@@ -72,13 +71,14 @@ class RepeatFilter(logging.Filter):
         """Whether to say it."""
         if record.exc_info:
             return True
-        line = (record.name, record.levelno, str(record.msg))
+        text = record.getMessage()
+        line = (record.name, record.levelno, text)
         said = self._said.get(line)
         if said is not None and record.created - said.at < self._pause:
             said.kept_back += 1
             return False
         if said is not None and said.kept_back:
-            record.msg = f"{record.getMessage()} ({said.kept_back} more like it since the last)"
+            record.msg = f"{text} ({said.kept_back} more like it since the last)"
             record.args = ()
         self._said[line] = _Said(record.created)
         self._said.move_to_end(line)

@@ -84,6 +84,7 @@ class Connection:
         """
         self.session = session
         self.limits = limits
+        self.peer_message_limit = limits.message  # what it takes at most, until it says otherwise
         self.workers = workers
         self.instruments = instruments
         self.dialled = dialled
@@ -95,15 +96,15 @@ class Connection:
         self.heard = 0.0
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
-        self.poke = self._writer.poke
-        self.flush = self._writer.flush
-        self.calling = Calling(self)
-        self.serving = Serving(self, serve)
+        self.poke, self.flush = self._writer.poke, self._writer.flush
+        self.calling, self.serving = Calling(self), Serving(self, serve)
         self._stream = stream
         self._adopt = adopt
         self._on_end = on_end
         self._is_suspect = is_suspect
         self._called = called
+        self.peer_name = called or "a stranger"
+        """The name of the node on the other side, as its hello gave it."""
         self._streams: dict[int, PeerStream] = {}
         self._writers = Writers(session)
         self._quiet = trio.Event()
@@ -118,20 +119,9 @@ class Connection:
         return f"<Connection {direction} {self.peer_name}: {state}, {len(self.calling)} out, {len(self.serving)} in>"
 
     @property
-    def peer_name(self) -> str:
-        """The name of the node on the other side, as its hello gave it."""
-        return self._called or ("a stranger" if self.peer is None else self.peer.name)
-
-    @property
     def cancel_grace(self) -> float:
         """How long a cancelled call waits for its confirmation, in seconds."""
         return 0.0 if self._is_suspect(self.peer_name) else self.limits.cancel_grace
-
-    @property
-    def peer_message_limit(self) -> int:
-        """The longest message the other side takes."""
-        hello = self.session.peer
-        return self.limits.message if hello is None else hello.limits.message
 
     def unusable(self, key: Key | None) -> CallError:
         """The error of a call that was not sent because the connection is not `usable` (any more)."""
@@ -356,6 +346,8 @@ class Connection:
 
     def _on_ready(self, event: PeerReady) -> None:
         self.peer = event.hello.node
+        self.peer_name = self._called or event.hello.node.name
+        self.peer_message_limit = event.hello.limits.message
         self.open = True
         self.usable = not (self.session.told_to_go_away or self._superseded)
         try:

@@ -17,6 +17,7 @@ from swimring.identity import NodeId
 from swimring.mux import GoAwayCode, Limits, Session
 
 from .connection import Connection
+from .owning import owner_of_tasks
 from .statistics import CallStatistics
 from .workers import Workers
 
@@ -91,15 +92,18 @@ async def open_here(
     serve: Serve,
     instruments: Instruments,
     limits: Limits | None = None,
+    nursery: trio.Nursery | None = None,
 ) -> AsyncIterator[Here]:
-    """The door of a node to itself; leaving the block ends the calls it still handles."""
-    async with trio.open_nursery() as nursery:
-        here = Here(me=me, serve=serve, instruments=instruments, limits=limits or Limits(), nursery=nursery)
+    """The door of a node to itself; leaving the block ends the calls it still handles.
+
+    If the tasks shall run in a ``nursery`` that is there already, it has to be cancelled after the block.
+    """
+    async with owner_of_tasks(nursery) as owner:
+        here = Here(me=me, serve=serve, instruments=instruments, limits=limits or Limits(), nursery=owner)
         try:
             yield here
         finally:
             here.close()
-            nursery.cancel_scope.cancel()
 
 
 class Here:

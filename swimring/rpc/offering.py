@@ -95,11 +95,11 @@ async def _hand_over(connection: Connection, stream: PeerStream, source: _Kept) 
             stream.conclude()
         if scope.cancelled_caught:
             stream.reset(ResetCode.CANCELLED, "nobody is interested any more")
-    except CallError:
-        stream.conclude()  # the other side has given it up
     except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
         failure, others = failure_in(error, trio.Cancelled)
-        if failure is not None:  # a source is the user's: its error belongs to whoever reads the stream
+        if isinstance(failure, CallError) and stream.broken:
+            stream.conclude()  # the other side has given it up
+        elif failure is not None:  # a source is the user's: its error belongs to whoever reads the stream
             _log.debug("the source of stream %r failed", stream.name, exc_info=failure)
             stream.reset(reset_code(failure), f"its source failed: {type(failure).__name__}")
         if others is not None:

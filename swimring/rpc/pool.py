@@ -15,6 +15,7 @@ from swimring.policies import Redial
 
 from .calling import Superseded
 from .connection import Connection
+from .owning import owner_of_tasks
 from .statistics import count_calls
 from .workers import Workers
 
@@ -49,14 +50,15 @@ async def open_pool(
     connection_lost: Callable[[str], None] = lambda _name: None,
     is_suspect: Callable[[str], bool] = lambda _name: False,
     secret: Callable[[], Secret | None] = lambda: None,
+    nursery: trio.Nursery | None = None,
 ) -> AsyncIterator[Pool]:
     """Hold connections to peers for the length of the block; leaving it closes them and cancels all handlers.
 
     ``connection_lost`` is told the name of a peer whose connection ended without a farewell or could not be made;
     ``is_suspect`` spares cancelled calls to such a peer the wait for a confirmation; ``secret`` is asked for each
-    connection.
+    connection. If the tasks shall run in a ``nursery`` that is there already, it has to be cancelled after the block.
     """
-    async with trio.open_nursery() as nursery:
+    async with owner_of_tasks(nursery) as owner:
         pool = Pool(
             me=me,
             cluster=cluster,
@@ -68,13 +70,12 @@ async def open_pool(
             connection_lost=connection_lost,
             is_suspect=is_suspect,
             secret=secret,
-            nursery=nursery,
+            nursery=owner,
         )
         try:
             yield pool
         finally:
             pool.close()
-            nursery.cancel_scope.cancel()
 
 
 @dataclass(slots=True, kw_only=True)

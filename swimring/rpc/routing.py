@@ -223,7 +223,8 @@ class Routing:
         """
         if current_trace() is not None:
             out = self._traced(out)
-        first, outcome, started = None, "cancelled", trio.current_time()
+        first, outcome, timed = None, "cancelled", self._instruments.timed
+        started = trio.current_time() if timed else 0.0
         try:  # as `_Report`, at a tenth of what a context manager costs
             if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
@@ -246,7 +247,7 @@ class Routing:
             outcome = type(error).__name__
             raise
         finally:
-            took = trio.current_time() - started
+            took = trio.current_time() - started if timed else 0.0
             self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, took)
 
     async def cast(self, out: Outgoing) -> None:
@@ -433,10 +434,8 @@ class Routing:
 
     def _at_hand(self, owner: Member) -> Door | None:
         """The door to ``owner``, if no connection has to be made first."""
-        owner_id = owner.id
-        if owner_id.name == self._me.name:
-            return self._here
-        return self._peers.at_hand(owner_id.name, owner_id.generation)
+        name = owner.name
+        return self._here if name == self._me.name else self._peers.at_hand(name, owner.generation)
 
     def _target(self, out: Outgoing, attempts: Attempts) -> _Target | None:
         """Whom to ask; None if the service is offered but nobody takes its keys.
@@ -484,7 +483,7 @@ def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
     if header.key is None or header.hops == DIRECT:
         return
     owner, _version = view.place(header.ns, header.key)
-    if (owner is not None and owner.id.name == me) or not view.offering(header.ns):
+    if (owner is not None and owner.name == me) or not view.offering(header.ns):
         return
     told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
     if header.hops >= MAX_HOPS:

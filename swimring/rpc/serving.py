@@ -54,17 +54,18 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("_connection", "_message", "begun", "body", "deadline", "declare", "header", "streams")
+    __slots__ = ("_arrived", "_connection", "_message", "begun", "body", "deadline", "declare", "header", "streams")
 
-    def __init__(self, connection: Connection, event: CallArrived, *, deadline: float) -> None:
-        """The call that ``event`` tells of, which came over ``connection``."""
+    def __init__(self, connection: Connection, event: CallArrived) -> None:
+        """The call that ``event`` tells of, which came over ``connection`` just now."""
         self._connection = connection
         self.header = event.header
         self.body = event.body
         """The fields of the message as they came: encoded."""
         self._message: Mapping[str, Any] | None = None
         self.streams: Mapping[str, PeerStream] = _NO_STREAMS
-        self.deadline = deadline
+        self._arrived = connection.heard
+        self.deadline = self._arrived + event.header.remaining
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
         self.declare: Declare | None = None
@@ -221,19 +222,19 @@ class CallJob(Incoming):
     """One call being served."""
 
     __slots__ = (
-        "_answer", "_arrived", "_cancelled", "_failed", "_in_line",
+        "_answer", "_cancelled", "_failed", "_in_line",
         "_lost", "_offer", "_outcome", "_scope", "_serving", "alone", "call_id",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, event: CallArrived) -> None:
         """Take over the call that ``event`` tells of; its streams can receive from now on."""
         connection = serving.connection
-        arrived = self._arrived = connection.heard
-        super().__init__(connection, event, deadline=arrived + event.header.remaining)
+        super().__init__(connection, event)
         self._serving = serving
         self.call_id = event.call_id
-        self.alone = bool(event.streams)
+        self.alone = False
         if event.streams:
+            self.alone = True
             self.streams = {name: connection.attach(ident, name) for name, ident in event.streams.items()}
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
@@ -379,8 +380,9 @@ class CallJob(Incoming):
             raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
 
     def _report(self) -> None:
-        header, seconds, tell = self.header, trio.current_time() - self._arrived, self._connection.instruments.tell
-        tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, seconds)
+        header, instruments = self.header, self._connection.instruments
+        took = trio.current_time() - self._arrived if instruments.timed else 0.0
+        instruments.tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, took)
 
     @property
     def _answer_size(self) -> int:

@@ -15,6 +15,7 @@ from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSourc
 from .service import Registration, Service
 from .streaming import ChannelEndpoint, ChannelHandler, StreamingEndpoint, StreamingHandler
 from .streams import SessionStream, Signal, Waiting, reset_code
+from .surroundings import Machine, Store
 from .writers import Writers
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ItemStream",
     "ItemsCall",
     "KeyState",
+    "Machine",
     "NodeView",
     "Objects",
     "OpenCall",
@@ -56,6 +58,7 @@ __all__ = [
     "Signal",
     "Source",
     "StateForm",
+    "Store",
     "StreamSource",
     "Streaming",
     "StreamingEndpoint",

@@ -131,11 +131,10 @@ class _Feeder:
     async def _feed(self) -> None:
         try:
             await feed(self._stream, self._source, self._waiting.open_file)
-        except CallError:
-            # The stream or the connection broke: the result of the call says so better.
-            self._stream.conclude()
         except BaseException as error:  # noqa: BLE001 - what is not the failure of a source goes on
             failure, others = failure_in(error, self._waiting.cancelled())
+            if isinstance(failure, CallError) and self._stream.broken:
+                failure = None  # the result of the call says so better; what came from over there can still be read
             if failure is not None:
                 self._call.fail(failure)
             if others is not None:

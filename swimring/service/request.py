@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .answer import AnswerStream
     from .endpoint import Endpoint
     from .owning import KeyState
+    from .surroundings import Machine, Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +70,20 @@ class NodeView(Caller, Protocol):
     @property
     def name(self) -> str:
         """The node's name, unique in its cluster."""
+        ...
+
+    @property
+    def host(self) -> Machine:
+        """The clocks and the dice of the machine it runs on."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its files.
+
+        Raises:
+            ConfigError: it was opened without ``state``.
+        """
         ...
 
     @property

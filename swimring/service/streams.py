@@ -155,6 +155,11 @@ class SessionStream:
         """Whether the other side has sent all, read or not."""
         return self._at_end
 
+    @property
+    def broken(self) -> bool:
+        """Whether the other side has given it up, or the connection is gone."""
+        return self._broken is not None
+
     # ------------------------------------------------------------------------------------------- the application
 
     async def send(self, data: bytes | bytearray | memoryview, /) -> None:

@@ -3,11 +3,22 @@
 from .backends import Asker, Beside, Cluster, ClusterNode, Nodes
 from .breaking import FaultBlock
 from .cluster import SimCluster, open_sim_cluster
+from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict, SimulatedDisk, SimulatedStore
 from .fabric import HostStatistics
 from .faults import PASS, Fault, Hosts, Latency, Packet, PacketKind, Verdict
+from .guard import NotRepeatable, allow
 from .history import Happening, History
-from .host import SimulatedHost
-from .invariants import Invariant, InvariantBroken, each_node_trusts_itself, incarnations_come_from_their_owner
+from .host import Clock, SimulatedHost
+from .invariants import (
+    Claim,
+    Invariant,
+    InvariantBroken,
+    acknowledged_survive,
+    each_node_trusts_itself,
+    incarnations_come_from_their_owner,
+    one_owner_per_fence,
+    views_converge,
+)
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
@@ -24,8 +35,14 @@ __all__ = [
     "Asker",
     "Beside",
     "Check",
+    "Claim",
+    "Clock",
     "Cluster",
     "ClusterNode",
+    "DiskFault",
+    "DiskTrouble",
+    "DiskVerdict",
+    "Disks",
     "Fault",
     "FaultBlock",
     "Happening",
@@ -39,6 +56,7 @@ __all__ = [
     "Load",
     "NodeSetup",
     "Nodes",
+    "NotRepeatable",
     "Outcome",
     "Packet",
     "PacketKind",
@@ -47,17 +65,23 @@ __all__ = [
     "Record",
     "SimCluster",
     "SimNode",
+    "SimulatedDisk",
     "SimulatedHost",
     "SimulatedNetwork",
+    "SimulatedStore",
     "SimulatedStream",
     "Trace",
     "Verdict",
+    "acknowledged_survive",
+    "allow",
     "current_seed",
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "one_owner_per_fence",
     "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",
     "run_simulation",
+    "views_converge",
 ]

@@ -74,8 +74,11 @@ class ClusterNode(Asker, Protocol):
         """Stop in good order, as SIGTERM does; return when the process has ended."""
         ...
 
-    async def restart(self) -> Node:
-        """Start the next life of a node that is down, under its old name; return when it has joined."""
+    async def restart(self, *, data: bool = True) -> Node:
+        """Start the next life of a node that is down, under its old name; return when it has joined.
+
+        With ``data`` it finds its files (`Node.store`), without they are gone.
+        """
         ...
 
 

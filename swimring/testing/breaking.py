@@ -8,18 +8,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
+
+from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict
+from .faults import Fault, Latency, chance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
     from .backends import Nodes
-    from .faults import Fault
     from .history import History
+    from .host import Clock
+    from .machine import SimNode
     from .network import SimulatedNetwork
+
+SimNodes: TypeAlias = "SimNode | Iterable[SimNode]"
+"""One node, or several, of a simulated cluster."""
 
 
 class FaultBlock(AbstractContextManager[None], AbstractAsyncContextManager[None]):
@@ -56,11 +63,16 @@ class Faults:
     """The faults of a cluster; `SimCluster` is one."""
 
     network: SimulatedNetwork
+    disks: Disks
     history: History
 
     def inject(self, fault: Fault) -> FaultBlock:
         """Any fault: see `swimring.testing.Fault`."""
         return self._under(self.network.inject(fault), repr(fault))
+
+    def inject_disk(self, fault: DiskFault) -> FaultBlock:
+        """Any fault of disks: see `swimring.testing.DiskFault`."""
+        return self._under(self.disks.inject(fault), repr(fault))
 
     # -------------------------------------------------------------------------------------------------- partitions
 
@@ -115,9 +127,10 @@ class Faults:
         """A bit of a datagram flips with this probability; segments are sent again, since checksums catch it."""
         return self._under(self.network.corruption(probability, _hosts(nodes)), f"corruption {probability:g}", nodes)
 
-    def latency(self, low: float, high: float, nodes: Nodes | None = None) -> FaultBlock:
-        """Packets travel ``low`` to ``high`` seconds."""
-        return self._under(self.network.latency(low, high, _hosts(nodes)), f"latency {low:g} to {high:g} s", nodes)
+    def latency(self, low: float, high: float, nodes: Nodes | None = None, *, tail: float = 0.0) -> FaultBlock:
+        """Packets travel ``low`` to ``high`` seconds, and an exponentially distributed time of mean ``tail`` more."""
+        text = f"latency {low:g} to {high:g} s" + (f" and {tail:g} s on average" if tail else "")
+        return self._under(self.network.latency(low, high, _hosts(nodes), tail=tail), text, nodes)
 
     def bandwidth(self, bytes_per_second: float, nodes: Nodes | None = None) -> FaultBlock:
         """Each direction between two nodes carries no more than that."""
@@ -135,6 +148,43 @@ class Faults:
         a, b = names_of(one), names_of(other)
         return self._under(self.network.half_open(a, b), f"half-open connections {_listed(a)} | {_listed(b)}")
 
+    # ------------------------------------------------------------------------------------------------------ clocks
+
+    def clock_skew(self, seconds: float, nodes: SimNodes) -> FaultBlock:
+        """The wall clocks of ``nodes`` are that far ahead of what they showed, or behind: they jump, and jump back."""
+        return self._under(_skewed(_clocks(nodes), seconds), f"wall clock {seconds:+g} s at {_listed(names_of(nodes))}")
+
+    def clock_drift(self, rate: float, nodes: SimNodes) -> FaultBlock:
+        """The boot clocks of ``nodes`` gain ``rate`` seconds a second, or lose them: 0.001 gains 1 ms a second."""
+        return self._under(_drifting(_clocks(nodes), rate), f"boot clock {rate:+g} s/s at {_listed(names_of(nodes))}")
+
+    # ------------------------------------------------------------------------------------------------------- disks
+
+    def full_disk(self, nodes: Nodes | None = None) -> FaultBlock:
+        """Nothing can be written or appended: `swimring.StoreFull`."""
+        return self._disk(DiskVerdict(full=True), "disk full", nodes)
+
+    def failing_disk(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
+        """Operations fail with this probability: `swimring.StoreError`."""
+        verdict = DiskVerdict(failing=chance(probability, "failing_disk"))
+        return self._disk(verdict, f"disk fails {probability:g}", nodes)
+
+    def slow_disk(self, low: float, high: float, nodes: Nodes | None = None) -> FaultBlock:
+        """Operations take ``low`` to ``high`` seconds."""
+        return self._disk(DiskVerdict(latency=Latency(low=low, high=high)), f"disk takes {low:g} to {high:g} s", nodes)
+
+    def torn_writes(self, nodes: Nodes | None = None) -> FaultBlock:
+        """What is appended in a crash, or was not synced when the machine is lost, survives in part, or as zeros."""
+        return self._disk(DiskVerdict(torn=True), "torn writes", nodes)
+
+    def forgetful_disk(self, nodes: Nodes | None = None) -> FaultBlock:
+        """A killed process loses what it had not synced, as if its machine had been lost."""
+        return self._disk(DiskVerdict(forgets=True), "what is not synced is lost in a crash", nodes)
+
+    def _disk(self, verdict: DiskVerdict, text: str, nodes: Nodes | None) -> FaultBlock:
+        hosts = None if nodes is None else frozenset(names_of(nodes))
+        return self._under(self.disks.inject(DiskTrouble(verdict, hosts)), text, nodes)
+
     def _under(self, fault: AbstractContextManager[None], text: str, nodes: Nodes | None = None) -> FaultBlock:
         where = "" if nodes is None else f" at {_listed(names_of(nodes))}"
         return FaultBlock(self._both(fault, text + where))
@@ -148,6 +198,32 @@ class Faults:
 def names_of(nodes: Nodes) -> list[str]:
     """The names of one node, or of several."""
     return [node.name for node in nodes] if isinstance(nodes, Iterable) else [nodes.name]
+
+
+def _clocks(nodes: SimNodes) -> list[Clock]:
+    return [node.clock for node in nodes] if isinstance(nodes, Iterable) else [nodes.clock]
+
+
+@contextlib.contextmanager
+def _skewed(clocks: list[Clock], seconds: float) -> Iterator[None]:
+    for clock in clocks:
+        clock.skew += seconds
+    try:
+        yield
+    finally:
+        for clock in clocks:
+            clock.skew -= seconds
+
+
+@contextlib.contextmanager
+def _drifting(clocks: list[Clock], rate: float) -> Iterator[None]:
+    for clock in clocks:
+        clock.drift += rate
+    try:
+        yield
+    finally:
+        for clock in clocks:
+            clock.drift -= rate
 
 
 def _hosts(nodes: Nodes | None) -> list[str] | None:

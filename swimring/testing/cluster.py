@@ -22,9 +22,11 @@ from swimring.identity import DEFAULT_PORT, Address
 from swimring.swim import Profile, Status
 
 from .breaking import Faults
+from .disk import Disks
 from .gate import Gate, belonging_to
 from .history import History
 from .invariants import find_broken
+from .leftovers import leftovers
 from .load import open_load
 from .machine import NodeSetup, SimNode
 from .network import LAN, open_simulated_network
@@ -56,6 +58,7 @@ class SimCluster(Faults):
     Attributes:
         network: what they talk over.
         history: the faults so far, and the last events of each node.
+        disks: what the machines keep, over all lives.
         gate: holds the tasks of nodes that are paused or slow.
         name: of the cluster.
         secret: what each life is started with from now on; keys of lives under way change by ``ns: swimring``.
@@ -74,7 +77,9 @@ class SimCluster(Faults):
     ) -> None:
         """No nodes yet."""
         self.network = network
+        self.disks = Disks(network.seed, network.trace)
         self.history = History()
+        self.history.on_fault = self.changed
         self.gate = gate
         self.name = name
         self.secret = secret
@@ -84,6 +89,7 @@ class SimCluster(Faults):
         self._change = trio.Event()
         self._invariants: list[Invariant] = []
         self._broken: InvariantBroken | None = None
+        self._asking = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<SimCluster {self.name}: {len(self.running)} of {len(self._nodes)} nodes run>"
@@ -112,6 +118,11 @@ class SimCluster(Faults):
     def awake(self) -> tuple[SimNode, ...]:
         """Those that run now and are not paused."""
         return tuple(node for node in self.running if not node.paused)
+
+    @property
+    def quiet_for(self) -> float:
+        """Virtual seconds since anything was done to the cluster; 0 while a fault is in force or a node is paused."""
+        return self.history.quiet_for if self.awake == self.running else 0.0
 
     async def start(
         self,
@@ -193,6 +204,7 @@ class SimCluster(Faults):
             if self._broken is not None:
                 # A task of the cluster's own: one that belonged to the node of this moment could be paused with it.
                 contextvars.Context().run(self._nursery.start_soon, _fail, self._broken)
+                self.history.note_fault(f"the rule {self._broken.name} is broken")
 
     # ------------------------------------------------------------------------------------------- load and rules
 
@@ -218,12 +230,49 @@ class SimCluster(Faults):
         Raises:
             ConfigError: rate or patience is not above 0.
         """
-        return open_load(self, action, rate=rate, check=check, patience=patience)
+        return open_load(self, action, rate=rate, check=check, patience=patience, ended=self.changed)
 
     def check(self, *invariants: Invariant) -> None:
-        """From now on each of ``invariants`` has to hold at every event; the first that does not fails the test."""
+        """From now on each of ``invariants`` has to hold at every event; the first that does not fails the test.
+
+        Events are: a node sees the cluster in another way, starts or ends; a fault begins or ends; a call of a load has
+        ended; a virtual second has passed.
+        """
+        if not self._invariants:
+            contextvars.Context().run(self._nursery.start_soon, self._ask_each_second)
         self._invariants += invariants
         self.changed()
+
+    def stop_asking(self) -> None:
+        """The invariants have held up to the end."""
+        self._invariants.clear()
+        self._asking.cancel()
+
+    async def nothing_left(self, *, after: float = 2.0) -> None:
+        """Wait until it is settled and for ``after`` virtual seconds more; then nothing may be under way on any node.
+
+        Raises:
+            AssertionError: calls, streams, tasks, connections or credit are left; or it did not settle.
+        """
+        await self.settled()
+        await trio.sleep(after)
+        await self.settled()
+        left = [f"{node.name}: {what}" for node in self.running for what in leftovers(node)]
+        assert not left, "\n".join(["something is left:", *left])
+
+    def disagreements(self) -> list[str]:
+        """Who sees whom alive, and what rings it has, a line for each node; nothing if all see the same, rightly."""
+        rings = self._expected_rings()
+        agree = self._members_agree() and all(
+            set(node.node.ring(service).nodes) == names for service, names in rings.items() for node in self.awake
+        )
+        return [] if agree else list(self._views())
+
+    async def _ask_each_second(self) -> None:
+        with self._asking:
+            while True:
+                await trio.sleep(1)
+                self.changed()
 
     async def _next_change(self) -> None:
         await self._change.wait()
@@ -287,5 +336,6 @@ async def open_sim_cluster(
             async with trio.open_nursery() as nursery:
                 cluster = SimCluster(network, gate, nursery, name=name, secret=secret, seal=seal)
                 yield cluster
+                cluster.stop_asking()
                 for node in cluster.running:
                     node.crash()

@@ -14,6 +14,36 @@ EPOCH_MS: Final = 1_750_000_000_000
 """What every wall clock shows when the virtual clock shows zero, in milliseconds since 1970."""
 
 
+class Clock:
+    """The wall clock and the boot clock of one machine; both can be wrong, and that can change."""
+
+    def __init__(self, *, skew: float = 0.0, drift: float = 0.0) -> None:
+        """The wall clock is ``skew`` seconds ahead, the boot clock runs ``1 + drift`` times as fast as true time."""
+        self.skew = skew
+        self._drift = drift
+        self._turned_at = 0.0
+        self._showed = 0.0
+
+    @property
+    def drift(self) -> float:
+        """How much faster the boot clock runs than true time; another drift does not make it jump."""
+        return self._drift
+
+    @drift.setter
+    def drift(self, drift: float) -> None:
+        self._showed = self.boot_time()
+        self._turned_at = trio.current_time()
+        self._drift = drift
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970 in the simulated world."""
+        return EPOCH_MS + int((trio.current_time() + self.skew) * 1000)
+
+    def boot_time(self) -> float:
+        """Seconds by this machine's own oscillator."""
+        return self._showed + (trio.current_time() - self._turned_at) * (1 + self._drift)
+
+
 class SimulatedHost(Host):
     """A host that knows nothing but its seed and Trio's clock; equal arguments, equal behaviour."""
 
@@ -30,19 +60,18 @@ class SimulatedHost(Host):
         self.name = name
         self.rng = dice("host", seed, name, life)
         self._entropy = dice("entropy", seed, name, life)
-        self._skew = skew
-        self._drift = drift
+        self.clock = Clock(skew=skew, drift=drift)
 
     def __repr__(self) -> str:
         return f"<SimulatedHost {self.name}>"
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970 in the simulated world."""
-        return EPOCH_MS + int((trio.current_time() + self._skew) * 1000)
+        """Milliseconds since 1970 by its own clock."""
+        return self.clock.wall_ms()
 
     def boot_time(self) -> float:
         """Seconds by this host's own oscillator."""
-        return trio.current_time() * (1 + self._drift)
+        return self.clock.boot_time()
 
     def entropy(self, size: int) -> bytes:
         """Bytes that look random and repeat with the seed."""

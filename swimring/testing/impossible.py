@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 _NETWORK: Final = "the loopback of this machine cannot be disturbed without root"
+_DISK: Final = "the disk of this machine cannot be disturbed without root"
 _CANNOT: Final = {
     "partition": _NETWORK,
     "isolate": _NETWORK,
@@ -22,6 +23,14 @@ _CANNOT: Final = {
     "network": "there is no simulated network",
     "check": "rules are asked at every event, and processes have no moment in common",
     "freeze": "a machine cannot be lost: all processes are on this one",
+    "full_disk": _DISK,
+    "failing_disk": _DISK,
+    "slow_disk": _DISK,
+    "torn_writes": _DISK,
+    "forgetful_disk": _DISK,
+    "inject_disk": _DISK,
+    "clock_skew": "all processes share the clock of this machine",
+    "clock_drift": "all processes share the clock of this machine",
     "slow": "an event loop cannot be made slow from outside",
     "skew": "all processes share the clock of this machine",
     "drift": "all processes share the clock of this machine",

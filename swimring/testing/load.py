@@ -92,7 +92,7 @@ class Record(Generic[T]):
 class Load(Generic[T]):
     """The calls so far, one record each; all of them are kept."""
 
-    def __init__(self, cluster: UnderLoad, action: Action[T], *, patience: float) -> None:
+    def __init__(self, cluster: UnderLoad, action: Action[T], *, patience: float, ended: Callable[[], object]) -> None:
         """Made by `SimCluster.load`."""
         self.records: list[Record[T]] = []
         """In the order in which they ended."""
@@ -101,6 +101,7 @@ class Load(Generic[T]):
         self._cluster = cluster
         self._action = action
         self._patience = patience
+        self._ended = ended
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {outcome.name.lower()}" for outcome, count in self.outcomes.items())
@@ -173,6 +174,7 @@ class Load(Generic[T]):
                 error=error,
             )
         )
+        self._ended()
 
     async def look_for_losses(self, check: Check[Any]) -> None:
         """Ask for everything that was acknowledged, from the first node that runs."""
@@ -184,12 +186,18 @@ class Load(Generic[T]):
 
 @asynccontextmanager
 async def open_load(
-    cluster: UnderLoad, action: Action[T], *, rate: float, check: Check[T] | None, patience: float
+    cluster: UnderLoad,
+    action: Action[T],
+    *,
+    rate: float,
+    check: Check[T] | None,
+    patience: float,
+    ended: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[Load[T]]:
-    """See `SimCluster.load`."""
+    """See `SimCluster.load`; ``ended`` is called when a call has ended and is recorded."""
     if not rate > 0 or not patience > 0:
         raise ConfigError("rate, patience", (rate, patience), "calls per virtual second and virtual seconds, above 0")
-    load = Load(cluster, action, patience=patience)
+    load = Load(cluster, action, patience=patience, ended=ended)
     async with trio.open_nursery() as calls, trio.open_nursery() as making:
         making.start_soon(_make_calls, cluster, load, calls, rate)
         yield load

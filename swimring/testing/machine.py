@@ -14,6 +14,8 @@ from swimring.node import open_node
 from swimring.ownership import RangesGained, RangesLost
 from swimring.swim import Profile, Resynced
 
+from .host import Clock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from .backends import Beside
     from .cluster import SimCluster
+    from .disk import SimulatedDisk
 
 STARTS_WITHIN: Final = 0.25
 """Seconds that a restarted process takes before it runs."""
@@ -55,12 +58,19 @@ class NodeSetup:
 
 
 class SimNode:
-    """One simulated machine and the node that runs on it, over all its lives."""
+    """One simulated machine and the node that runs on it, over all its lives.
+
+    Attributes:
+        name: of the node and of its host, n1, n2 and so on.
+        setup: what each life is started with.
+        clock: of the machine; see `SimCluster.clock_skew` and `SimCluster.clock_drift`.
+    """
 
     def __init__(self, cluster: SimCluster, name: str, setup: NodeSetup) -> None:
         """Made by `SimCluster.start`."""
         self.name = name
         self.setup = setup
+        self.clock = Clock(skew=setup.skew, drift=setup.drift)
         self._cluster = cluster
         self._node: Node | None = None
         self._killed = False
@@ -93,13 +103,21 @@ class SimNode:
             raise _not_running(self.name)
         return self._node
 
+    @property
+    def disk(self) -> SimulatedDisk:
+        """What its machine keeps, over all its lives; handlers reach it as ``node.store``."""
+        return self._cluster.disks.of(self.name)
+
     def crash(self) -> None:
-        """Kill the process, as SIGKILL does: no farewell; peers see resets, dialling it is refused."""
+        """Kill the process, as SIGKILL does: no farewell; peers see resets, dialling it is refused.
+
+        The machine stays, and with it all that was written, synced or not.
+        """
         self._kill("killed")
         self._cluster.network.crash(self.name)
 
     def freeze(self) -> None:
-        """Lose the machine: no farewell, and nobody is told anything by anybody."""
+        """Lose the machine: no farewell, and nobody is told anything by anybody; what was not synced is lost."""
         self._kill("machine lost")
         self._cluster.network.freeze(self.name)
 
@@ -149,8 +167,11 @@ class SimNode:
         await self._over.wait()
         self._cluster.network.crash(self.name)  # nothing is open any more; the next life is a new one
 
-    async def restart(self) -> Node:
+    async def restart(self, *, data: bool = True) -> Node:
         """Start the next life of a node that is down, under its old name; return when it has joined.
+
+        Args:
+            data: whether it finds what is on its disk; without, it starts with an empty one.
 
         Raises:
             ConfigError: it is running.
@@ -159,7 +180,9 @@ class SimNode:
             raise ConfigError("node", self.name, "this node is running: crash it first, or let it leave")
         await self._over.wait()
         await trio.sleep(STARTS_WITHIN)
-        self._cluster.history.note_fault(f"restart {self.name}")
+        self._cluster.history.note_fault(f"restart {self.name}{'' if data else ' without its data'}")
+        if not data:
+            self.disk.wipe()
         await self._cluster.launch(self)
         return self.node
 
@@ -185,10 +208,12 @@ class SimNode:
         finally:
             self._node = None
             self._over.set()
-            self._cluster.changed()
+            self._cluster.history.stir()
 
     async def _be_a_node(self, task_status: trio.TaskStatus[None]) -> None:
         setup, cluster = self.setup, self._cluster
+        network, host = cluster.network.at(self.name), cluster.network.host(self.name)
+        host.clock = self.clock
         async with (
             open_node(
                 *setup.services,
@@ -205,8 +230,9 @@ class SimNode:
                 insecure=True,
                 secret=cluster.secret,
                 seal=cluster.seal,
-                network=cluster.network.at(self.name),
-                host=cluster.network.host(self.name, skew=setup.skew, drift=setup.drift),
+                state=cluster.disks.store(network.life),
+                network=network,
+                host=host,
             ) as node,
             node.events() as events,
             trio.open_nursery() as nursery,
@@ -222,7 +248,7 @@ class SimNode:
                 nursery.start_soon(setup.beside, node)
             self._node = node
             task_status.started()
-            cluster.changed()
+            cluster.history.stir()
             await self._farewell.wait()
             nursery.cancel_scope.cancel()
 

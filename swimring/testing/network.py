@@ -182,9 +182,11 @@ class SimulatedNetwork:
         """Datagrams arrive twice with this probability; to and from ``hosts``, or all."""
         return self._disturb(Verdict(duplicate=chance(probability, "duplication")), hosts)
 
-    def latency(self, low: float, high: float, hosts: Hosts | None = None) -> AbstractContextManager[None]:
-        """Packets travel ``low`` to ``high`` seconds, which reorders datagrams; to and from ``hosts``, or all."""
-        return self._disturb(Verdict(latency=Latency(low=low, high=high)), hosts)
+    def latency(
+        self, low: float, high: float, hosts: Hosts | None = None, *, tail: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """Packets travel as `Latency` says, which reorders datagrams; to and from ``hosts``, or all."""
+        return self._disturb(Verdict(latency=Latency(low=low, high=high, tail=tail)), hosts)
 
     def refuse(self, hosts: Hosts) -> AbstractContextManager[None]:
         """``hosts`` refuse new connections; existing ones and datagrams go on."""

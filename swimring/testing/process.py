@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,8 +114,11 @@ class RealNode(Impossible):
         self._end(signal.SIGTERM, f"drain {self.name}")
         await self._over.wait()
 
-    async def restart(self) -> Node:
+    async def restart(self, *, data: bool = True) -> Node:
         """Start the next life of a node that is down, under its old name; return when it has joined.
+
+        Args:
+            data: whether it finds what is in its directory.
 
         Raises:
             ConfigError: it is running.
@@ -122,7 +126,9 @@ class RealNode(Impossible):
         if self.running:
             raise ConfigError("node", self.name, "this node is running: crash it first, or let it leave")
         await self._over.wait()
-        self._cluster.happened(f"restart {self.name}")
+        if not data:
+            shutil.rmtree(self._cluster.place / self.name, ignore_errors=True)
+        self._cluster.happened(f"restart {self.name}{'' if data else ' without its data'}")
         await self._cluster.launch(self)
         return self.node
 

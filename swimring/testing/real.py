@@ -7,8 +7,10 @@ sees; what every node believes it is told by the node. What cannot be done to pr
 from __future__ import annotations
 
 import secrets
+import tempfile
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -101,6 +103,7 @@ class RealCluster(Impossible):
         observer: the test's own node.
         secret: the keys of the cluster.
         seal: as for `open_node`.
+        place: where each node has a directory of its own.
     """
 
     if TYPE_CHECKING:
@@ -112,7 +115,14 @@ class RealCluster(Impossible):
         check: Callable[..., None]
 
     def __init__(
-        self, nursery: trio.Nursery, *, name: str, seed: int, secret: bytes | Sequence[bytes] | None, seal: str
+        self,
+        nursery: trio.Nursery,
+        *,
+        name: str,
+        seed: int,
+        secret: bytes | Sequence[bytes] | None,
+        seal: str,
+        place: Path,
     ) -> None:
         """No nodes yet."""
         self.name = f"{name}-{secrets.token_hex(4)}"  # nobody else's nodes on this machine belong to it
@@ -121,6 +131,7 @@ class RealCluster(Impossible):
         self.observer = Observer()
         self.secret = [secret] if isinstance(secret, bytes) else list(secret or ())
         self.seal = seal
+        self.place = place
         self._nursery = nursery
         self._nodes: dict[str, RealNode] = {}
         self._services: set[str] = set()
@@ -187,6 +198,7 @@ class RealCluster(Impossible):
                     "weight": weight,
                     "zone": zone,
                     "seal": self.seal,
+                    "state": str(self.place / name),
                 },
             )
 
@@ -316,6 +328,7 @@ async def open_real_cluster(
     """
     for setting in others:
         skip(setting)
-    async with trio.open_nursery() as nursery:
-        yield RealCluster(nursery, name=name, seed=seed, secret=secret, seal=seal)
-        nursery.cancel_scope.cancel()
+    with tempfile.TemporaryDirectory(prefix="swimring-real-") as place:
+        async with trio.open_nursery() as nursery:
+            yield RealCluster(nursery, name=name, seed=seed, secret=secret, seal=seal, place=Path(place))
+            nursery.cancel_scope.cancel()

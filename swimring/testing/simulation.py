@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import trio
 import trio.testing
@@ -18,6 +18,8 @@ from trio import _threads as threads
 from trio._core import _run as scheduler
 
 from swimring.errors import ConfigError
+
+from .guard import ask, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -35,10 +37,12 @@ _running: list[int] = []
 def run_simulation(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, seed: int) -> T:
     """Run ``main(*args)`` to its end in virtual time, and return what it returns.
 
-    Whenever every task waits, the clock jumps to the next deadline: hours take milliseconds. Threads, and with them
-    files and the system's resolver, are refused, since virtual time would jump past them.
+    Whenever every task waits, the clock jumps to the next deadline: hours take milliseconds. What would not repeat
+    (real files, sockets, threads, processes, clocks, the dice of the operating system) is refused where it is called,
+    unless that is within `allow`.
 
     Raises:
+        NotRepeatable: that has happened; also if the code under test has swallowed the refusal.
         ConfigError: this version of Trio is not one that was tested, or a simulation is running already.
         BaseException: what ``main`` raises, with a note that names the seed.
     """
@@ -48,7 +52,7 @@ def run_simulation(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, seed: int) -
     clock = trio.testing.MockClock(autojump_threshold=0)
     _running.append(seed)
     try:
-        with _seeded_scheduler(seed), _seeded_random(seed), _no_threads():
+        with _seeded_scheduler(seed), _seeded_random(seed), _no_threads(), guarded(run_simulation.__code__):
             return trio.run(main, *args, clock=clock)
     except BaseException as error:
         error.add_note(f"simulation failed with seed={seed}; run_simulation(..., seed={seed}) repeats it")
@@ -121,13 +125,14 @@ def _seeded_random(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_threads() -> Iterator[None]:
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise RuntimeError(
-            "a simulation has no threads, and so no files and no resolver: virtual time would jump past them"
-        )
+    start = vars(threads)["start_thread_soon"]
+
+    def start_if_allowed(*args: Any, **kwargs: Any) -> None:
+        ask("a thread of Trio")
+        start(*args, **kwargs)
 
     with contextlib.ExitStack() as undo:
-        _replace(undo, threads, "start_thread_soon", new=refuse)
+        _replace(undo, threads, "start_thread_soon", new=start_if_allowed)
         yield
 
 

@@ -82,15 +82,23 @@ def sweep(item: pytest.Item, seeds: range, *, processes: int | None) -> list[pyt
     return [_read_report(item.config, report, nodeid=item.nodeid) for report in chosen["reports"]]
 
 
+def hash_seed(*, default: str = "") -> dict[str, str]:
+    """What this process was told its hash seed is, as a variable of the environment; ``default`` if it was not told."""
+    told = os.environ.get("PYTHONHASHSEED", "random").replace("random", default)
+    return {"PYTHONHASHSEED": told} if told else {}
+
+
 def _run_process(item: pytest.Item, share: Share) -> str:
     config = item.config
     _, _, inside = item.nodeid.partition("::")
     options = [argument for argument in config.invocation_params.args if argument not in config.args]
     command = [sys.executable, "-m", "pytest", *map(str, options), f"{item.path}::{inside}"]
     command += ["--swimring-share", str(share), "-q", "-p", "no:cacheprovider"]
+    command += ["--basetemp", str(share.place / f"of.{share.first}")]  # never one for all: each empties its own
     done = subprocess.run(  # noqa: S603 - this interpreter, with what it was called with
         command,
         cwd=config.invocation_params.dir,
+        env={**os.environ, **hash_seed(default="0")},  # one for all: sets of strings are in the order of it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

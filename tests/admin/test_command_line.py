@@ -74,6 +74,12 @@ def test_wrong_usage_is_one_line_and_status_2(run: Run, arguments: list[str], sa
     assert err.count("\n") == 1
 
 
+def test_a_state_that_cannot_be_used_is_one_line_and_status_1(run: Run) -> None:
+    status, out, err = run("run", "examples/hello.py:app", "--state", "README.md")
+    assert (status, out) == (1, "")
+    assert "swimring-generation: Not a directory" in err
+
+
 @pytest.mark.parametrize("command", [["members"], ["lookup", "k1"], ["call", "hello", "greet"]])
 def test_no_node_is_one_line_and_status_3(run: Run, command: list[str]) -> None:
     status, out, err = run(*command, "--join", "127.0.0.1:1", "--json")

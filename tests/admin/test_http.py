@@ -9,8 +9,16 @@ import pytest
 import trio
 import trio.testing
 
-from swimring.admin.http import HttpRequest, HttpResponse, HttpServer, Send, event, json_response, open_http
-from swimring.admin.http.server import MAX_BODY, MAX_CONNECTIONS, MAX_HEAD, REQUEST_WITHIN, SENT_WITHIN
+from swimring.admin.http import HttpRequest, HttpResponse, Send, event, json_response
+from swimring.admin.http.server import (
+    MAX_BODY,
+    MAX_CONNECTIONS,
+    MAX_HEAD,
+    REQUEST_WITHIN,
+    SENT_WITHIN,
+    HttpServer,
+    open_http,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -223,6 +223,8 @@ MISFITS: list[tuple[Any, object, str]] = [
     (Sequence[str], "text", "allowed is list[str]"),
     (tuple[int, str], [1], "found list of 1, allowed is tuple[int, str]"),
     (tuple[int, str], [1, 2], "[1]: found int 2, allowed is str"),
+    (dict[Literal["a"], object], {"b": 1}, "found str 'b', allowed is 'a'"),
+    (dict[str, object], {b"a": 1}, "found bytes b'a', allowed is str"),
     (dict[str, int], {"a": "x"}, "a: found str 'x', allowed is int"),
     (dict[str, int], {b"a": 1}, "b'a': found bytes b'a', allowed is str"),
     (dict[str, dict[str, list[int]]], {"a": {"b": [0, None]}}, "a.b[1]: found None, allowed is int"),

@@ -184,6 +184,14 @@ async def reverse(request: Request) -> int:
     return size
 
 
+@app.on("curt")
+async def curt(request: Request) -> str:
+    """Says what it has to say, and does not listen."""
+    async with request.streams["file"] as stream:
+        await stream.send(b"y" * 100_000)
+    return "enough"
+
+
 @app.on("fetch")
 async def fetch(request: Request, size: int) -> Reply[int]:
     async def updates() -> AsyncIterator[Update]:

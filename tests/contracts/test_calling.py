@@ -30,6 +30,7 @@ from .answering import (
     breaking,
     chat,
     count,
+    curt,
     deaf,
     echo,
     ended,
@@ -202,6 +203,36 @@ async def test_many_calls_at_once_are_all_answered(side: str, cluster: tuple[str
         for number in range(300):
             tasks.start_soon(ask, number)
     assert sorted(answers) == sorted(b"%d" % number for number in range(300))
+
+
+@pytest.mark.parametrize("side", [one for one in LOOPS if one != "node"], indirect=True)
+async def test_a_client_may_have_its_calls_handed_on_by_the_one_node_it_reaches(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    with anyio.fail_after(60):
+        async with connect(cluster[1], forward=True) as mesh:
+            keys = [f"k{number}" for number in range(20)]
+            owners = [mesh.lookup(key, service="contract").name for key in keys]
+            assert [await mesh.call(where, key) for key in keys] == owners
+            assert set(owners) == {"a", "b"}
+            for one in keys:
+                await mesh.cast({"ns": "contract", "cmd": "note", "key": f"{key} {one}", "what": "cast"})
+                assert await mesh.call(ended, f"{key} {one}") == ["cast"]
+                with pytest.raises(TooMuch):
+                    await mesh.call(refuse, one, "declared")
+            with pytest.raises(NoSuchHandler):
+                await mesh.request({"ns": "contract", "cmd": "ecko", "key": key})
+            assert "1 connections" in repr(mesh)
+            there = next(one for one in (f"{key} {n}" for n in range(100)) if mesh.lookup(one, "contract").name == "b")
+            with anyio.move_on_after(0.1) as scope:
+                await mesh.call(wait, there)
+            assert scope.cancelled_caught
+            assert await mesh.call(ended, there) == ["Cancelled"]
+            assert "1 connections" in repr(mesh)
+            for one in keys:  # streams go to the owner itself
+                async with mesh.open(count, one, 3) as items:
+                    assert [item.number async for item in items] == [0, 1, 2]
+            assert "2 connections" in repr(mesh)
 
 
 # --------------------------------------------------------------------------------------------------------- yielding
@@ -419,6 +450,29 @@ async def test_a_source_that_fails_cancels_the_call_and_is_what_it_raises(
     async with entered(side, cluster) as caller:
         with pytest.raises(LookupError, match="no more"):
             await caller.call(mix.with_streams(file=source(), events=Objects([], Update)), key)
+
+
+async def test_a_source_that_fails_with_the_error_of_another_call_is_not_taken_for_complete(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async def relayed() -> AsyncIterator[bytes]:
+        yield b"the first half"
+        raise ConnectionLost("the second half is somewhere else", owner="elsewhere")
+
+    async with entered(side, cluster) as caller:
+        with pytest.raises(ConnectionLost, match="somewhere else") as caught:
+            async with caller.open(reverse.with_streams(file=relayed()), key) as call:
+                await call.result()
+        assert caught.value.owner == "elsewhere"
+
+
+async def test_what_a_handler_sent_is_read_although_it_does_not_read_what_it_is_fed(
+    side: str, cluster: tuple[str, str], key: str
+) -> None:
+    async with entered(side, cluster) as caller:
+        async with caller.open(curt.with_streams(file=b"x" * 2_000_000), key) as call:
+            assert await call.result() == "enough"
+            assert b"".join([chunk async for chunk in call.streams["file"]]) == b"y" * 100_000
 
 
 async def fail_at_the_end() -> None:

@@ -32,6 +32,17 @@ async def begun(request: Request) -> int:
     return _began.get(request.node, 0)
 
 
+@app.on("keep")
+async def keep(request: Request, text: str) -> None:
+    await request.node.store.append("log", text.encode())
+    await request.node.store.sync("log")
+
+
+@app.on("kept", idempotent=True)
+async def kept(request: Request) -> str:
+    return (await request.node.store.read("log") or b"").decode()
+
+
 async def count(node: Node) -> None:
     _began[node] = _began.get(node, 0) + 1
     await trio.sleep_forever()
@@ -110,6 +121,24 @@ async def test_nodes_are_killed_stopped_drained_and_started_again(cluster: Clust
     await cluster.settled()
     with pytest.raises(ConfigError, match="is running"):
         await one.restart()
+
+
+@contract
+async def test_a_restart_finds_what_was_kept_or_nothing_if_it_is_without_data(cluster: Cluster) -> None:
+    one, two = await cluster.start(2, app, profile="local")
+    await cluster.settled()
+    ask = one.node.peer("n2")
+    await ask.call(keep, None, "one ")
+    two.crash()
+    await cluster.settled()
+    await two.restart()
+    await cluster.settled()
+    await ask.call(keep, None, "two")
+    assert await ask.call(kept, None) == "one two"
+    await two.drain()
+    await two.restart(data=False)
+    await cluster.settled()
+    assert await ask.call(kept, None) == ""
 
 
 @contract

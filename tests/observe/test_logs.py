@@ -75,12 +75,12 @@ def test_a_line_with_an_error_carries_its_traceback() -> None:
 
 def test_a_line_that_repeats_is_kept_back_and_counted_by_the_next() -> None:
     repeats = RepeatFilter()
-    flood = [line("no answer from %s", f"peer-{n}", at=n / 100) for n in range(100)]
+    flood = [line("no answer from %s", "b", at=n / 100) for n in range(100)]
     assert [repeats.filter(each) for each in flood] == [True] + [False] * 99
-    later = line("no answer from %s", "x", at=PAUSE + 1)
+    later = line("no answer from %s", "b", at=PAUSE + 1)
     assert repeats.filter(later)
-    assert later.getMessage() == "no answer from x (99 more like it since the last)"
-    assert repeats.filter(line("something else", at=PAUSE + 1))
+    assert later.getMessage() == "no answer from b (99 more like it since the last)"
+    assert repeats.filter(line("no answer from %s", "c", at=PAUSE + 1)), "another peer is another line"
 
 
 def test_a_line_of_another_level_is_another_line() -> None:

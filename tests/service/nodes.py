@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
-    from swimring.service import AnswerStream, Caller, Endpoint
+    from swimring.service import AnswerStream, Caller, Endpoint, Machine, Store
     from swimring.swim import Member
 
 P = ParamSpec("P")
@@ -21,6 +21,14 @@ class NamedNode:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    @property
+    def host(self) -> Machine:
+        raise NotImplementedError
+
+    @property
+    def store(self) -> Store:
+        raise NotImplementedError
 
     @property
     def members(self) -> tuple[Member, ...]:

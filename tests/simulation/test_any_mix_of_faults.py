@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from swimring.testing import SimCluster, SimNode, dice, open_sim_cluster, run_simulation
+from swimring.testing import SimCluster, SimNode, dice, run_simulation
 
 from .leftovers import check_nothing_left
 from .load import Ledger, under_load
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     import random
@@ -96,9 +97,7 @@ class Mayhem:
 async def scenario(seed: int, secret: bytes | None = None) -> str:
     rng = dice("mayhem", seed)
     ledger = Ledger()
-    async with open_sim_cluster(secret=secret) as cluster:
-        await cluster.start(NODES, ledger.service)
-        await cluster.settled()
+    async with settled_cluster(NODES, ledger.service, secret=secret) as (cluster, _):
         async with trio.open_nursery() as nursery:
             mayhem = Mayhem(cluster, rng, nursery)
             try:

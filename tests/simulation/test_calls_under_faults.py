@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulation
+from swimring.testing import SimCluster, SimNode, run_simulation
 
 from .leftovers import check_nothing_left
 from .load import Ledger, Load, under_load
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,9 +23,7 @@ def simulate(
 
     async def main() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            started = await cluster.start(4, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(4, ledger.service) as (cluster, started):
             load = await rule(cluster, ledger, started)
             load.check()
             await check_nothing_left(cluster, ledger.service.name)

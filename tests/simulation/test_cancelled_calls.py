@@ -10,9 +10,10 @@ import trio
 
 from swimring.errors import CallError
 from swimring.service import Channel, Objects, Reply, Request, Service
-from swimring.testing import SimCluster, dice, open_sim_cluster, run_simulation
+from swimring.testing import SimCluster, dice, run_simulation
 
 from .leftovers import check_nothing_left
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     import random
@@ -146,9 +147,7 @@ def test_thousands_of_cancelled_calls_of_all_kinds_leave_nothing_behind(in_a_swe
     async def main() -> None:
         rng = dice("cancelled calls", seed)
         kinds = Kinds(rng)
-        async with open_sim_cluster() as cluster:
-            await cluster.start(2, kinds.service)
-            await cluster.settled()
+        async with settled_cluster(2, kinds.service) as (cluster, _):
             await cancel_many(kinds, cluster, rng, calls=calls)
             assert kinds.finished == calls
             assert kinds.begun > calls / 4
@@ -162,9 +161,7 @@ def test_calls_cancelled_while_nodes_crash_and_leave_leave_nothing_behind(seed: 
     async def main() -> None:
         rng = dice("cancelled calls", seed)
         kinds = Kinds(rng)
-        async with open_sim_cluster() as cluster:
-            _one, two, three = await cluster.start(3, kinds.service)
-            await cluster.settled()
+        async with settled_cluster(3, kinds.service) as (cluster, (_one, two, three)):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: cancel_many(kinds, cluster, rng, calls=1_000))
                 await trio.sleep(0.05)

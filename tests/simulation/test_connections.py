@@ -9,10 +9,11 @@ import trio
 
 from swimring.errors import CallError, ConnectionLost, StreamLost
 from swimring.service import Request, Service
-from swimring.testing import open_sim_cluster, run_simulation
+from swimring.testing import run_simulation
 
 from .leftovers import check_nothing_left, connections
 from .load import Ledger
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     from swimring.testing import SimNode
@@ -81,9 +82,7 @@ def test_of_crossing_dials_one_connection_survives_and_all_calls_finish(seed: in
 
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two = await cluster.start(2, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(2, bulk.service) as (cluster, (one, two)):
             sizes: list[int] = []
 
             async def ask(asker: SimNode, other: SimNode, number: int) -> None:
@@ -107,9 +106,7 @@ def test_of_crossing_dials_one_connection_survives_and_all_calls_finish(seed: in
 def test_calls_in_both_directions_share_one_connection(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            one, two = await cluster.start(2, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(2, ledger.service) as (cluster, (one, two)):
 
             async def ask(asker: SimNode, other: SimNode, number: int) -> None:
                 call = f"{asker.name} {number}"
@@ -134,9 +131,7 @@ def test_calls_in_both_directions_share_one_connection(seed: int) -> None:
 def test_an_upload_whose_receiver_is_gone_says_how_far_it_came(seed: int, fate: str) -> None:
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two, _ = await cluster.start(3, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(3, bulk.service) as (cluster, (one, two, _)):
             began = trio.current_time()
             sent = 0
             with pytest.raises(StreamLost) as caught:
@@ -157,9 +152,7 @@ def test_an_upload_whose_receiver_is_gone_says_how_far_it_came(seed: int, fate: 
 def test_a_download_whose_sender_is_gone_says_how_far_it_came(seed: int, fate: str) -> None:
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two, _ = await cluster.start(3, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(3, bulk.service) as (cluster, (one, two, _)):
             read = bytearray()
             with pytest.raises(StreamLost) as caught:
                 async with one.node.open(bulk.give.with_streams(file=None), key_of(two, "bulk"), 10_000_000) as call:
@@ -180,9 +173,7 @@ def test_a_download_whose_sender_is_gone_says_how_far_it_came(seed: int, fate: s
 def test_a_handler_whose_uploader_is_gone_learns_it(seed: int, fate: str) -> None:
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two, _ = await cluster.start(3, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(3, bulk.service) as (cluster, (one, two, _)):
 
             async def upload() -> None:
                 node = one.node
@@ -207,9 +198,7 @@ def test_a_handler_whose_uploader_is_gone_learns_it(seed: int, fate: str) -> Non
 def test_a_reader_that_does_not_read_stops_its_writer_and_nobody_else(seed: int) -> None:
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two = await cluster.start(2, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(2, bulk.service) as (cluster, (one, two)):
             key = key_of(two, "bulk")
             sent = 0
 
@@ -241,9 +230,7 @@ def test_a_reader_that_does_not_read_stops_its_writer_and_nobody_else(seed: int)
 def test_thousands_of_cancelled_calls_leave_nothing_on_either_side(seed: int) -> None:
     async def scenario() -> None:
         bulk = Bulk()
-        async with open_sim_cluster() as cluster:
-            one, two = await cluster.start(2, bulk.service)
-            await cluster.settled()
+        async with settled_cluster(2, bulk.service) as (cluster, (one, two)):
             key = key_of(two, "bulk")
             async with trio.open_nursery() as nursery:
                 for _ in range(1500):
@@ -262,9 +249,7 @@ def test_thousands_of_cancelled_calls_leave_nothing_on_either_side(seed: int) ->
 def test_a_deadline_and_a_cancellation_reach_over_two_hops(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            one, two, three = await cluster.start(3, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(3, ledger.service) as (cluster, (one, two, three)):
 
             async def relayed() -> None:
                 await one.node.call(ledger.relay, key_of(two), "c", 100.0, key_of(three))
@@ -294,9 +279,7 @@ def test_a_call_that_the_farewell_of_its_peer_refused_did_not_run(seed: int) -> 
 
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            one, two = await cluster.start(2, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(2, ledger.service) as (cluster, (one, two)):
             outcomes: list[str] = []
 
             async def ask(number: int) -> None:

@@ -9,10 +9,11 @@ import trio
 import trio.testing
 
 from swimring.errors import ConnectionLost, NodeClosed
-from swimring.testing import open_sim_cluster, run_simulation
+from swimring.testing import run_simulation
 
 from .leftovers import check_nothing_left
 from .load import Ledger, under_load
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     from swimring.testing import SimNode
@@ -25,9 +26,7 @@ def key_of(owner: SimNode) -> str:
 def test_a_handler_on_a_leaving_node_may_still_ask_others(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(3, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(3, ledger.service) as (cluster, nodes):
             leaver, caller, other = nodes
             answers: list[list[str]] = []
 
@@ -48,9 +47,7 @@ def test_a_handler_on_a_leaving_node_may_still_ask_others(seed: int) -> None:
 def test_no_call_fails_while_a_node_leaves_under_heavy_load_in_both_directions(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(3, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(3, ledger.service) as (cluster, nodes):
             leaver = nodes[seed % 3]
             others = [node for node in nodes if node is not leaver]
             async with under_load(
@@ -69,9 +66,7 @@ def test_a_call_that_outlives_its_node_ends_with_it(seed: int) -> None:
 
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(3, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(3, ledger.service) as (cluster, nodes):
             asker, lost, owner = nodes
             node = asker.node
 

@@ -7,7 +7,9 @@ import trio
 
 from swimring import ConnectionLost, Request, Service
 from swimring.swim import Profile
-from swimring.testing import SimNode, open_sim_cluster, run_simulation
+from swimring.testing import SimNode, run_simulation
+
+from .settled import settled_cluster
 
 app = Service("slow")
 
@@ -19,9 +21,7 @@ async def wait(request: Request) -> None:
 
 def test_a_call_in_flight_is_lost_when_its_owner_is_declared_dead(seed: int) -> None:
     async def scenario() -> float:
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(5, app, profile="lan")
-            await cluster.settled()
+        async with settled_cluster(5, app, profile="lan") as (cluster, nodes):
             owner = cluster.owner_of("k")
             caller = next(node for node in nodes if node is not owner)
             async with trio.open_nursery() as nursery:

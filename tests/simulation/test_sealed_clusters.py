@@ -11,6 +11,7 @@ from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulati
 
 from .leftovers import check_nothing_left
 from .load import Ledger, under_load
+from .settled import settled_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,7 @@ def test_keys_change_under_load_while_one_member_is_away_and_it_comes_back_with_
 def test_a_machine_lost_in_the_middle_of_a_rotation_costs_nobody_else_its_place(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster(secret=OLD) as cluster:
-            nodes = await cluster.start(COUNT, ledger.service, profile="local")
-            await cluster.settled()
+        async with settled_cluster(COUNT, ledger.service, profile="local", secret=OLD) as (cluster, nodes):
             async with under_load(cluster, ledger, askers=nodes[1:], callers=4) as load:
                 await add_key(cluster, nodes)
                 await change_keys(nodes[:2], "use key", identity=key_id(NEW).hex())
@@ -89,9 +88,7 @@ def test_a_machine_lost_in_the_middle_of_a_rotation_costs_nobody_else_its_place(
 def test_a_plain_cluster_becomes_a_sealed_one_by_rolling_restarts_under_load(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(4, ledger.service, profile="local")
-            await cluster.settled()
+        async with settled_cluster(4, ledger.service, profile="local") as (cluster, nodes):
             async with under_load(cluster, ledger, callers=4) as load:
                 for cluster.secret, cluster.seal in ((OLD, "accept"), (OLD, "prefer"), (OLD, "require")):
                     for node in nodes:

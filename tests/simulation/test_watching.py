@@ -9,8 +9,9 @@ import trio
 
 from swimring.swim import Status
 from swimring.testing import PASS, Packet, PacketKind, Verdict, open_sim_cluster, run_simulation
+from swimring.testing.leftovers import leftovers
 
-from .leftovers import connections, leftovers
+from .leftovers import connections
 
 if TYPE_CHECKING:
     from swimring.testing import SimCluster, SimNode

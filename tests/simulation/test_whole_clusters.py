@@ -15,10 +15,11 @@ from swimring.instrument import Instrument
 from swimring.node import Node, open_node
 from swimring.swim import Profile, Status
 from swimring.swim.suspicion import shortest_suspicion
-from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulation
+from swimring.testing import SimCluster, SimNode, run_simulation
 
 from .leftovers import check_nothing_left, connections
 from .load import Ledger, under_load
+from .settled import settled_cluster
 from .test_any_mix_of_faults import scenario as any_mix_of_faults
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def test_a_caller_whose_ring_is_old_follows_the_answer_of_the_old_owner(seed: in
 
     async def scenario() -> None:
         ledger, retries = Ledger(), Retries()
-        async with open_sim_cluster() as cluster:
-            old = await cluster.start(3, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(3, ledger.service) as (cluster, old):
             async with open_other(cluster, "caller", "simulated", ledger.service, retries, weight=0) as caller:
                 await wait_members(caller, 4)
                 new = await start_hidden_from(cluster, "caller", ledger.service)
@@ -85,9 +84,7 @@ def test_two_clusters_on_the_same_addresses_never_mix(seed: int) -> None:
 
     async def scenario() -> None:
         ledger, others = Ledger(), Ledger()
-        async with open_sim_cluster(name="first") as cluster:
-            nodes = await cluster.start(5, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(5, ledger.service, name="first") as (cluster, nodes):
             async with under_load(cluster, ledger, askers=nodes[:3], callers=4) as load:
                 await trio.sleep(1)
                 nodes[3].crash()
@@ -153,9 +150,7 @@ def alive(node: Node) -> set[str]:
 def test_a_crash_is_known_everywhere_in_well_under_a_second_if_somebody_was_connected(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(6, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(6, ledger.service) as (_, nodes):
             victim = nodes[seed % 6]
             others = [node for node in nodes if node is not victim]
             await others[0].node.peer(victim.name).request({"ns": "swimring", "cmd": "info"})
@@ -170,9 +165,7 @@ def test_a_crash_is_known_everywhere_in_well_under_a_second_if_somebody_was_conn
 def test_a_lost_machine_is_known_everywhere_within_the_time_of_its_profile(seed: int) -> None:
     async def scenario() -> None:
         ledger = Ledger()
-        async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(6, ledger.service)
-            await cluster.settled()
+        async with settled_cluster(6, ledger.service) as (_, nodes):
             victim = nodes[seed % 6]
             victim.freeze()
             took = await until_dead([node for node in nodes if node is not victim], victim)

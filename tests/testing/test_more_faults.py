@@ -42,6 +42,24 @@ def test_reordered_datagrams_all_arrive_and_some_are_overtaken(seed: int) -> Non
     assert sorted(found) == [bytes([number]) for number in range(100)] != found
 
 
+def test_latency_has_a_tail_if_it_is_given_one(seed: int) -> None:
+    async def scenario() -> list[float]:
+        async with open_sim_cluster() as cluster:
+            one, _two = await cluster.start(2)
+            journeys = []
+            with cluster.latency(0.01, 0.02, one, tail=0.1):
+                for _ in range(300):
+                    verdict = cluster.network.fabric.judge("n1", "n2", PacketKind.DATAGRAM)
+                    journeys.append(cluster.network.fabric.journey("n1", "n2", verdict))
+            assert cluster.history.faults[0].text == "latency 0.01 to 0.02 s and 0.1 s on average at n1"
+            return sorted(journeys)
+
+    journeys = run_simulation(scenario, seed=seed)
+    assert journeys[0] >= 0.01
+    assert sum(journeys) / 300 == pytest.approx(0.115, rel=0.3)
+    assert journeys[-1] > 0.3
+
+
 def test_a_corrupted_datagram_differs_in_one_bit(seed: int) -> None:
     async def scenario() -> list[bytes]:
         async with open_simulated_network() as network:

@@ -1,15 +1,19 @@
-"""The pytest plugin, as somebody who tests a service uses it: pytest runs in a process of its own."""
+"""The pytest plugin, as somebody who tests a service uses it: pytest runs inside of pytest, in a project of its own.
+
+Sweeps have processes of their own in any case.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = "swimring" in entry_points(group="pytest11").names
@@ -28,26 +32,20 @@ async def where(request: Request) -> str:
 
 
 class Project:
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
 
     def run(self, source: str, *arguments: str) -> str:
-        (self.place / "test_it.py").write_text(SERVICE + source)
+        (self._pytester.path / "test_it.py").write_text(SERVICE + source)
         plugin = [] if INSTALLED else ["-p", "swimring.testing.plugin"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, "test_it.py", *arguments],
-            cwd=self.place,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout + done.stderr
+        done = self._pytester.runpytest_inprocess("-p", "no:cacheprovider", *plugin, "test_it.py", *arguments)
+        return f"{done.stdout}{done.stderr}"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Project:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return Project(pytester)
 
 
 FAULTS = """
@@ -64,7 +62,7 @@ async def test_calls(cluster, tmp_path):
 
 
 def test_a_test_that_takes_a_cluster_runs_in_virtual_time(project: Project) -> None:
-    out = project.run(FAULTS.format("await trio.sleep(24 * 3600 if len(nodes) > 3 else 3600)"))
+    out = project.run(FAULTS.format("await trio.sleep(100)"))
     assert "1 passed" in out
 
 
@@ -80,6 +78,48 @@ def test_a_failure_shows_its_seed_the_command_that_replays_it_the_faults_and_the
     assert "E       assert 3 == 4" in out  # the test's own error, not a group of groups
 
 
+BROKEN = """
+from swimring.testing import views_converge
+
+def at_most_four(cluster):
+    for one in cluster.awake:
+        seen = [member.name for member in one.node.members if member.status.name == "DEAD"]
+        if len(cluster.running) == 4 and seen:
+            yield f"{one.name} takes {' '.join(seen)} for dead"
+
+async def test_breaks(cluster):
+    nodes = await cluster.start(5, app)
+    cluster.check(views_converge(within=60), at_most_four)
+    with cluster.latency(0.01, 0.2), cluster.full_disk(nodes[2]):
+        await trio.sleep(10)
+        nodes[3].freeze()
+        await trio.sleep(100)
+"""
+
+
+def test_a_broken_rule_is_reported_with_five_nodes_side_by_side_and_its_command_finds_it_again(
+    project: Project,
+) -> None:
+    out = project.run(BROKEN, "--swimring-seed", "8")
+    assert re.search(r"InvariantBroken: at_most_four does not hold at \d+\.\d{3} s: n\d takes n4 for dead", out)
+    report = report_in(out)
+    assert re.search(r"\n +\d+\.\d{3} s  disk full at n3\n +\d+\.\d{3} s  n4 machine lost\n", report)
+    assert re.search(r"\d s  the rule at_most_four is broken\n", report)
+    assert re.search(r"\n {14}n1 +n2 +n3 +n4 +n5\n", report)
+    assert re.search(r"\n +\d+\.\d{3} s(  \S.*)?  n4 failed", report)
+    assert max(map(len, report.splitlines())) <= 120
+    command = re.search(r"^ +((?:PYTHONHASHSEED=\d+ )?pytest .+)$", report, re.MULTILINE)
+    assert command is not None
+    name, test, *options = [word for word in shlex.split(command[1]) if not word.startswith("PYTHON")]
+    assert (name, test) == ("pytest", "test_it.py::test_breaks")
+    again = project.run(BROKEN, *options)
+    assert report_in(again) == report
+
+
+def report_in(out: str) -> str:
+    return re.split(r"-{5,} ?", out.partition("Captured simulated cluster call")[2])[1]
+
+
 def test_a_replay_sees_the_same(project: Project) -> None:
     source = FAULTS.format("print(cluster.network.trace.digest); assert False")
 
@@ -93,21 +133,24 @@ def test_a_replay_sees_the_same(project: Project) -> None:
 
 def test_a_sweep_shows_the_lowest_seed_that_fails_whichever_process_finds_one_first(project: Project) -> None:
     source = """
+from swimring.testing import allow
+
 @pytest.mark.parametrize("n", [1])
 async def test_calls(cluster, tmp_path, swimring_seed, n):
-    assert not list(tmp_path.iterdir())  # fixtures are made anew for every seed
-    (tmp_path / "mine").touch()
+    with allow("this is about tmp_path"):
+        assert not list(tmp_path.iterdir())  # fixtures are made anew for every seed
+        (tmp_path / "mine").touch()
     print(f"began {swimring_seed}")
     await cluster.start(n, app)
     await cluster.settled()
     assert swimring_seed not in (4, 5, 9)
 """
     out = project.run(source, "--swimring-seeds", "12", "--swimring-processes", "2")
-    assert "--swimring-seed 4" in out
+    assert "PYTHONHASHSEED=0 pytest 'test_it.py::test_calls[1]' --swimring-seed 4" in out
     assert "1 failed" in out
     assert "began 4" in out
     assert "began 2" not in out  # what was printed under other seeds is not shown
-    assert "1 passed" in project.run(source, "--swimring-seeds", "4")
+    assert "1 passed" in project.run(source, "--swimring-seeds", "2", "--swimring-processes", "1")
 
 
 def test_a_sweep_whose_processes_cannot_run_says_what_they_said(project: Project) -> None:
@@ -116,7 +159,7 @@ import os
 async def test_dies(cluster):
     os._exit(3)
 """
-    out = project.run(source, "--swimring-seeds", "2")
+    out = project.run(source, "--swimring-seeds", "2", "--swimring-processes", "1")
     assert "ended without a result" in out
 
 
@@ -143,7 +186,7 @@ def test_it_works_beside_the_plugins_of_trio_and_of_anyio(project: Project, sett
     source = """
 async def test_calls(cluster):
     await cluster.start(2, app)
-    await trio.sleep(10_000)
+    await trio.sleep(100)
     await cluster.settled()
 
 @pytest.mark.trio

@@ -14,7 +14,7 @@ import trio
 import swimring.testing.simulation as simulation_module
 from swimring.errors import ConfigError
 from swimring.identity import Address
-from swimring.testing import SimulatedHost, SimulatedNetwork, open_simulated_network, run_simulation
+from swimring.testing import NotRepeatable, SimulatedHost, SimulatedNetwork, open_simulated_network, run_simulation
 
 if TYPE_CHECKING:
     from swimring.net import Datagrams
@@ -139,7 +139,7 @@ def test_threads_are_refused() -> None:
     async def main() -> None:
         await trio.to_thread.run_sync(int)
 
-    with pytest.raises(RuntimeError, match="threads"):
+    with pytest.raises(NotRepeatable, match="threads"):
         run_simulation(main, seed=0)
 
 

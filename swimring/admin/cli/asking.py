@@ -13,6 +13,7 @@ from swimring.errors import CallError, ConfigError
 from swimring.service import as_told
 
 from .output import print_json, print_table, print_text
+from .talking import Files, talk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -69,22 +70,21 @@ def call(
     fields: Sequence[str],
     *,
     key: str | None,
+    files: Sequence[str],
     idempotent: bool,
     access: Access,
     as_json: bool,
 ) -> None:
-    """Call a handler and print its reply: text as it is, anything else as JSON."""
-    message = {**read_fields(fields), "ns": service, "cmd": cmd, **({} if key is None else {"key": key})}
+    """Call a handler and print its reply, or its items line by line: text as it is, anything else as JSON."""
+    read, sources = read_fields(fields), Files(files)
 
     async def ask(mesh: Mesh) -> None:
         try:
-            reply = await mesh.request(message, idempotent=idempotent)
+            await talk(mesh, service, cmd, read, key=key, idempotent=idempotent, files=sources, as_json=as_json)
+        except ConfigError:
+            raise
         except Exception as error:  # noqa: BLE001 - of the handler, whatever it is: the line on stderr tells it all
             raise as_told(error) from None
-        if isinstance(reply, str) and not as_json:
-            print_text(reply)
-        else:
-            print_json(reply)
 
     _with_mesh(ask, access)
 

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from swimring.admin.loading import load_services
 
 from .access import ANY, Access
-from .node_options import LOOPBACK, NodeOptions
+from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
 
 
 def _version() -> str:
@@ -25,13 +25,18 @@ app = App(name="swimring", help="Turn a few Python processes into one autonomous
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
-LogLevel = Annotated[str, Parameter(help="What to log: debug, info, warning or error.")]
 KeyDigits = Annotated[str, Parameter(help="Its 8 digits, as `swimring keys list` shows them.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of a table.")]
 
 
 @app.command
-def run(target: str, /, *, options: NodeOptions = LOOPBACK, log_level: LogLevel = "info") -> int:
+def run(
+    target: str,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
     Parameters
@@ -41,7 +46,7 @@ def run(target: str, /, *, options: NodeOptions = LOOPBACK, log_level: LogLevel 
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), log_level=log_level, **options.settings())
+    return running.run(load_services(target), watching, **options.settings())
 
 
 @app.command
@@ -95,11 +100,12 @@ def call(
     /,
     *fields: str,
     key: str | None = None,
+    file: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     idempotent: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Call a handler and print what it returns.
+    """Call a handler and print what it returns, or what it yields, line by line. Ctrl-C cancels it.
 
     Parameters
     ----------
@@ -111,6 +117,9 @@ def call(
         The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.
     key:
         The key whose owner shall answer. Default: any node that offers the service.
+    file:
+        NAME=PATH sends a file as the byte stream NAME; PATH alone sends its lines, each of JSON, as items to a handler
+        with a channel. A path of - is stdin. May be repeated.
     idempotent:
         Repeat the call if an answer is lost, although it may have run.
     """
@@ -121,6 +130,7 @@ def call(
         cmd,
         fields,
         key=key,
+        files=file,
         idempotent=idempotent,
         access=access,
         as_json=as_json,

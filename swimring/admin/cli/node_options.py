@@ -67,6 +67,10 @@ class NodeOptions:
         str | None,
         Parameter(help="Path of a Unix socket that takes calls as well, of this user only."),
     ] = None
+    state: Annotated[
+        str | None,
+        Parameter(help="A directory of this node's own: its files, and its last generation."),
+    ] = None
 
     def settings(self) -> NodeSettings:
         """What these options say.
@@ -90,8 +94,28 @@ class NodeOptions:
             "seal": self.seal,
             "tls": self.tls.settings(self.tls_mode),
             "unix_socket": self.unix_socket,
+            "state": self.state,
         }
 
 
 LOOPBACK = NodeOptions()
 """Alone or with others on this machine."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """How the node that a command runs can be watched."""
+
+    admin: Annotated[
+        str,
+        Parameter(help="HOST:PORT for health, metrics and the dashboard, or off. Default: a loopback port from 8079."),
+    ] = "auto"
+    log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
+    log_format: Annotated[
+        str, Parameter(help="human or json. Default: human on a terminal, JSON otherwise (auto).")
+    ] = "auto"
+
+
+QUIETLY = WatchOptions()
+"""On this machine's loopback, and in the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,16 +22,19 @@ _UNBOUNDED = 10_000
 def print_json(value: object) -> None:
     """Print ``value`` as JSON: indented and coloured in a terminal, in one line elsewhere."""
     ready = json_form(value)
-    console = Console()
-    if console.is_terminal:
-        console.print_json(json.dumps(ready))
+    if sys.stdout.isatty():
+        Console().print_json(json.dumps(ready))
     else:
         print_text(json.dumps(ready, ensure_ascii=False))
 
 
 def print_text(text: str) -> None:
     """Print ``text`` as it is: nothing in it is markup, and no line is broken."""
-    Console().print(Text(text), soft_wrap=True)
+    if sys.stdout.isatty():
+        Console().print(Text(text), soft_wrap=True)
+    else:  # a thousand times as fast, which matters where each item of many is a line
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> None:

@@ -2,22 +2,24 @@
 
 from .health import Health, Stage
 from .messages import EVENTS, HTML, Answer, HttpRequest, HttpResponse, Send, event, json_response, problem
-from .server import HttpServer, open_http
+from .opening import AUTO, OFF, open_admin, open_site
 from .site import Site
 
 __all__ = [
+    "AUTO",
     "EVENTS",
     "HTML",
+    "OFF",
     "Answer",
     "Health",
     "HttpRequest",
     "HttpResponse",
-    "HttpServer",
     "Send",
     "Site",
     "Stage",
     "event",
     "json_response",
-    "open_http",
+    "open_admin",
+    "open_site",
     "problem",
 ]

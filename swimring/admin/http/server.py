@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import trio
 
 from swimring.errors import MissingExtra
+from swimring.node import lone_error_raised_bare
 
 from .messages import HttpRequest, HttpResponse, problem
 
@@ -209,7 +210,9 @@ async def open_http(host: str, port: int, answer: Answer, *, only_local: bool) -
     """
     server = HttpServer(answer, only_local=only_local)
     listeners = await trio.open_tcp_listeners(port, host=host)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(trio.serve_listeners, server.serve, listeners))
-        yield int(listeners[0].socket.getsockname()[1])
-        nursery.cancel_scope.cancel()
+    with lone_error_raised_bare() as block:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.serve_listeners, server.serve, listeners))
+            with block.watched():
+                yield int(listeners[0].socket.getsockname()[1])
+            nursery.cancel_scope.cancel()

@@ -13,6 +13,7 @@ from .messages import EVENTS, HttpRequest, HttpResponse, Send, event, json_respo
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from swimring.instrument import Instrument
     from swimring.node import Node
     from swimring.observe.metrics import Metrics
 
@@ -35,6 +36,11 @@ class Site:
             "/api/lookup": _tell_owner,
             "/api/events": _tell_events,
         }
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What the node has to be opened with."""
+        return () if self._metrics is None else (self._metrics,)
 
     def show(self, node: Node) -> None:
         """The node is open: tell of it."""
