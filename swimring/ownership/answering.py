@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .past import PastRings
     from .rebalancer import Rebalancer
     from .scopes import Scopes
+    from .spreading import Spreading
 
 _HAS, _WANTS, _REFUSES = 0, 1, 2
 _REMEMBERED: Final = 2  # replicas of the key that is claimed: who asks has asked about the others itself
@@ -33,7 +34,14 @@ class Answering:
     """Answers for the scopes and the copies of one node."""
 
     def __init__(
-        self, *, asking: Asking, rings: Rebalancer, past: PastRings, holdings: Holdings, scopes: Scopes
+        self,
+        *,
+        asking: Asking,
+        rings: Rebalancer,
+        past: PastRings,
+        holdings: Holdings,
+        scopes: Scopes,
+        spreading: Spreading,
     ) -> None:
         """Answer from these."""
         self._asking = asking
@@ -41,6 +49,7 @@ class Answering:
         self._past = past
         self._holdings = holdings
         self._scopes = scopes
+        self._spreading = spreading
 
     def register(self, service: Service) -> None:
         """Add the handlers to the built-in ``service``."""
@@ -120,6 +129,8 @@ class Answering:
         verdict = self._holdings.put(copy)
         if verdict is Verdict.HELD and copy.fence.owner != self._asking.me:
             self._scopes.supersede(copy.place, copy.fence)
+            if self._scopes.is_mine(copy.place):
+                self._spreading.touch(copy.place, later=True)  # to our own replicas, unless we checkpoint before
         return [int(verdict), self._holdings.promised(copy.place).number]
 
     def _judge(self, version: Any) -> int:

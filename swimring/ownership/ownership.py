@@ -127,7 +127,12 @@ class Ownership:
         )
         self._rooms = Rooms(self._scopes, spreading=self._spreading, nursery=nursery)
         self._answering = Answering(
-            asking=asking, rings=rings, past=self._past, holdings=self.holdings, scopes=self._scopes
+            asking=asking,
+            rings=rings,
+            past=self._past,
+            holdings=self.holdings,
+            scopes=self._scopes,
+            spreading=self._spreading,
         )
 
     def register(self, service: Service) -> None:

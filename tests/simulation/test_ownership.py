@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
@@ -9,6 +11,11 @@ from swimring.errors import OwnershipLost
 from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
 
 from .counters import Counters, one_owner_at_a_time, one_owner_per_fence, open_at_once
+
+if TYPE_CHECKING:
+    import random
+
+    from swimring.testing import SimCluster, SimNode
 
 # ------------------------------------------------------------------------------------------------- planned moves
 
@@ -190,5 +197,67 @@ def test_an_owner_that_wakes_writes_nothing_with_its_old_fence(seed: int) -> Non
             assert await counters.wrong(cluster) == [], counters.failures
             assert counters.refused == []
             assert counters.hung == 0
+
+    run_simulation(scenario, seed=seed)
+
+
+# --------------------------------------------------------------------------------------------- one after the other
+
+
+async def _ends_and_starts(node: SimNode, rng: random.Random) -> None:
+    how = rng.choice(["drained", "drained", "killed", "killed and back at once", "lost"])
+    if how == "drained":
+        await node.drain()
+    elif how == "lost":
+        node.freeze()
+        await trio.sleep(rng.uniform(10, 20))
+    else:
+        node.crash()
+        await trio.sleep(rng.uniform(0, 10) if how == "killed" else 0)
+    await node.restart()
+
+
+async def _is_late(node: SimNode, rng: random.Random) -> None:
+    if rng.random() < 0.3:
+        with node.slow(0.05):
+            await trio.sleep(3)
+        return
+    node.pause()
+    await trio.sleep(rng.choice([rng.uniform(0, 2), rng.uniform(3, 20)]))
+    node.resume()
+
+
+async def _something_happens(cluster: SimCluster, counters: Counters, rng: random.Random) -> None:
+    node, what = rng.choice(cluster.awake), rng.random()
+    if what < 0.5:
+        await _ends_and_starts(node, rng)
+    elif what < 0.75:
+        await _is_late(node, rng)
+    elif what < 0.9 and len(cluster.running) < 7:
+        await cluster.start(1, counters.service)
+    else:  # too short for anybody to be declared dead
+        others = [other for other in cluster.awake if other is not node]
+        with cluster.partition([node], rng.sample(others, len(others) // 2)):
+            await trio.sleep(rng.uniform(0, 1.5))
+
+
+def test_one_fault_after_the_other_loses_no_acknowledged_count(seed: int) -> None:
+    async def scenario() -> None:
+        counters, rng = Counters(replicas=2, work=0.01), dice("faults", current_seed())
+        async with open_sim_cluster() as cluster:
+            await cluster.start(5, counters.service)
+            await cluster.settled()
+            cluster.check(one_owner_per_fence)
+            async with counters.load(cluster, rate=25):
+                for _ in range(4):
+                    await trio.sleep(rng.uniform(0, 2))
+                    await _something_happens(cluster, counters, rng)
+                    await cluster.settled()
+                    await trio.sleep(3)  # until what the fault has cost in copies is repaired
+            await cluster.settled()
+            assert await counters.wrong(cluster) == [], counters.failures
+            assert counters.refused == []
+            assert counters.hung == 0
+            assert len(open_at_once(cluster)) == sum(len(owners) for owners in open_at_once(cluster).values())
 
     run_simulation(scenario, seed=seed)
