@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _SEED: Final = pytest.StashKey[int]()
+_OF_A_RUN: Final = ("--swimring", "--basetemp")
 _LOUDNESS: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb")
 _FUNCTION: Final = pytest.StashKey[Any]()
 
@@ -207,7 +208,7 @@ def _own_options(config: pytest.Config) -> list[str]:
     options, kept = list[str](), False
     for argument in given:
         if argument.startswith("-"):
-            kept = argument.startswith("--") and not argument.startswith("--swimring") and argument not in _LOUDNESS
+            kept = argument.startswith("--") and not argument.startswith(_OF_A_RUN) and argument not in _LOUDNESS
         if kept:  # an option, or the value that follows it
             options.append(shlex.quote(argument))
     return options
