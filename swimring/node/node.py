@@ -18,9 +18,9 @@ from swimring.swim import Details
 from swimring.tracing import use_trace
 
 from .details import DetailsOfMembers
-from .operating import Operating
 from .peer import NodePeer
 from .querying import open_query, queried, query_message
+from .reporting import Reporting
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Operating, Asker):
+class Node(Reporting, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -335,9 +335,12 @@ class Node(Operating, Asker):
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing, *doors: Pool | Here) -> None:
-        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
-        self._routing, self._doors = routing, doors
+    def use(self, routing: Routing, *doors: Pool | Here, nursery: trio.Nursery) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined.
+
+        ``nursery`` owns the tasks that handle calls.
+        """
+        self._routing, self._doors, self._nursery = routing, doors, nursery
 
     def _show_members(self) -> None:
         """Let calls be routed by what is known now, without waiting for quiet."""

@@ -13,6 +13,7 @@ from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.mux import Limits
 from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
@@ -61,6 +62,7 @@ class Settings:
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        limits: what its connections take.
         store: the files of this node; None for none.
     """
 
@@ -82,6 +84,7 @@ class Settings:
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    limits: Limits = field(default_factory=Limits)
     store: Store | None = None
 
     def __post_init__(self) -> None:
@@ -130,6 +133,7 @@ class NodeSettings(TypedDict, total=False):
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        limits: sizes, counts and patience of connections, as `swimring.mux.Limits`; each side says its own.
         state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
     """
 
@@ -155,6 +159,7 @@ class NodeSettings(TypedDict, total=False):
     seal: str
     tls: TlsSettings | None
     unix_socket: str | Path | None
+    limits: Limits | None
     state: str | Path | Store | None
 
 
@@ -162,7 +167,7 @@ DEFAULTS: Final[NodeSettings] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
     "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
     "drain_within": 2.0, "gradual": None, "restart_hold": 0, "secret": None, "secret_file": None, "seal": "require",
-    "tls": None, "unix_socket": None, "state": None,
+    "tls": None, "unix_socket": None, "limits": None, "state": None,
 }  # fmt: skip
 
 
@@ -201,6 +206,7 @@ def check_settings(services: tuple[Service, ...], **settings: Unpack[NodeSetting
         sealing=sealing,
         certificates=None if told["tls"] is None else Certificates(told["tls"]),
         unix_socket=_unix_socket(told["unix_socket"]),
+        limits=told["limits"] or Limits(),
         store=_store(told["state"]),
     )
 

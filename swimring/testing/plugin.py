@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SEED: Final = pytest.StashKey[int]()
 _OF_A_RUN: Final = ("--swimring", "--basetemp")
+"""How the kit runs, and where a sweep's process keeps its files, which is gone when somebody replays."""
 _LOUDNESS: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb")
 _FUNCTION: Final = pytest.StashKey[Any]()
 
