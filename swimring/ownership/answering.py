@@ -67,7 +67,7 @@ class Answering:
             await self._close(place)
             seen = self._promise(place, Fence(number, request.peer))
             newer = None if number == CLOSE else self._newer(place, _version(have))
-            return [seen, None if newer is None else newer.to_wire(), self._others(place, request.peer)]
+            return [seen, None if newer is None else newer.to_wire(), self._others(place, number, request.peer)]
 
         @service.on("replicate", idempotent=True)
         async def replicate(request: Request, copies: list[Any]) -> list[list[int]]:
@@ -114,10 +114,12 @@ class Answering:
         copy = self._holdings.get(place)
         return copy if copy is not None and (have is None or copy.version > have) else None
 
-    def _others(self, place: Place, claimer: str) -> list[str]:
+    def _others(self, place: Place, number: int, claimer: str) -> list[str]:
+        """Whom to ask as well: who may have it open, or, when it is about copies, who may hold one."""
         copy = self._holdings.get(place)
         replicas = _REMEMBERED if copy is None else copy.replicas
-        names = dict.fromkeys(self._past.holders(*place, replicas))
+        past = self._past
+        names = dict.fromkeys(past.owners(*place) if number == CLOSE else past.holders(*place, replicas))
         known = self._holdings.promised(place).owner
         if known:
             names[known] = None

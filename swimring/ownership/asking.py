@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from swimring.errors import CallError, HandlerFailed, InvalidRequest, Moved, NoSuchHandler, RemoteProtocolError
+from swimring.errors import (
+    CallError,
+    HandlerFailed,
+    InvalidRequest,
+    Moved,
+    NodeClosed,
+    NoSuchHandler,
+    RemoteProtocolError,
+    Unreachable,
+)
 from swimring.rpc import Outgoing
 from swimring.swim import Member
 
@@ -48,7 +57,10 @@ class Asking:
         Raises:
             CallError: there was no answer.
         """
-        return await self._calls.request_at(name, Outgoing(NAMESPACE, cmd, None, fields, idempotent=True))
+        try:
+            return await self._calls.request_at(name, Outgoing(NAMESPACE, cmd, None, fields, idempotent=True))
+        except NodeClosed as error:
+            raise Unreachable(f"{self.me} has left, and asks nobody any more", owner=name) from error
 
     async def ask_until_gone(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
         """Ask until there is an answer; None if the member is not here any more, or knows no such question."""

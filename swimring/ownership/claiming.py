@@ -1,6 +1,6 @@
 """How a node that owns a key by the ring becomes its owner: nobody else may have it open, and none keep what is older.
 
-While rings have changed not long ago it asks in two steps. First everybody who may have the key open closes it, with
+While rings have changed not long ago it asks in two steps. First everybody who owned the key before closes it, with
 what still runs there allowed to checkpoint; then everybody who may hold a copy promises to take no older one, and shows
 what it has. In one step the promises of replicas could refuse the last checkpoint of an owner that is just closing.
 """
@@ -59,7 +59,7 @@ class Claims:
         round_ = _Round(self._asking, place, self._holdings.get(place))
         holders = self._past.holders(*place, replicas)
         if self._past.is_unsettled(place[0], now=trio.current_time()):
-            await round_.ask(holders, CLOSE)
+            await round_.ask(self._past.owners(*place), CLOSE)
         while True:
             seen = max(round_.seen, self._holdings.promised(place).number)
             fence = next_fence(seen, self._asking.me, wall_ms=self._wall_ms())

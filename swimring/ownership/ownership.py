@@ -119,7 +119,7 @@ class Ownership:
             rings=rings,
             holdings=self.holdings,
             claims=Claims(asking, holdings=self.holdings, past=self._past, wall_ms=host.wall_ms),
-            replication=Replication(asking, rings=rings),
+            replication=Replication(asking, rings=rings, nursery=nursery),
             spreading=self._spreading,
             standing=self._standing,
             boot_time=host.boot_time,

@@ -38,17 +38,22 @@ class PastRings:
         """Whether the ring of ``service`` changed not long ago, or may have before we looked."""
         return now - max(self._changed.get(service, -math.inf), self._began) < UNSETTLED
 
-    def holders(self, service: str, key: Key, replicas: int) -> tuple[str, ...]:
-        """The names of those who may hold ``key``, who owned it in one of the rings first.
+    def owners(self, service: str, key: Key) -> tuple[str, ...]:
+        """The names of those who may have ``key`` open: who owned it in one of the rings, the latest first.
 
-        A node that has just come knows no ring before its own; the next on the circle was the owner then, and one more
-        than there are replicas is asked because one of them may have been replaced.
+        A node that has just come knows no ring before its own; the next on the circle was the owner then.
         """
-        rings = self._rings.get(service, ())
         owners: dict[str, None] = {}
-        others: dict[str, None] = {}
-        for ring in reversed(rings):
-            around = ring.owners(key, replicas + 2)
-            owners.update(dict.fromkeys(around[:1]))
-            others.update(dict.fromkeys(around[1:]))
-        return tuple({**owners, **others})
+        for ring in reversed(self._rings.get(service, ())):
+            owners.update(dict.fromkeys(ring.owners(key, 1 if owners else 2)))
+        return tuple(owners)
+
+    def holders(self, service: str, key: Key, replicas: int) -> tuple[str, ...]:
+        """The names of those who may hold a copy of ``key``.
+
+        One more than there are replicas in each ring, because one of them may have been replaced.
+        """
+        holders: dict[str, None] = {}
+        for ring in reversed(self._rings.get(service, ())):
+            holders.update(dict.fromkeys(ring.owners(key, replicas + 2)))
+        return tuple(holders)
