@@ -127,11 +127,14 @@ class _Opening:
             await self._join(node, gossiper, finder)
             if gossiper.me.generation != first:  # an earlier life was met
                 await keep_generation(self._settings.store, gossiper.me.generation)
+            settling = node.settling(gradual=self._settings.gradual)
+            await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
+                nursery.start_soon(node.settle, settling, name="swimring settling")
                 try:
                     yield node
                 finally:
@@ -245,7 +248,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
