@@ -13,7 +13,7 @@ from .service import Request, Service
 from .swim import FULL_SHARE, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Sequence
+    from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .swim import Member
@@ -56,6 +56,9 @@ class Facts(Protocol):
 
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
+
+    def report(self, about: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
+        """How the node is at this moment, as plain values, with the parts ``about`` that there are."""
 
     def suspect_connection(self, name: str) -> None:
         """Somebody lost its connection to the member ``name``: find out at once whether it is there."""
@@ -137,6 +140,13 @@ def builtin_service(facts: Facts, keys: Keys | None = None, operations: Operatio
     async def details(request: Request) -> bytes:
         """What this node tells about itself that is too large for gossip, as CBOR."""
         return facts.own_details()
+
+    @service.on("statistics", idempotent=True)
+    async def statistics(
+        request: Request, *, about: list[str] | None = None, of: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """How this node is at this moment, for people; ``about`` names more parts, and ``of`` says more of them."""
+        return facts.report(about or (), of or {})
 
     _answer_about_keys(service, keys)
     _answer_operators(service, facts, operations)

@@ -18,9 +18,9 @@ from swimring.swim import Details
 from swimring.tracing import use_trace
 
 from .details import DetailsOfMembers
-from .operating import Operating
 from .peer import NodePeer
 from .querying import open_query, queried, query_message
+from .reporting import Reporting
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Operating, Asker):
+class Node(Reporting, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -204,8 +204,10 @@ class Node(Operating, Asker):
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the
+        calls they make do; other new calls raise `NodeClosed`.
         """
+        await self._hand_over()
         self._left = True
         await self._gossiper.leave()
 
@@ -317,6 +319,7 @@ class Node(Operating, Asker):
         """
         try:
             with self._farewell:
+                await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
                 self.hand_off.finish()
                 await self.leave()
@@ -335,14 +338,12 @@ class Node(Operating, Asker):
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing, *doors: Pool | Here) -> None:
-        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
-        self._routing, self._doors = routing, doors
+    def use(self, routing: Routing, *doors: Pool | Here, nursery: trio.Nursery) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined.
 
-    def _show_members(self) -> None:
-        """Let calls be routed by what is known now, without waiting for quiet."""
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
+        ``nursery`` owns the tasks that handle calls.
+        """
+        self._routing, self._doors, self._nursery = routing, doors, nursery
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
+from collections.abc import AsyncIterator, Iterable, Mapping  # noqa: TC003 - annotations of handlers are evaluated
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ def test_every_builtin_handler_can_be_repeated() -> None:
             "members",
             "info",
             "details",
+            "statistics",
             "keys",
             "add key",
             "use key",
@@ -180,6 +181,9 @@ class Crowd:
         return b""
 
     def counters(self) -> dict[str, int]:
+        return {}
+
+    def report(self, about: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
     def lag(self, name: str) -> float | None:
