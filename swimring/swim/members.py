@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _FORMER_ADDRESSES: Final = 1024
 _ANSWER_INTERVAL: Final = 1.0
 MEMBERS_LIMIT: Final = 65_536
+LAST_INCARNATION: Final = NUMBER_LIMIT - 1
+"""No record of a life can exceed one with this incarnation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Change:
         events: what the application learns.
         suspicion: begun, or confirmed so that its deadline is nearer: wait for that deadline.
         refuted: somebody was wrong about us; tell those who said it our record at once.
+        evicted: an operator has declared this life of ours dead; we must stop.
         outbid: somebody runs under our name with a newer generation, or with numbers that cannot be exceeded; we must
             stop.
         hearsay: somebody's full state says that a member is dead which we believed in: find out.
@@ -63,6 +66,7 @@ class Change:
     suspicion: Suspicion | None = None
     refuted: bool = False
     outbid: bool = False
+    evicted: bool = False
     hearsay: bool = False
 
 
@@ -262,6 +266,13 @@ class Membership:
             return None
         return self.apply(Rumour(member=known.turned(Status.DEAD)), now=now)
 
+    def evict(self, name: str, *, now: float) -> Change | None:
+        """An operator says that the present life of that member is over: dead, in a record that it cannot exceed."""
+        known = self._records.get(name)
+        if known is None or known is self._me or not known.status.active:
+            return None
+        return self.apply(Rumour(member=replace(known, status=Status.DEAD, incarnation=LAST_INCARNATION)), now=now)
+
     def forget(self, *, now: float) -> list[Member]:
         """Drop the tombstones whose time is over, and return them; the addresses of the dead stay seeds."""
         expired = now - self._profile.tombstone_retention
@@ -320,8 +331,8 @@ class Membership:
         events = self._conflicts.between(mine, claim, now=now)
         if rival and claim.precedence == mine.precedence:
             return Change(member=mine, events=events) if events else None
-        if claim.incarnation + 1 >= NUMBER_LIMIT:
-            return Change(member=mine, outbid=True)
+        if claim.incarnation >= LAST_INCARNATION:
+            return Change(member=mine, outbid=claim.status is Status.ALIVE, evicted=claim.status is not Status.ALIVE)
         self.health.adjust(+1)
         self._renew(mine.generation, claim.incarnation + 1, metadata=mine.metadata, now=now)
         return Change(member=self._me, events=events, refuted=True)

@@ -400,7 +400,7 @@ async def test_a_peer_that_closes_ends_the_waiting_of_its_reader(world: World) -
     heard: list[bytes] = []
 
     async def read() -> None:
-        heard.append(await dialled.receive_some())
+        heard.append(bytes(await dialled.receive_some()))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
