@@ -74,7 +74,10 @@ class Prober:
                 self._membership.health.note_lag(trio.current_time() - max(ready, round_ends))
 
     def probe_soon(self, name: str) -> None:
-        """Probe ``name``, or try the port of a suspect, at once and out of turn. When 64 wait already, the regular rounds will have to find out."""
+        """Probe ``name``, or try the port of a suspect, at once and out of turn.
+
+        When 64 wait already, the regular rounds will have to find out.
+        """
         try:
             self._urgent.send_nowait(name)
         except trio.WouldBlock:
