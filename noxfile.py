@@ -95,6 +95,14 @@ def simulate(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Run the chaos tests of the example, under 500 seeds each: `nox -s chaos -- --swimring-seeds 50`."""
+    session.install(*WITH_TESTS)
+    session.chdir("examples/carts")
+    session.run("python", "-m", "pytest", *(session.posargs or ["--swimring-seeds", "500"]))
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Let hostile bytes loose: `nox -s fuzz -- --examples 5000`, or by coverage `nox -s fuzz -- items -runs=100000`.
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import ConnectionLost as ConnectionLost
     from .errors import DeadlineExceeded as DeadlineExceeded
     from .errors import Draining as Draining
+    from .errors import Evicted as Evicted
     from .errors import HandlerFailed as HandlerFailed
     from .errors import InvalidRequest as InvalidRequest
     from .errors import LocalProtocolError as LocalProtocolError
@@ -76,10 +77,10 @@ if TYPE_CHECKING:
 _HOMES = {
     ".certificates": ("TlsSettings",),
     ".errors": (
-        "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "HandlerFailed",
-        "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler", "NodeClosed",
-        "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StoreError", "StoreFull",
-        "StreamLost", "StreamReset", "SwimringError", "Unreachable",
+        "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
+        "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
+        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StoreError",
+        "StoreFull", "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
     ".identity": ("Address", "NodeId"),
@@ -106,6 +107,7 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "Endpoint",
+    "Evicted",
     "HandlerFailed",
     "Instrument",
     "InvalidRequest",

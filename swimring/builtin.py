@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .errors import InvalidRequest
+from .errors import ConfigError, InvalidRequest, Unreachable
 from .service import Request, Service
+from .swim import FULL_SHARE, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .swim import Member
@@ -56,6 +57,9 @@ class Facts(Protocol):
     def lag(self, name: str) -> float | None:
         """Seconds by which the timers of the member ``name`` are late, as it last told; None if it never has."""
 
+    def report(self, about: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
+        """How the node is at this moment, as plain values, with the parts ``about`` that there are."""
+
     def suspect_connection(self, name: str) -> None:
         """Somebody lost its connection to the member ``name``: find out at once whether it is there."""
 
@@ -76,8 +80,53 @@ class Keys(Protocol):
         """Forget that key."""
 
 
-def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
-    """The service that answers for ``facts``; ``keys`` are those of a node with a secret."""
+class Operations(Protocol):
+    """What the built-in service does to its node when an operator says so."""
+
+    @property
+    def hand_off(self) -> Progress:
+        """How far it is with handing its keys to others."""
+
+    async def cordon(self) -> None:
+        """Take no keys from now on."""
+
+    async def uncordon(self) -> None:
+        """Take keys again."""
+
+    async def ask_to_drain(self) -> None:
+        """Take no more keys and leave."""
+
+    async def evict(self, name: str) -> None:
+        """Declare the present life of another member dead."""
+
+    def places_kept(self, name: str) -> float:
+        """Seconds for which the place of that member is still kept, because it comes back."""
+
+
+class Progress(Protocol):
+    """What is told of a hand-off while it goes on."""
+
+    def changes(self) -> AsyncIterator[HandOff]:
+        """How far it is, now and whenever that changes, until it is over."""
+
+
+class HandOff(Protocol):
+    """How far a hand-off is."""
+
+    @property
+    def total(self) -> int:
+        """Keys that were here."""
+
+    @property
+    def left(self) -> int:
+        """Keys that are still here."""
+
+
+def builtin_service(facts: Facts, keys: Keys | None = None, operations: Operations | None = None) -> Service:
+    """The service that answers for ``facts``; ``keys`` are those of a node with a secret.
+
+    Without ``operations`` it refuses what operators ask: the node has not joined yet.
+    """
     service = Service(NAMESPACE)
 
     _answer_about_members(service, facts)
@@ -92,7 +141,21 @@ def builtin_service(facts: Facts, keys: Keys | None = None) -> Service:
         """What this node tells about itself that is too large for gossip, as CBOR."""
         return facts.own_details()
 
+    @service.on("statistics", idempotent=True)
+    async def statistics(
+        request: Request, *, about: list[str] | None = None, of: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """How this node is at this moment, for people; ``about`` names more parts, and ``of`` says more of them."""
+        return facts.report(about or (), of or {})
+
     _answer_about_keys(service, keys)
+    _answer_operators(service, facts, operations)
+
+    @service.on("kept", idempotent=True)
+    async def kept(request: Request, name: str) -> float:
+        """Seconds for which the place of that member is still kept: it asks when it is back."""
+        return 0.0 if operations is None else operations.places_kept(name)
+
     return service
 
 
@@ -189,6 +252,50 @@ def _answer_about_keys(service: Service, keys: Keys | None) -> None:
         return ring().ids()
 
 
+def _answer_operators(service: Service, facts: Facts, operations: Operations | None) -> None:
+    """Who may call them has proved the secret, unless the node takes calls without: as for the keys."""
+
+    def node() -> Operations:
+        if operations is None:
+            raise InvalidRequest(f"{facts.name} waits for its cluster to form: it has no place yet")
+        return operations
+
+    @service.on("cordon", idempotent=True)
+    async def cordon(request: Request) -> dict[str, Any]:
+        """Take no keys from now on, and stay; the member as it is then."""
+        await _or_refused(node().cordon())
+        return describe(facts.me)
+
+    @service.on("uncordon", idempotent=True)
+    async def uncordon(request: Request) -> dict[str, Any]:
+        """Take keys again; the member as it is then."""
+        await _or_refused(node().uncordon())
+        return describe(facts.me)
+
+    @service.on("drain", idempotent=True)
+    async def drain(request: Request) -> AsyncIterator[dict[str, int]]:
+        """Take no more keys and leave; the keys that have still to go, as they do, until the farewell."""
+        await node().ask_to_drain()
+        async for hand_off in node().hand_off.changes():
+            yield {"total": hand_off.total, "left": hand_off.left}
+
+    @service.on("evict", idempotent=True)
+    async def evict(request: Request, name: str) -> dict[str, Any]:
+        """Declare the present life of another member dead, whatever it says; the member as it was."""
+        evicted = next((member for member in facts.members if member.name == name), None)
+        await _or_refused(node().evict(name))
+        assert evicted is not None
+        return describe(evicted)
+
+
+async def _or_refused(done: Awaitable[None]) -> None:
+    try:
+        await done
+    except (ConfigError, Unreachable) as error:
+        reason = error.allowed if isinstance(error, ConfigError) else error.reason
+        raise InvalidRequest(reason) from error
+
+
 def describe(member: Member) -> dict[str, Any]:
     """A member in words: what `swimring members` shows."""
     return {
@@ -199,5 +306,20 @@ def describe(member: Member) -> dict[str, Any]:
         "incarnation": member.incarnation,
         "services": list(member.metadata.services),
         "weight": member.metadata.weight,
+        "takes": _takes(member),
         "zone": member.metadata.zone,
     }
+
+
+def _takes(member: Member) -> str:
+    """Which of its keys it takes, in a word or as a fraction."""
+    standing = member.metadata.standing
+    match standing.phase:
+        case Phase.SERVING:
+            return "all" if standing.share == FULL_SHARE else f"{standing.share}/{FULL_SHARE}"
+        case Phase.CORDONED:
+            return "cordoned"
+        case Phase.DRAINING:
+            return "draining"
+        case _:
+            return "none"

@@ -9,6 +9,7 @@ SwimringError
 |       '- GossipRefused       the same of gossip, with a word that says why, for those who count
 |- NodeClosed                  this node has been left
 |- NotJoined                   this node found nobody to join
+|- Evicted                     an operator has declared this life of this node dead
 |- NameConflict                somebody else runs, with a newer generation, under this node's name
 |- StoreError                  a file of this node could not be read or written
 |   '- StoreFull               there is no room for it
@@ -107,6 +108,10 @@ class NodeClosed(SwimringError):
 
 class NotJoined(SwimringError):
     """None of the addresses this node was told to join answered as a member of its cluster."""
+
+
+class Evicted(SwimringError):
+    """An operator has declared this life of this node dead; it stops. Start it again once what was wrong is mended."""
 
 
 class NameConflict(SwimringError):

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from swimring.testing import Cluster
 
 
-async def test_a_new_node_loses_nothing(cluster: Cluster, shop: Shop) -> None:
+async def test_new_nodes_lose_nothing(cluster: Cluster, shop: Shop) -> None:
     await cluster.start(3, shop.service, beside=shop.beside)
     await cluster.settled()
-    buyers = Buyers(shop)
-    async with cluster.load(buyers.buy, rate=20, check=buyers.is_there) as load:
-        await trio.sleep(3)
+    buyers = Buyers(shop, carts=4)
+    async with cluster.load(buyers.buy, rate=100, check=buyers.is_there) as load:
+        await trio.sleep(1)
         await cluster.start(1, shop.service, beside=shop.beside)
-        await trio.sleep(3)
-    assert load.acknowledged > 50
+        await trio.sleep(2)
+        await cluster.start(1, shop.service, beside=shop.beside)
+        await trio.sleep(2)
+    assert load.acknowledged > 100
     assert load.lost == 0, f"{load!r}: {load.lost_numbers}"
 
 

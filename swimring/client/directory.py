@@ -88,6 +88,10 @@ class Directory:
         """All records by name; the dead and those that left are among them."""
         return tuple(self._members.values())
 
+    def member(self, name: str) -> Member | None:
+        """The record of the member ``name``."""
+        return self._members.get(name)
+
     @property
     def active(self) -> tuple[Member, ...]:
         """The members that take part: alive or suspect."""

@@ -74,6 +74,13 @@ class Mesh(Asker):
             await self._directory.changed.wait()
         return self._directory.ring(service)
 
+    async def wait_gone(self, name: str) -> Member | None:
+        """Wait until the member ``name`` takes no part, as far as is known here; its record, if there is one."""
+        await checkpoint()
+        while (member := self._directory.member(name)) is not None and member.status.active:
+            await self._directory.changed.wait()
+        return member
+
     def lookup(self, key: Key, service: str | None = None) -> Member:
         """The owner of ``key``, computed here: no network is involved. Without ``service`` of the only one there is.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.errors import NameConflict
+from swimring.errors import Evicted, NameConflict
 from swimring.instrument import Instrument
 from swimring.swim import Change, Membership, NameConflicted, Status
 
@@ -43,6 +43,7 @@ class Beliefs:
         self.instruments = instruments
         self.quiet_since = trio.current_time()
         self._outbid = trio.Event()
+        self._evicted = False
         self._told: dict[str, Status] = {}
 
     def hear(self, rumours: Iterable[Rumour], *, source: str) -> set[str]:
@@ -58,11 +59,11 @@ class Beliefs:
                 answer |= {source, rumour.accuser or source}
         return answer
 
-    def merge(self, records: Iterable[Member]) -> bool:
+    def merge(self, shown: Iterable[Rumour]) -> bool:
         """Take records out of a full state; True if somebody was wrong about us."""
         refuted = False
-        for record in records:
-            change = self._follow(self.membership.merge(record, now=trio.current_time()))
+        for rumour in shown:
+            change = self._follow(self.membership.merge(rumour, now=trio.current_time()))
             refuted |= change is not None and change.refuted
         return refuted
 
@@ -78,6 +79,14 @@ class Beliefs:
     def bury(self, casualty: NodeId) -> None:
         """There is proof of a death."""
         self._follow(self.membership.bury(casualty, now=trio.current_time()))
+
+    def evict(self, name: str) -> bool:
+        """An operator says that this member is dead; False if it takes no part anyway."""
+        change = self._follow(self.membership.evict(name, now=trio.current_time()))
+        if change is not None:
+            self.verdicts.append(name)
+            _log.warning("%s is evicted: an operator has declared it dead", name)
+        return change is not None
 
     def update_metadata(self, metadata: Metadata) -> None:
         """We have something new to tell about us."""
@@ -96,18 +105,22 @@ class Beliefs:
         return names
 
     async def wait_outbid(self) -> None:
-        """Wait until somebody runs under our name with a newer generation.
+        """Wait until somebody runs under our name with a newer generation, or has evicted us.
 
         Raises:
             NameConflict: that has happened.
+            Evicted: an operator has declared us dead.
         """
         await self._outbid.wait()
+        if self._evicted:
+            raise Evicted(f"an operator has declared {self.membership.me.name} dead; start it again to bring it back")
         raise NameConflict(f"another process runs under the name {self.membership.me.name} with a newer generation")
 
     def _follow(self, change: Change | None) -> Change | None:
         if change is None:
             return None
-        if change.outbid:
+        if change.outbid or change.evicted:
+            self._evicted = change.evicted
             self._outbid.set()
             return change
         self.quiet_since = trio.current_time()

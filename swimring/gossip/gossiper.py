@@ -21,6 +21,7 @@ from swimring.swim import (
     PingRequest,
     RefusalAnswer,
     RefusalQuery,
+    Rumour,
     Status,
 )
 
@@ -155,6 +156,7 @@ class Gossiper:
             suspect=counts[Status.SUSPECT],
             dead=counts[Status.DEAD],
             left=counts[Status.LEFT],
+            suspicions=self._membership.suspicions,
             health=self._membership.health.score,
             incarnation=self.me.incarnation,
             rumours=len(self._membership.rumours),
@@ -243,15 +245,24 @@ class Gossiper:
             await self._spreader.spread_once(fanout=self._membership.retransmit_limit)
             await trio.sleep_forever()
 
-    async def update_metadata(self, metadata: Metadata) -> None:
-        """Tell everybody new metadata.
+    async def update_metadata(self, change: Metadata | Callable[[Metadata], Metadata]) -> None:
+        """Tell everybody new metadata, or what a function makes of what is told at that moment.
+
+        Raises:
+            NodeClosed: this node has left.
+        """
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        self._beliefs.update_metadata(change(self.me.metadata) if callable(change) else change)
+
+    def evict(self, name: str) -> bool:
+        """Declare the present life of that member dead, whatever it says; False if it takes no part anyway.
 
         Raises:
             NodeClosed: this node has left.
         """
         self._check_open()
-        await trio.lowlevel.checkpoint()
-        self._beliefs.update_metadata(metadata)
+        return self._beliefs.evict(name)
 
     async def broadcast(self, name: str, payload: object) -> None:
         """Say something to everybody, once; waits while max(4096, 2n) broadcasts have still to be passed on.
@@ -264,7 +275,7 @@ class Gossiper:
 
     def learn(self, members: Iterable[Member]) -> None:
         """Believe records that somebody showed us, as far as they are news; a death only as a suspicion."""
-        self._beliefs.merge(members)
+        self._beliefs.merge(Rumour(member=member) for member in members)
 
     def suspect_connection(self, name: str) -> None:
         """A connection to the member ``name`` was lost: probe it at once."""
@@ -281,6 +292,7 @@ class Gossiper:
 
         Raises:
             NameConflict: somebody runs under our name with a newer generation (in an exception group).
+            Evicted: an operator has declared us dead (in an exception group).
         """
         duties: dict[str, Callable[[], Awaitable[None]]] = {
             "receiver": self._receive,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from swimring.swim import Suspicion
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GossipStatistics:
@@ -18,6 +20,7 @@ class GossipStatistics:
         suspect: members that are being suspected.
         dead: members remembered as dead.
         left: members remembered as gone.
+        suspicions: those under way; their times are by Trio's clock.
         health: the local health score; 0 is good.
         incarnation: how often this node has spoken up or changed its metadata, from 1.
         rumours: rumours still being spread.
@@ -39,6 +42,7 @@ class GossipStatistics:
     suspect: int
     dead: int
     left: int
+    suspicions: tuple[Suspicion, ...]
     health: int
     incarnation: int
     rumours: int

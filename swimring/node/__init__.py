@@ -3,8 +3,8 @@
 from .groups import lone_error_raised_bare
 from .node import Node
 from .opening import open_node
-from .owning import NodeEvent
 from .peer import NodePeer
+from .placing import NodeEvent
 from .querying import Answers
 from .settings import NodeSettings, Settings
 from .statistics import NodeStatistics

@@ -18,9 +18,9 @@ from swimring.swim import Details
 from swimring.tracing import use_trace
 
 from .details import DetailsOfMembers
-from .owning import Owning
 from .peer import NodePeer
 from .querying import open_query, queried, query_message
+from .reporting import Reporting
 from .settings import changed_metadata, read_addresses
 from .statistics import NodeStatistics, gather_statistics
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
     from swimring.service import OpenedCall, Store, Streams
-    from swimring.swim import Member, MemberEvent
+    from swimring.swim import Member, MemberEvent, Metadata
     from swimring.tracing import Trace
 
     from .counting import Counters
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
 
-class Node(Owning, Asker):
+class Node(Reporting, Asker):
     """A member of a cluster. `open_node` makes one; leaving its block leaves the cluster."""
 
     def __init__(
@@ -138,7 +138,11 @@ class Node(Owning, Asker):
             NodeClosed: this node has left.
         """
         mine = self._details.mine if details is None else Details.of(details)
-        changed = changed_metadata(self.me.metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        def changed(metadata: Metadata) -> Metadata:
+            return changed_metadata(metadata, tags=tags, weight=weight, zone=zone, version=version, details=mine)
+
+        _ = changed(self.me.metadata)  # what is wrong with it is said before anything waits
         await self._gossiper.update_metadata(changed)
         self._details.mine = mine
 
@@ -314,6 +318,7 @@ class Node(Owning, Asker):
         try:
             with self._farewell:
                 drained_by = trio.current_time() + self._settings.drain_within
+                self.hand_off.finish()
                 await self.leave()
                 with trio.CancelScope(deadline=drained_by):
                     for door in doors:
@@ -323,13 +328,19 @@ class Node(Owning, Asker):
             if self._routing is not None:
                 self._routing.close()
 
+    async def _ask_member(self, name: str, message: dict[str, Any]) -> Any:
+        return await self.peer(name).request(message, idempotent=True)
+
     def let_handler_call(self) -> None:
         """The call that is handled in this context may make calls of its own even while the node is leaving."""
         _handling.set(self)  # nobody resets it: each call has a context of its own
 
-    def use(self, routing: Routing, *doors: Pool | Here) -> None:
-        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined."""
-        self._routing, self._doors = routing, doors
+    def use(self, routing: Routing, *doors: Pool | Here, nursery: trio.Nursery) -> None:
+        """Calls can be made from now on, through ``doors``; `open_node` says so when the node has joined.
+
+        ``nursery`` owns the tasks that handle calls.
+        """
+        self._routing, self._doors, self._nursery = routing, doors, nursery
 
     def _show_members(self) -> None:
         """Let calls be routed by what is known now, without waiting for quiet."""

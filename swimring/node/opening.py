@@ -127,11 +127,14 @@ class _Opening:
             await self._join(node, gossiper, finder)
             if gossiper.me.generation != first:  # an earlier life was met
                 await keep_generation(self._settings.store, gossiper.me.generation)
+            settling = node.settling(gradual=self._settings.gradual)
+            await settling.begin()
             rebalancer.update(gossiper.members)
             rebalancer.flush()
             async with self._answering(node, gossiper, rebalancer, nursery) as doors:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
+                nursery.start_soon(node.settle, settling, name="swimring settling")
                 try:
                     yield node
                 finally:
@@ -173,12 +176,15 @@ class _Opening:
     def _receptions(
         self, gossiper: Gossiper, listener: StreamListener, local: StreamListener | None
     ) -> Iterable[Reception]:
-        without = mux.Session(me=gossiper.me.id, cluster=self._settings.cluster, limits=mux.Limits(), dialled=False)
+        without = mux.Session(
+            me=gossiper.me.id, cluster=self._settings.cluster, limits=self._settings.limits, dialled=False
+        )
         without.refuse(mux.RefusalCode.PROTOCOL, TLS_REQUIRED)
         gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
         calls = Protocol(serve=self._serve_mux, most=MAX_MUX, without_tls=without.bytes_to_send())
         # The next version is not spoken, and its refusal has to come from who speaks ours: it will try that next.
-        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, SEALED_MAGIC: gossip, mux.MAGIC: calls}
+        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, mux.MAGIC: calls}
+        everything |= {SEALED_MAGIC: gossip, SEALED_MAGIC + 1: gossip}
         yield Reception(listener, everything, instruments=self._instruments, certificates=self._settings.certificates)
         if local is not None:  # of gossip's no: a member is where its datagrams are
             yield Reception(local, {mux.MAGIC: calls}, instruments=self._instruments)
@@ -243,7 +249,7 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys), *self._settings.services])
+        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
         name = node.name
         forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
 
@@ -276,9 +282,10 @@ class _Opening:
             return bound.invoke(request, items)
 
         me = gossiper.me.id
+        limits = self._settings.limits
         async with (
             self._taking_calls(gossiper, serve, nursery) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
+            open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,
         ):
             node.use(
                 Routing(
@@ -292,6 +299,7 @@ class _Opening:
                 ),
                 pool,
                 here,
+                nursery=nursery,
             )
             with node.following():
                 yield pool, here
@@ -313,6 +321,7 @@ class _Opening:
             host=self._host,
             serve=serve,
             instruments=self._instruments,
+            limits=self._settings.limits,
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
@@ -334,7 +343,7 @@ class _Opening:
         async with self._taking_calls(gossiper, answering_while_gathering(node, dispatcher)) as pool:
             await gather(gossiper, metadata=self._settings.metadata, expect=self._settings.expect)
             self._let_connections_wait()
-            with trio.move_on_after(mux.Limits().cancel_grace):
+            with trio.move_on_after(self._settings.limits.cancel_grace):
                 await pool.drain()
 
     def _secret(self) -> mux.Secret | None:

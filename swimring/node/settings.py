@@ -6,18 +6,19 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from swimring.builtin import NAMESPACE
 from swimring.certificates import Certificates
 from swimring.discovery import read_sources
 from swimring.errors import ConfigError
 from swimring.identity import Address, check_name
+from swimring.mux import Limits
 from swimring.net import DirectoryStore
 from swimring.ring import MAX_WEIGHT
 from swimring.security import Sealing, read_secret_file, require_seal, secret_keys
 from swimring.service import Service
-from swimring.swim import GATHERING_TAG, PROFILES, Details, Metadata, Profile, while_gathering
+from swimring.swim import GATHERING_TAG, MAX_HOLD, PROFILES, Details, Metadata, Profile, Standing, while_gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 _MAX_POINTS: Final = 65_536
 _MAX_EXPECTED: Final = 65_535
+_BOUNDS: Final = {
+    "weight": (0, MAX_WEIGHT),
+    "points": (1, _MAX_POINTS),
+    "expect": (1, _MAX_EXPECTED),
+    "restart_hold": (0, MAX_HOLD),
+}
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._]+")
 _MAX_HOST_IN_NAME: Final = 100
 
@@ -49,11 +56,13 @@ class Settings:
         details: what it tells besides, too large for gossip.
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
+        gradual: whether keys are taken in steps; None for when there is state to move.
         keys: the keys of a cluster with a secret, the primary one first.
         secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
         certificates: what is shown to, and asked of, whoever connects; None for no TLS.
         unix_socket: where calls of this machine are taken as well; None for nowhere.
+        limits: what its connections take.
         store: the files of this node; None for none.
     """
 
@@ -69,12 +78,17 @@ class Settings:
     details: Details = field(default_factory=Details)
     points: int = 128
     drain_within: float = 2.0
+    gradual: bool | None = None
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
     certificates: Certificates | None = None
     unix_socket: Address | None = None
+    limits: Limits = field(default_factory=Limits)
     store: Store | None = None
+
+    def __post_init__(self) -> None:
+        _ = self.first_metadata  # raises if there is no room for what it adds
 
     @property
     def leaves_the_machine(self) -> bool:
@@ -85,11 +99,6 @@ class Settings:
     def first_metadata(self) -> Metadata:
         """What this node tells about itself before it has found the members it expects."""
         return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
-
-    def checked(self) -> Self:
-        """Itself, if there is room in its metadata for what is added while it waits for others; else `ConfigError`."""
-        _ = self.first_metadata
-        return self
 
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
@@ -117,11 +126,14 @@ class NodeSettings(TypedDict, total=False):
         points: points on the ring per unit of weight; the same on every node of a cluster; default: 128.
         insecure: allow binding off loopback without a secret.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take; default: 2.
+        gradual: whether this node takes its keys in steps when it joins others; default: if there is state to move.
+        restart_hold: seconds for which the others keep this node's place once it is gone, because it comes back.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
         tls: the certificates of this node; every connection is then encrypted, and both sides show theirs.
         unix_socket: path of a Unix socket that takes calls of this user of this machine as well.
+        limits: sizes, counts and patience of connections, as `swimring.mux.Limits`; each side says its own.
         state: a directory of this node's own, or a `Store`: for `Node.store` and for the order of its lives.
     """
 
@@ -140,72 +152,89 @@ class NodeSettings(TypedDict, total=False):
     points: int
     insecure: bool
     drain_within: float
+    gradual: bool | None
+    restart_hold: int
     secret: bytes | str | Sequence[bytes] | None
     secret_file: str | Path | None
     seal: str
     tls: TlsSettings | None
     unix_socket: str | Path | None
+    limits: Limits | None
     state: str | Path | Store | None
 
 
-def check_settings(
-    services: tuple[Service, ...],
-    *,
-    cluster: str | None = None,
-    name: str | None = None,
-    listen: str | None = None,
-    advertise: str | None = None,
-    join: Iterable[str | Address | Seeds] = (),
-    expect: int = 1,
-    profile: Profile | str = "local",
-    weight: int = 1,
-    zone: str = "",
-    version: str = "",
-    tags: Mapping[str, str] | None = None,
-    details: Mapping[str, object] | None = None,
-    points: int = 128,
-    insecure: bool = False,
-    drain_within: float = 2.0,
-    secret: bytes | str | Sequence[bytes] | None = None,
-    secret_file: str | Path | None = None,
-    seal: str = "require",
-    tls: TlsSettings | None = None,
-    unix_socket: str | Path | None = None,
-    state: str | Path | Store | None = None,
-) -> Settings:
+DEFAULTS: Final[NodeSettings] = {
+    "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
+    "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
+    "drain_within": 2.0, "gradual": None, "restart_hold": 0, "secret": None, "secret_file": None, "seal": "require",
+    "tls": None, "unix_socket": None, "limits": None, "state": None,
+}  # fmt: skip
+
+
+def check_settings(services: tuple[Service, ...], **settings: Unpack[NodeSettings]) -> Settings:
     """Read what the user wrote: `NodeSettings`.
 
     Raises:
         ConfigError: a setting is wrong; the text says which, what was found and what is allowed.
+        TypeError: there is no such setting.
     """
+    if unknown := settings.keys() - DEFAULTS.keys():
+        raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+    told: NodeSettings = {**DEFAULTS, **settings}
     names = _names_of(services)
-    _check_numbers(weight=weight, points=points, expect=expect, drain_within=drain_within)
-    keys, sealing = _secret(secret, secret_file), _sealing(seal)
-    secure = insecure or (bool(keys) and sealing is Sealing.REQUIRE)
-    bound, told = _addresses(listen, advertise, secure=secure)
-    on_demand = Details.of(details or {})
+    _check_numbers(told)
+    bound, advertised = _addresses(told)
+    keys, sealing = _secret(told["secret"], told["secret_file"]), _sealing(told["seal"])
+    _check_reach(bound, advertised, secure=told["insecure"] or (bool(keys) and sealing is Sealing.REQUIRE))
+    details = Details.of(told["details"] or {})
     return Settings(
         services=services,
-        cluster=_cluster(cluster, names),
-        name=None if name is None else check_name(name),
+        cluster=_cluster(told["cluster"], names),
+        name=None if told["name"] is None else check_name(told["name"]),
         listen=bound,
-        advertise=told,
-        join=read_sources(join, setting="join"),
-        expect=expect,
-        profile=_profile(profile),
-        metadata=Metadata(
-            services=tuple(names), weight=weight, zone=zone, version=version, tags=tags or {}, details=on_demand.digest
-        ),
-        details=on_demand,
-        points=points,
-        drain_within=drain_within,
+        advertise=advertised,
+        join=read_sources(told["join"], setting="join"),
+        expect=told["expect"],
+        profile=_profile(told["profile"]),
+        metadata=_metadata(told, names, details),
+        details=details,
+        points=told["points"],
+        drain_within=told["drain_within"],
+        gradual=told["gradual"],
         keys=keys,
-        secret_file=None if secret_file is None else Path(secret_file),
+        secret_file=None if told["secret_file"] is None else Path(told["secret_file"]),
         sealing=sealing,
-        certificates=None if tls is None else Certificates(tls),
-        unix_socket=None if unix_socket is None else Address.unix(str(unix_socket), setting="unix_socket"),
-        store=DirectoryStore(Path(state)) if isinstance(state, str | Path) else state,
-    ).checked()
+        certificates=None if told["tls"] is None else Certificates(told["tls"]),
+        unix_socket=_unix_socket(told["unix_socket"]),
+        limits=told["limits"] or Limits(),
+        store=_store(told["state"]),
+    )
+
+
+def _addresses(told: NodeSettings) -> tuple[Address | None, Address | None]:
+    listen, advertise = told["listen"], told["advertise"]
+    bound = None if listen is None else Address.parse(listen, setting="listen")
+    return bound, None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
+
+
+def _unix_socket(path: str | Path | None) -> Address | None:
+    return None if path is None else Address.unix(str(path), setting="unix_socket")
+
+
+def _store(state: str | Path | Store | None) -> Store | None:
+    return DirectoryStore(Path(state)) if isinstance(state, str | Path) else state
+
+
+def _metadata(told: NodeSettings, names: list[str], details: Details) -> Metadata:
+    metadata = Metadata(
+        services=tuple(names),
+        weight=told["weight"],
+        zone=told["zone"],
+        version=told["version"],
+        tags=told["tags"] or {},
+        details=details.digest,
+    )
+    return metadata.with_standing(Standing(hold=told["restart_hold"]))
 
 
 def changed_metadata(
@@ -274,12 +303,14 @@ def _cluster(cluster: str | None, names: list[str]) -> str:
     return check_name(names[0] if cluster is None else cluster, setting="cluster")
 
 
-def _check_numbers(*, weight: int, points: int, expect: int, drain_within: float) -> None:
-    _check_number("weight", weight, least=0, most=MAX_WEIGHT)
-    _check_number("points", points, least=1, most=_MAX_POINTS)
-    _check_number("expect", expect, least=1, most=_MAX_EXPECTED)
-    if not drain_within >= 0:
-        raise ConfigError("drain_within", drain_within, "seconds, 0 or more")
+def _check_numbers(told: NodeSettings) -> None:
+    found: Mapping[str, object] = {**told}
+    for setting, (least, most) in _BOUNDS.items():
+        _check_number(setting, found[setting], least=least, most=most)
+    if not told["drain_within"] >= 0:
+        raise ConfigError("drain_within", told["drain_within"], "seconds, 0 or more")
+    if told["gradual"] not in {True, False, None}:
+        raise ConfigError("gradual", told["gradual"], "true, false, or None for when there is state to move")
 
 
 def _check_number(setting: str, found: object, *, least: int, most: int) -> None:
@@ -312,13 +343,6 @@ def _sealing(seal: str) -> Sealing:
         return Sealing(seal)
     except ValueError:
         raise ConfigError("seal", seal, f"use {', '.join(each.value for each in Sealing)}") from None
-
-
-def _addresses(listen: str | None, advertise: str | None, *, secure: bool) -> tuple[Address | None, Address | None]:
-    bound = None if listen is None else Address.parse(listen, setting="listen")
-    told = None if advertise is None else Address.parse(advertise, default_port=0, setting="advertise")
-    _check_reach(bound, told, secure=secure)
-    return bound, told
 
 
 def _check_reach(bound: Address | None, advertise: Address | None, *, secure: bool) -> None:

@@ -4,5 +4,18 @@
 """
 
 from .logs import JsonFormatter, RepeatFilter, set_up_logging
+from .timeline import Entry, Timeline
+from .traffic import HandlerTraffic, Traffic, percentile
+from .trips import Trips
 
-__all__ = ["JsonFormatter", "RepeatFilter", "set_up_logging"]
+__all__ = [
+    "Entry",
+    "HandlerTraffic",
+    "JsonFormatter",
+    "RepeatFilter",
+    "Timeline",
+    "Traffic",
+    "Trips",
+    "percentile",
+    "set_up_logging",
+]

@@ -22,6 +22,7 @@ from swimring.ring import DEFAULT_POINTS, HashRing, moved_ranges, reassigned_ran
 from swimring.swim import Member
 
 from .following import Follower
+from .places import Places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,6 +64,8 @@ class RingSnapshot:
     """For each service, the members that offer it; those of weight 0 only if there are no others."""
     rings: Mapping[str, HashRing]
     """For each service, its ring; members of weight 0 are not in it, so that it may be empty."""
+    kept: frozenset[str] = frozenset()
+    """Names of those that are gone and will be back: their copies need not be made anew until then."""
 
     def moved_since(self, older: RingSnapshot, service: str) -> tuple[Move, ...]:
         """The ranges of keys of ``service`` that have another owner than in ``older``, merged.
@@ -149,6 +152,7 @@ class Rebalancer:
         self._stirred = trio.Event()
         self._pause: trio.CancelScope | None = None
         self._members = _active(view.members)
+        self._away = Places()
         nobody = RingSnapshot(sequence=0, version=_version({}), members={}, offering={}, rings={})
         self._snapshot = nobody
         # Of keys that were asked for since then; forgotten all at once when there are too many.
@@ -166,8 +170,10 @@ class Rebalancer:
 
         Dead members and those that left do not matter, nor does the difference between alive and suspect.
         """
-        active = _active(members)
-        if _matter(active) == _matter(self._members):
+        records = {member.name: member for member in members}
+        active = _active(records.values())
+        self._away.follow(self._members, records, now=trio.current_time())
+        if _matter(active) == _matter(self._members) and self._away.absent(active) == self._snapshot.kept:
             return
         self._members = active
         self._cut.changed(now=trio.current_time())
@@ -193,13 +199,17 @@ class Rebalancer:
         if self._pause is not None:
             self._pause.deadline = self._cut.due
         old = self.snapshot
-        if _matter(old.members) != _matter(self._members):
+        if _matter(old.members) != _matter(self._members) or old.kept != self._away.absent(self._members):
             self._publish(old)
 
     async def run(self) -> None:
         """Publish each burst of changes when it has settled; runs until cancelled."""
         while True:
-            await self._stirred.wait()
+            with trio.CancelScope(deadline=self._away.next_end):
+                await self._stirred.wait()
+            if self._away.forget(now=trio.current_time()) and not self._stirred.is_set():
+                self.flush()
+                continue
             with trio.CancelScope(deadline=self._cut.due) as self._pause:  # `update` moves the deadline
                 await trio.sleep_forever()
             self._pause = None
@@ -218,6 +228,7 @@ class Rebalancer:
             members=MappingProxyType(self._members),
             offering=MappingProxyType({name: self._offering(weights[name]) for name in rings}),
             rings=MappingProxyType(rings),
+            kept=self._away.absent(self._members),
         )
         self._tell(old, self._snapshot)
 
@@ -288,6 +299,10 @@ class Rebalancer:
         """Wait until there is a snapshot later than number ``sequence``; return the current one."""
         await self._current.wait_value(lambda snapshot: snapshot.sequence > sequence)
         return self.snapshot
+
+    def kept_for(self, name: str) -> float:
+        """Seconds for which the place of the member ``name`` is still kept, also if it is back; 0 if it is not."""
+        return self._away.kept_for(name, now=trio.current_time())
 
     def services(self) -> tuple[str, ...]:
         """The names of the services that are offered, in order."""

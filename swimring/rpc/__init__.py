@@ -9,6 +9,7 @@ from .routing import DIRECT, Door, Doors, RingView, Routing, refuse_unless_owner
 from .serving import Incoming, Serve
 from .statistics import CallStatistics
 from .streams import PeerStream
+from .walking import RunningCall, TaskInCall, running_calls
 
 __all__ = [
     "DIRECT",
@@ -26,11 +27,14 @@ __all__ = [
     "Relayed",
     "RingView",
     "Routing",
+    "RunningCall",
     "Serve",
+    "TaskInCall",
     "open_connection",
     "open_here",
     "open_pool",
     "outgoing",
     "refuse_unless_owner",
+    "running_calls",
     "whole_message",
 ]

@@ -27,6 +27,7 @@ from swimring.errors import (
     LocalProtocolError,
     Overloaded,
     RemoteProtocolError,
+    StreamReset,
 )
 from swimring.instrument import Instrument
 from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
@@ -54,7 +55,7 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("_arrived", "_connection", "_message", "begun", "body", "deadline", "declare", "header", "streams")
+    __slots__ = ("_connection", "_message", "arrived", "begun", "body", "deadline", "declare", "header", "streams")
 
     def __init__(self, connection: Connection, event: CallArrived) -> None:
         """The call that ``event`` tells of, which came over ``connection`` just now."""
@@ -64,8 +65,9 @@ class Incoming:
         """The fields of the message as they came: encoded."""
         self._message: Mapping[str, Any] | None = None
         self.streams: Mapping[str, PeerStream] = _NO_STREAMS
-        self._arrived = connection.heard
-        self.deadline = self._arrived + event.header.remaining
+        self.arrived = connection.heard
+        """When it came in, by Trio's clock."""
+        self.deadline = self.arrived + event.header.remaining
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
         self.declare: Declare | None = None
@@ -236,6 +238,8 @@ class CallJob(Incoming):
         if event.streams:
             self.alone = True
             self.streams = {name: connection.attach(ident, name) for name, ident in event.streams.items()}
+            if ITEMS in self.streams:
+                self.streams[ITEMS].when_broken = self._on_items_broken
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
         self._lost = False
@@ -279,7 +283,7 @@ class CallJob(Incoming):
 
     def expire_if_older(self, than: float, now: float) -> None:
         """End a call without streams that came in before ``than``."""
-        if self._arrived < than and not self.streams:
+        if self.arrived < than and not self.streams:
             self.deadline = min(self.deadline, now)
             if self._scope is not None:
                 self._scope.deadline = min(self._scope.deadline, now)
@@ -342,7 +346,9 @@ class CallJob(Incoming):
         if self._in_line:
             return
         self.body, self._message = b"", None  # so that only the answer is kept while it waits
-        if self._outcome == "cancelled" and not self._cancelled:
+        if self._outcome == "unwanted":
+            self._keep_failure(_unwanted(), executed=True)
+        elif self._outcome == "cancelled" and not self._cancelled:
             late = DeadlineExceeded("the deadline passed while the handler ran")
             self._keep_failure(late, executed=True)
         size = self._answer_size
@@ -365,6 +371,16 @@ class CallJob(Incoming):
 
     # ---------------------------------------------------------------------------------------------------- inside
 
+    def _on_items_broken(self) -> None:
+        """A caller that resets its items, and has not ended them before, wants nothing of what the handler does."""
+        if self._lost or self._cancelled or self.streams[ITEMS].at_end:
+            return
+        if self._scope is None:
+            self.refuse(_unwanted())
+        else:
+            self._outcome = "unwanted"
+            self._scope.cancel()
+
     def _keep_malformed(self, error: RemoteProtocolError) -> None:
         # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
         if self.begun:
@@ -381,7 +397,7 @@ class CallJob(Incoming):
 
     def _report(self) -> None:
         header, instruments = self.header, self._connection.instruments
-        took = trio.current_time() - self._arrived if instruments.timed else 0.0
+        took = trio.current_time() - self.arrived if instruments.timed else 0.0
         instruments.tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, took)
 
     @property
@@ -443,3 +459,7 @@ class CallJob(Incoming):
                 code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED
                 stream.reset(code, f"the handler ended: {self._outcome}")
             self._connection.detach(stream.stream_id)
+
+
+def _unwanted() -> StreamReset:
+    return StreamReset("the caller gave up the items", code=ResetCode.CANCELLED)

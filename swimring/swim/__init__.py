@@ -21,7 +21,7 @@ from .events import (
 from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .lamport import LamportClock
 from .member import METADATA_LIMIT, RING_WEIGHT_LIMIT, Member, Metadata, Rumour, Status
-from .members import MEMBERS_LIMIT, Change, Membership
+from .members import LAST_INCARNATION, MEMBERS_LIMIT, Change, Membership
 from .messages import (
     Ack,
     Envelope,
@@ -69,6 +69,7 @@ __all__ = [
     "FRAME_HEADER_SIZE",
     "FULL_SHARE",
     "GATHERING_TAG",
+    "LAST_INCARNATION",
     "MAGIC",
     "MAX_DATAGRAM",
     "MAX_FRAME",

@@ -134,14 +134,17 @@ class SimCluster(Faults):
         zone: str = "",
         skew: float = 0.0,
         drift: float = 0.0,
+        gradual: bool | None = None,
+        restart_hold: int = 0,
     ) -> list[SimNode]:
         """Start ``count`` more nodes one after the other; return when the last has joined.
 
         ``beside(node)`` runs beside each of them, in every life: from when it has joined, cancelled before it leaves.
         """
         setup = NodeSetup(
-            services=services, profile=profile, weight=weight, zone=zone, skew=skew, drift=drift, beside=beside
-        )
+            services=services, profile=profile, weight=weight, zone=zone, skew=skew, drift=drift, beside=beside,
+            gradual=gradual, restart_hold=restart_hold,
+        )  # fmt: skip
         started = []
         for _ in range(count):
             node = SimNode(self, f"n{len(self._nodes) + 1}", setup)

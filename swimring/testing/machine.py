@@ -41,6 +41,8 @@ class NodeSetup:
         zone: a label of where it runs.
         skew: seconds that its wall clock is ahead.
         drift: how much faster than true time its boot clock runs.
+        gradual: whether it takes its keys in steps, as for `open_node`.
+        restart_hold: seconds for which its place is kept.
         beside: what runs beside the node while it takes part.
     """
 
@@ -50,6 +52,8 @@ class NodeSetup:
     zone: str = ""
     skew: float = 0.0
     drift: float = 0.0
+    gradual: bool | None = None
+    restart_hold: int = 0
     beside: Beside | None = None
 
 
@@ -221,6 +225,8 @@ class SimNode:
                 profile=setup.profile,
                 weight=setup.weight,
                 zone=setup.zone,
+                gradual=setup.gradual,
+                restart_hold=setup.restart_hold,
                 insecure=True,
                 secret=cluster.secret,
                 seal=cluster.seal,

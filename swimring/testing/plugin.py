@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _SEED: Final = pytest.StashKey[int]()
+_NOT_REPLAYED: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb", "--basetemp")
+"""How loud, and where a sweep's process keeps its files, which is gone when somebody replays."""
 _FUNCTION: Final = pytest.StashKey[Any]()
 
 
@@ -194,5 +197,18 @@ def _alone_in(error: BaseException) -> BaseException:
 
 
 def _replay(item: pytest.Item) -> str:
-    environment = "".join(f"{name}={value} " for name, value in hash_seed().items())
-    return f"{environment}pytest {item.nodeid!r} --swimring-seed {seed_of(item)}"
+    environment = [f"{name}={value}" for name, value in hash_seed().items()]
+    command = ["pytest", repr(item.nodeid), *_own_options(item.config), f"--swimring-seed {seed_of(item)}"]
+    return " ".join([*environment, *command])
+
+
+def _own_options(config: pytest.Config) -> list[str]:
+    """The options of this run that are the project's own: not which tests, how loud, or how the kit runs them."""
+    given = [str(argument) for argument in config.invocation_params.args if argument not in config.args]
+    options, kept = list[str](), False
+    for argument in given:
+        if argument.startswith("-"):
+            kept = argument.startswith("--") and not argument.startswith("--swimring") and argument not in _NOT_REPLAYED
+        if kept:  # an option, or the value that follows it
+            options.append(shlex.quote(argument))
+    return options

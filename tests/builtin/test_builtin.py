@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
+from collections.abc import AsyncIterator, Iterable, Mapping  # noqa: TC003 - annotations of handlers are evaluated
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from swimring.builtin import NAMESPACE, builtin_service, describe
 from swimring.identity import Address
 from swimring.ring import HashRing, ring_seed
 from swimring.service import Request, Service
-from swimring.swim import Member, Metadata, Status
+from swimring.swim import Member, Metadata, Phase, Standing, Status
 from tests.node.nodes import Shop, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
@@ -45,15 +46,40 @@ def test_a_member_in_words_has_what_people_ask_for() -> None:
         "incarnation": 2,
         "services": ["cache", "kv"],
         "weight": 2,
+        "takes": "all",
         "zone": "z",
     }
+    for standing, takes in (
+        (Standing(share=4), "4/16"),
+        (Standing(phase=Phase.CORDONED), "cordoned"),
+        (Standing(phase=Phase.DRAINING), "draining"),
+        (Standing(phase=9), "none"),
+    ):
+        metadata = member.metadata.with_standing(standing)
+        assert describe(dataclasses.replace(member, metadata=metadata))["takes"] == takes
 
 
 def test_every_builtin_handler_can_be_repeated() -> None:
     service = builtin_service(Crowd(0))
     assert service.name == NAMESPACE == "swimring"
     assert {endpoint.cmd: endpoint.idempotent for endpoint in service.endpoints} == dict.fromkeys(
-        ["follow", "members", "info", "details", "keys", "add key", "use key", "remove key"], True
+        [
+            "follow",
+            "members",
+            "info",
+            "details",
+            "statistics",
+            "keys",
+            "add key",
+            "use key",
+            "remove key",
+            "cordon",
+            "uncordon",
+            "drain",
+            "kept",
+            "evict",
+        ],
+        True,
     )
 
 
@@ -155,6 +181,9 @@ class Crowd:
         return b""
 
     def counters(self) -> dict[str, int]:
+        return {}
+
+    def report(self, about: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
     def lag(self, name: str) -> float | None:

@@ -259,6 +259,38 @@ async def test_a_cancelled_receive_loses_nothing(world: World) -> None:
     assert await receiver.datagrams.receive() == [(b"kept", sender.address)]
 
 
+@contract
+async def test_who_does_not_read_loses_what_does_not_fit_and_the_socket_works_on(world: World) -> None:
+    receiver, sender = await world.bind_there(), await world.bind_here()
+    for _ in range(300):
+        await sender.datagrams.send(bytes(60_000), receiver.address)  # 18 MB: more than a kernel keeps
+    for _ in range(2_000):
+        await sender.datagrams.send(b"small", receiver.address)
+    await trio.sleep(0.1)  # they have arrived by then
+    received = 0
+    with trio.move_on_after(1):  # nothing tells that nothing more will come
+        while True:
+            received += len(await receiver.datagrams.receive())
+    assert 0 < received < 2_300
+    await sender.datagrams.send(b"heard", receiver.address)
+    assert await receiver.datagrams.receive() == [(b"heard", sender.address)]
+
+
+@contract
+async def test_who_binds_every_address_hears_what_is_sent_to_one(world: World) -> None:
+    sender = await world.bind_here()
+    every = Address("::" if ":" in world.address_there.host else "0.0.0.0", 0)
+    receiver = await world.bind(world.there, every)
+    to = Address(world.address_there.host, receiver.address.port)
+    await sender.datagrams.send(b"hello", to)
+    assert await receiver.datagrams.receive() == [(b"hello", sender.address)]
+    stream = await world.here.connect(to)
+    accepted, _ = await world.accept(receiver)
+    await stream.send_all(b"hello")
+    assert await accepted.receive_some() == b"hello"
+    await trio.aclose_forcefully(stream)
+
+
 # ------------------------------------------------------------------------------------------------------- streams
 
 
@@ -335,6 +367,107 @@ async def test_a_sender_waits_while_nobody_reads_and_nothing_is_lost(world: Worl
 
 
 @contract
+async def test_many_small_pieces_arrive_in_order(world: World) -> None:
+    dialled, accepted = await world.connect(await world.bind_there())
+    sent = b"".join(b"%d," % number for number in range(500))
+
+    async def send() -> None:
+        for number in range(500):
+            await dialled.send_all(b"%d," % number)
+        await dialled.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        received = b""
+        while part := await accepted.receive_some():
+            received += part
+    assert received == sent
+
+
+@contract
+async def test_sending_to_a_peer_that_has_closed_breaks_in_the_end(world: World) -> None:
+    dialled, accepted = await world.connect(await world.bind_there())
+    await accepted.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        while True:
+            await dialled.send_all(bytes(1000))
+            await trio.sleep(0.001)
+
+
+@contract
+async def test_a_peer_that_closes_ends_the_waiting_of_its_reader(world: World) -> None:
+    dialled, accepted = await world.connect(await world.bind_there())
+    heard: list[bytes] = []
+
+    async def read() -> None:
+        heard.append(bytes(await dialled.receive_some()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        await accepted.aclose()
+    assert heard == [b""]
+
+
+@contract
+async def test_closing_a_stream_wakes_its_own_reader_and_its_own_sender(world: World) -> None:
+    dialled, accepted = await world.connect(await world.bind_there())
+    outcomes: list[str] = []
+
+    async def read() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await dialled.receive_some()
+        outcomes.append("read")
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await dialled.send_all(bytes(32 << 20))
+        outcomes.append("send")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        await trio.aclose_forcefully(dialled)
+    assert sorted(outcomes) == ["read", "send"]
+    await trio.aclose_forcefully(accepted)
+
+
+@contract
+async def test_a_cancelled_reader_loses_nothing(world: World) -> None:
+    dialled, accepted = await world.connect(await world.bind_there())
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await accepted.receive_some()
+    await dialled.send_all(b"kept")
+    assert await accepted.receive_some() == b"kept"
+
+
+@contract
+async def test_a_cancelled_accept_loses_no_connection(world: World) -> None:
+    binding = await world.bind_there()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await world.accept(binding)
+    dialled, accepted = await world.connect(binding)
+    await dialled.send_all(b"x")
+    assert await accepted.receive_some() == b"x"
+
+
+@contract
+async def test_what_was_accepted_outlives_its_listener_and_what_was_not_is_reset(world: World) -> None:
+    binding = await world.bind_there()
+    dialled, accepted = await world.connect(binding)
+    waiting = await world.dial(binding)
+    binding.close()
+    await dialled.send_all(b"x")
+    assert await accepted.receive_some() == b"x"
+    with pytest.raises(trio.BrokenResourceError):
+        await waiting.receive_some()
+        await waiting.send_all(b"x")
+
+
+@contract
 async def test_a_cancelled_dial_leaves_the_listener_working(world: World) -> None:
     binding = await world.bind_there()
     with trio.CancelScope() as scope:
@@ -393,3 +526,5 @@ async def test_an_address_in_use_resolves_to_itself(world: World) -> None:
 async def test_a_name_nobody_knows_is_an_os_error(world: World) -> None:
     with pytest.raises(OSError):
         await world.here.resolve(Address("no..such..host", 7979))
+    with pytest.raises(OSError):
+        await world.here.connect(Address("no..such..host", 7979))

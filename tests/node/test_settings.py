@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import pytest
 from swimring.errors import ConfigError
 from swimring.identity import Address
 from swimring.node import NodeSettings, Settings, open_node
-from swimring.node.settings import check_settings, name_of
+from swimring.node.settings import DEFAULTS, check_settings, name_of
 from swimring.security import Sealing
 from swimring.service import Service
 from swimring.swim import PROFILES, Profile
@@ -111,8 +110,7 @@ async def test_a_setting_that_does_not_exist_is_a_type_error_and_starts_nothing(
 
 
 def test_every_setting_has_a_name_a_default_and_a_line_that_explains_it() -> None:
-    taken = inspect.signature(check_settings).parameters.values()
-    settings = [each.name for each in taken if each.kind is each.KEYWORD_ONLY and each.default is not each.empty]
+    settings = list(DEFAULTS)
     assert list(NodeSettings.__annotations__) == settings
     assert re.findall(r"^ {8}(\w+): ", NodeSettings.__doc__ or "", re.MULTILINE) == settings
 

@@ -30,10 +30,13 @@ def members(*, access: Access, as_json: bool) -> None:
             print_json(known)
             return
         rows = [
-            (one["name"], one["address"], one["status"], ", ".join(one["services"]), str(one["weight"]), one["zone"])
+            (
+                one["name"], one["address"], one["status"], ", ".join(one["services"]), str(one["weight"]),
+                one["takes"], one["zone"],
+            )
             for one in known
-        ]
-        columns = ("name", "address", "status", "services", "weight", "zone")
+        ]  # fmt: skip
+        columns = ("name", "address", "status", "services", "weight", "takes", "zone")
         print_table(columns, rows, title=f"cluster {mesh.cluster}")
 
     _with_mesh(ask, access)

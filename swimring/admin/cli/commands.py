@@ -138,6 +138,62 @@ def call(
 
 
 @app.command
+def drain(node: str, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have a node hand over its keys and leave; follow how far it is. It ends with status 0.
+
+    Parameters
+    ----------
+    node:
+        Its name, as `swimring members` shows it.
+    """
+    from . import operating  # noqa: PLC0415 - see above
+
+    operating.drain(node, access=access, as_json=as_json)
+
+
+@app.command
+def cordon(node: str, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have a node take no keys, and stay. Undone by uncordon, or by its restart.
+
+    Parameters
+    ----------
+    node:
+        Its name, as `swimring members` shows it.
+    """
+    from . import operating  # noqa: PLC0415 - see above
+
+    operating.cordon(node, access=access, as_json=as_json)
+
+
+@app.command
+def uncordon(node: str, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have a cordoned node take keys again.
+
+    Parameters
+    ----------
+    node:
+        Its name, as `swimring members` shows it.
+    """
+    from . import operating  # noqa: PLC0415 - see above
+
+    operating.uncordon(node, access=access, as_json=as_json)
+
+
+@app.command
+def evict(node: str, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Declare a node dead that is there and cannot serve; its process stops when it hears of it.
+
+    Parameters
+    ----------
+    node:
+        Its name, as `swimring members` shows it.
+    """
+    from . import operating  # noqa: PLC0415 - see above
+
+    operating.evict(node, access=access, as_json=as_json)
+
+
+@app.command
 def schema(target: str, /, *, as_json: AsJson = False) -> None:
     """Show what the handlers of a service take and return; with --json as JSON Schemas. No node is needed.
 

@@ -50,6 +50,10 @@ class NodeOptions:
     profile: Annotated[str, Parameter(help="The timings of membership: local, lan or wan.")] = "local"
     weight: Annotated[int, Parameter(help="How much of the ring this node takes; 0 for none.")] = 1
     zone: Annotated[str, Parameter(help="A label of where this node runs.")] = ""
+    restart_hold: Annotated[
+        int,
+        Parameter(help="Seconds for which the others keep this node's place once it is gone, because it comes back."),
+    ] = 0
     insecure: Annotated[bool, Parameter(negative="", help="Allow listening off loopback without a secret.")] = False
     secret_file: SecretFile = None
     seal: Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")] = (
@@ -84,6 +88,7 @@ class NodeOptions:
             "profile": self.profile,
             "weight": self.weight,
             "zone": self.zone,
+            "restart_hold": self.restart_hold,
             "insecure": self.insecure,
             "secret_file": self.secret_file,
             "seal": self.seal,

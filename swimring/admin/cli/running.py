@@ -16,7 +16,7 @@ from swimring.node import open_node
 from swimring.observe import set_up_logging
 
 from .reloading import open_reloading
-from .stopping import INTERRUPTED, open_stopping
+from .stopping import INTERRUPTED, Stopping, open_stopping
 
 if TYPE_CHECKING:
     from swimring.node import Node, NodeSettings
@@ -57,11 +57,17 @@ async def _serve_until_told(services: tuple[Service, ...], watching: WatchOption
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             if url is not None:
                 _say(f"{node.name} can be watched at {url}")
+            nursery.start_soon(_leave_when_drained, node, stopping, name="swimring drain")
             await stopping.asked.wait()
             site.health.reached(Stage.LEAVING)
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
             nursery.cancel_scope.cancel()
     return INTERRUPTED if stopping.hurried else 0
+
+
+async def _leave_when_drained(node: Node, stopping: Stopping) -> None:
+    await node.wait_drain_asked()
+    stopping.asked.set()
 
 
 def _company(node: Node) -> str:

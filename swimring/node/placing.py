@@ -27,7 +27,7 @@ NodeEvent: TypeAlias = MemberEvent | RangesLost | RangesGained
 """What `Node.events` tells."""
 
 
-class Owning:
+class Placing:
     """What a `Node` knows of the rings."""
 
     def __init__(self, *, settings: Settings, gossiper: Gossiper, rebalancer: Rebalancer) -> None:

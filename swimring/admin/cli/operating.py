@@ -1,0 +1,188 @@
+"""``swimring drain``, ``cordon``, ``uncordon`` and ``evict``: what an operator tells one node, or another about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from swimring.builtin import NAMESPACE
+from swimring.client import connect
+from swimring.errors import CallError, ConfigError, ConnectionLost, NotJoined, Unreachable
+from swimring.service import Request, Service
+
+from .output import print_json, print_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from swimring.client import Mesh
+    from swimring.swim import Member
+
+    from .access import Access
+
+_afar: Final = Service(NAMESPACE)
+
+
+@_afar.on("drain", idempotent=True)
+async def _drain(request: Request) -> AsyncIterator[dict[str, int]]:  # noqa: ARG001
+    raise NotImplementedError  # it is the node's own that answers
+    yield {}
+
+
+def cordon(name: str, *, access: Access, as_json: bool) -> None:
+    """Have the node ``name`` take no keys."""
+    _tell(name, "cordon", f"{name} takes no keys any more. Undo it with: swimring uncordon {name}", access, as_json)
+
+
+def uncordon(name: str, *, access: Access, as_json: bool) -> None:
+    """Have the node ``name`` take keys again."""
+    _tell(name, "uncordon", f"{name} takes keys again", access, as_json)
+
+
+def evict(name: str, *, access: Access, as_json: bool) -> None:
+    """Have another node declare ``name`` dead; the first that can be reached."""
+
+    async def ask(cluster: _Cluster) -> None:
+        member = cluster.member(name)
+        for other in cluster.active:
+            if other.name == name:
+                continue
+            try:
+                async with cluster.at(other) as mesh:
+                    await mesh.request({"ns": NAMESPACE, "cmd": "evict", "name": name}, idempotent=True)
+                    gone = await mesh.wait_gone(name)
+            except (Unreachable, NotJoined, ConnectionLost):
+                continue
+            status = "dead" if gone is None else gone.status.word
+            if as_json:
+                print_json({"name": name, "address": str(member.address), "status": status, "told": other.name})
+            else:
+                print_text(f"{name} is {status}, by the word of {other.name}; restart its process to bring it back")
+            return
+        raise NotJoined(f"no other member can be reached that could declare {name} dead")
+
+    _with_cluster(ask, access)
+
+
+def drain(name: str, *, access: Access, as_json: bool) -> None:
+    """Have the node ``name`` hand over its keys and leave; show how far it is."""
+
+    async def ask(cluster: _Cluster) -> None:
+        began, member = anyio.current_time(), cluster.member(name)
+        with _Bar(name) as bar:
+            try:
+                async with cluster.at(member) as mesh, mesh.open(_drain) as moving:
+                    async for hand_off in moving:
+                        bar.show(hand_off)
+            except ConnectionLost:
+                pass  # it has left before it could say so: the others know
+            gone = await cluster.mesh.wait_gone(name)
+        status = "left" if gone is None else gone.status.word
+        seconds = round(anyio.current_time() - began, 3)
+        if as_json:
+            print_json({"name": name, "status": status, "keys": bar.total, "seconds": seconds})
+        else:
+            print_text(f"{name} has {status} after {seconds:g} s; keys with state handed over: {bar.total}")
+
+    _with_cluster(ask, access)
+
+
+class _Bar:
+    """Keys left, as a bar in a terminal and nowhere else."""
+
+    def __init__(self, name: str) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("keys handed over"))
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task(f"draining {name}", total=None)
+        self.total = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, hand_off: dict[str, int]) -> None:
+        self.total = hand_off["total"]
+        self._progress.update(self._task, total=self.total or None, completed=self.total - hand_off["left"])
+
+
+class _Cluster:
+    """A cluster as one of its nodes knows it, and how to talk to each of the others directly."""
+
+    def __init__(self, mesh: Mesh, access: Access) -> None:
+        self.mesh = mesh
+        self._access = access
+        self._secret, self._tls = access.secret(), access.tls.settings()
+
+    @property
+    def active(self) -> list[Member]:
+        return [member for member in self.mesh.members if member.status.active]
+
+    def member(self, name: str) -> Member:
+        """The member of that name.
+
+        Raises:
+            ConfigError: there is none that takes part; the text says who does.
+        """
+        found = next((member for member in self.active if member.name == name), None)
+        if found is None:
+            names = ", ".join(member.name for member in self.active)
+            raise ConfigError("node", name, f"name one that takes part in cluster {self.mesh.cluster}: {names}")
+        return found
+
+    @asynccontextmanager
+    async def at(self, member: Member) -> AsyncIterator[Mesh]:
+        """A connection to that very member.
+
+        Raises:
+            NotJoined: it does not answer there.
+        """
+        try:
+            async with connect(member.address, cluster=self.mesh.cluster, secret=self._secret, tls=self._tls) as mesh:
+                yield mesh
+        except NotJoined as error:
+            raise NotJoined(
+                f"{member.name} does not answer at {member.address}; if it cannot serve either: "
+                f"swimring evict {member.name}"
+            ) from error
+
+
+def _tell(name: str, cmd: str, said: str, access: Access, as_json: bool) -> None:  # noqa: FBT001 - the caller's own
+    async def ask(cluster: _Cluster) -> None:
+        async with cluster.at(cluster.member(name)) as mesh:
+            member: dict[str, Any] = await mesh.request({"ns": NAMESPACE, "cmd": cmd}, idempotent=True)
+        if member["name"] != name:
+            raise CallError(f"{member['name']} has taken the place of {name} at {member['address']}: nothing is known")
+        if as_json:
+            print_json(member)
+        else:
+            print_text(said)
+
+    _with_cluster(ask, access)
+
+
+def _with_cluster(ask: Callable[[_Cluster], Awaitable[None]], access: Access) -> None:
+    if not access.within > 0:
+        raise ConfigError("within", access.within, "a number of seconds above 0")
+    secret, tls = access.secret(), access.tls.settings()
+
+    async def run() -> None:
+        try:
+            with anyio.fail_after(access.within):
+                async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
+                    await ask(_Cluster(mesh, access))
+        except TimeoutError:
+            raise CallError(
+                f"not done within {access.within:g} s; what was asked goes on (--within waits longer)",
+                maybe_executed=True,
+            ) from None
+
+    anyio.run(run)
