@@ -34,13 +34,13 @@ class Handling:
         self._forwarding = forwarding
         self._ownership = ownership
 
-    def __call__(self, incoming: Incoming) -> Awaitable[object]:
-        """Answer one call, when awaited, or now if there is nothing to wait for.
+    def __call__(self, incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
+        """Answer one call, when awaited, or now if there is nothing to wait for; ``here``, without handing it on.
 
         Raises:
             Exception: whatever the handler raises, and refusals before it has begun.
         """
-        return self._forward(incoming) if incoming.header.forward else self._handle(incoming)
+        return self._forward(incoming) if incoming.header.forward and not here else self._handle(incoming)
 
     async def _forward(self, incoming: Incoming) -> object:
         relayed = await self._forwarding.forward(incoming)

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from swimring.errors import NodeClosed
+from swimring.ownership import Progress
 from swimring.service import StateForm, Terms
 from swimring.swim import Phase
 
-from .operating import Operating
+from .placing import Placing
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from swimring.gossip import Gossiper
     from swimring.identity import Key
-    from swimring.ownership import Own, Ownership, OwnershipStatistics
+    from swimring.ownership import Own, Ownership, OwnershipStatistics, Rebalancer
     from swimring.service import Service
 
+    from .settings import Settings
 
 S = TypeVar("S")
 
 
-class Keeping(Operating):
+class Keeping(Placing):
     """What a `Node` does with keys: it runs what belongs to them, and hands them over."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, settings: Settings, gossiper: Gossiper, rebalancer: Rebalancer) -> None:
         """Nothing is owned before `use_ownership`."""
-        super().__init__(**parts)
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
         self._ownership: Ownership | None = None
+        self._hand_off = Progress()
         self._draining = False
+
+    @property
+    def hand_off(self) -> Progress:
+        """How far this node is with handing its keys to others, while it drains."""
+        return self._hand_off
 
     @property
     def ready(self) -> bool:
@@ -92,9 +101,10 @@ class Keeping(Operating):
         self._draining = True
         await self._tell_standing(phase=Phase.DRAINING)
         self._show_members()
+        await trio.lowlevel.checkpoint()
         if self._ownership is not None:
             with trio.move_on_after(self._settings.hand_over_within):
-                await self._ownership.hand_over(self.hand_off)
+                await self._ownership.hand_over(self._hand_off)
 
     async def _hand_over(self) -> None:
         """Drain, if there is anything to hand over."""

@@ -136,6 +136,7 @@ class _Opening:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 nursery.start_soon(node.settle, settling, name="swimring settling")
+                nursery.start_soon(node.tell_state, name="swimring state")
                 try:
                     yield node
                 finally:
@@ -250,10 +251,11 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        me, limits = gossiper.me.id, self._settings.limits
+        me = gossiper.me.id
+        limits = self._settings.limits
         forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
         builtin = builtin_service(node, self._keys, node)
-        async with self._owning(node, gossiper, rebalancer) as ownership:
+        async with self._owning(gossiper, rebalancer) as ownership:
             ownership.register(builtin)
             services = [builtin, *self._settings.services]
             serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
@@ -276,7 +278,7 @@ class _Opening:
                 with node.following():
                     yield pool, here
 
-    def _owning(self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
+    def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
         return open_ownership(
             gossiper.me.name,
             membership=gossiper,
@@ -284,7 +286,6 @@ class _Opening:
             host=self._host,
             # A living process is declared dead no sooner; half of it, because a suspicion may be older than the pause.
             patience=swim.shortest_suspicion(self._settings.profile, 1) / 2,
-            hold_state=node.hold_state,
         )
 
     @asynccontextmanager

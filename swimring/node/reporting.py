@@ -9,7 +9,7 @@ import trio
 
 from swimring.rpc import running_calls
 
-from .keeping import Keeping
+from .operating import Operating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ MOST_CALLS: Final = 100
 """Running calls that one report tells, the oldest first; and suspicions."""
 
 
-class Reporting(Keeping):
+class Reporting(Operating):
     """What a `Node` reports."""
 
     def __init__(self, **parts: Any) -> None:

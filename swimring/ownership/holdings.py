@@ -16,7 +16,7 @@ from swimring.identity import MAX_KEY_BYTES, Fence, key_bytes
 from .fences import MAX_FENCE, NO_FENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swimring.identity import Key
 
@@ -117,8 +117,9 @@ class Holdings:
     is not smaller. At most 65,536 promises without a copy: then the oldest is forgotten.
     """
 
-    def __init__(self, *, capacity: int = DEFAULT_CAPACITY) -> None:
-        """Start with nothing."""
+    def __init__(self, *, capacity: int = DEFAULT_CAPACITY, on_first: Callable[[], object] = lambda: None) -> None:
+        """Start with nothing; ``on_first`` is called when a copy is put where there was none."""
+        self._on_first = on_first
         self._capacity = capacity
         self._copies: dict[Place, Copy] = {}
         self._promises: dict[Place, Fence] = {}
@@ -164,6 +165,8 @@ class Holdings:
         growth = copy.cost - (0 if held is None else held.cost)
         if growth > 0 and self._size + growth > self._capacity:
             return Verdict.FULL
+        if not self._copies:
+            self._on_first()
         self._copies[copy.place] = copy
         self._promises.pop(copy.place, None)
         self._size += growth

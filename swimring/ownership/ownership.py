@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-
-from swimring.errors import ConfigError, NodeClosed
 
 from .answering import Answering
 from .asking import Asking
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from .asking import DirectCalls
     from .own import Own
     from .progress import Progress
-    from .rebalancer import MembershipView, Rebalancer
+    from .rebalancer import MembershipView, Rebalancer, RingSnapshot
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -80,17 +77,13 @@ async def open_ownership(
     rings: Rebalancer,
     host: Host,
     patience: float,
-    hold_state: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[Ownership]:
     """The ownership of a node, which can be asked once `Ownership.use` was told how; the block's end ends its tasks.
 
-    ``patience`` is how many seconds this process may stand still before others may have replaced it; ``hold_state``
-    tells the others that there is state here.
+    ``patience`` is how many seconds this process may stand still before others may have replaced it.
     """
     async with trio.open_nursery() as nursery:
-        ownership = Ownership(
-            me, membership=membership, rings=rings, host=host, patience=patience, hold_state=hold_state, nursery=nursery
-        )
+        ownership = Ownership(me, membership=membership, rings=rings, host=host, patience=patience, nursery=nursery)
         yield ownership
         nursery.cancel_scope.cancel()
 
@@ -106,18 +99,18 @@ class Ownership:
         rings: Rebalancer,
         host: Host,
         patience: float,
-        hold_state: Callable[[], Awaitable[object]],
         nursery: trio.Nursery,
     ) -> None:
         """Made by `open_ownership`."""
         self._rings = rings
         self._host = host
         self._patience = patience
-        self._hold_state = hold_state
         self._nursery = nursery
         self._calls = _LateCalls()
         self._past = PastRings(now=trio.current_time())
-        self.holdings = Holdings()
+        self.stateful = trio.Event()
+        """Set when the first copy of a state is here."""
+        self.holdings = Holdings(on_first=self.stateful.set)
         self._standing = Standing(patience=patience, now=host.boot_time())
         asking = Asking(me, membership=membership, rings=rings, calls=self._calls, rng=host.rng)
         self._spreading = Spreading(asking, holdings=self.holdings, rings=rings, is_open=self._is_open)
@@ -197,20 +190,24 @@ class Ownership:
         )
 
     async def hand_over(self, progress: Progress) -> None:
-        """Bring everything to whoever should have it, after the ring names this node no more; tell how far it is.
+        """Bring everything to whoever should have it, after the ring names this node no more; then open nothing more.
 
-        The caller bounds it. With nobody to hand over to, it returns at once.
+        The caller bounds it, and watches ``progress``. With nobody to hand over to, it returns at once.
         """
         self._spreading.begin_draining()
-        total = self._spreading.keys_left
-        progress.tell(total=total, left=total)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._spreading.tell, progress)
+            await self._hand_over_all()
+            nursery.cancel_scope.cancel()
+        progress.tell(total=progress.now.total, left=0)
+
+    async def _hand_over_all(self) -> None:
         for scope in self._scopes:
             if not self._scopes.is_mine(scope.place):
                 self._scopes.lose(scope)
                 if scope.is_keeping:
                     await scope.closed.wait()
-        async for left in self._spreading.progress():
-            progress.tell(total=max(total, left), left=left)
+        await self._spreading.wait_done()
 
     def close(self) -> None:
         """Open nothing any more."""
@@ -224,21 +221,21 @@ class Ownership:
     async def _follow(self) -> None:
         """End scopes whose keys moved, and spread what others should have now, at every change of the rings."""
         snapshot = self._rings.snapshot
+        spread: RingSnapshot | None = None
         while True:
             old, snapshot = snapshot, await self._rings.wait_changed(snapshot.sequence)
             self._past.note(snapshot, now=trio.current_time())
             await self._scopes.follow(snapshot)
-            for _ in self._spreading.follow(old, snapshot):
+            if snapshot.kept and not self._spreading.draining:
+                spread = spread or old
+                continue  # who is away has its copies still to come back to, or to lose when its time is over
+            for _ in self._spreading.follow(spread or old, snapshot):
                 await trio.lowlevel.checkpoint()
+            spread = None
 
     async def _beat(self) -> None:
-        told = False
         while True:
             self._scopes.beat()
-            if self.has_state and not told:
-                with contextlib.suppress(NodeClosed, ConfigError):  # too late, or no room: joins are just not gradual
-                    await self._hold_state()
-                told = True
             await trio.sleep(self._patience / _BEATS)
 
 

@@ -17,10 +17,11 @@ from swimring.errors import CallError, Moved
 from .holdings import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .asking import Asking
     from .holdings import Copy, Holdings, Place
+    from .progress import Progress
     from .rebalancer import Rebalancer, RingSnapshot
 
 BANDWIDTH: Final = 32 * 1024 * 1024
@@ -86,21 +87,18 @@ class Spreading:
     def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than before; iterate to its end, resting in between."""
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
-        given_up = not old.kept <= new.kept | new.members.keys()
+        before = old.members
+        forgetful = {name for name, one in new.members.items() if name in before and before[name].id != one.id}
         for count, copy in enumerate(self._holdings):
-            if given_up or (copy.place[0] in moved and self._is_news(old, new, copy)):
+            now = self._concerns(new, copy)
+            concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
+            if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
                 self._due[copy.place] = None
             if count % 256 == 255:
                 yield
         hits = self.hits
         self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
         self._stirred.set()
-
-    def _is_news(self, old: RingSnapshot, new: RingSnapshot, copy: Copy) -> bool:
-        """Whether others should have it than before; not if all that happened is that one is away who comes back."""
-        before, now = self._concerns(old, copy), self._concerns(new, copy)
-        gone = set(before) - set(now)
-        return self.draining or (before != now and not (gone and gone <= new.kept))
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
@@ -114,12 +112,17 @@ class Spreading:
             self._due[copy.place] = None
         self._stirred.set()
 
-    async def progress(self) -> AsyncIterator[int]:
-        """How many keys are left, whenever that may have changed, until nothing is missing as far as we know."""
+    async def wait_done(self) -> None:
+        """Wait until nothing is missing anywhere, as far as this node knows."""
         while self.keys_left or self._busy:
-            yield self.keys_left
             await self._progress.wait()
-        yield 0
+
+    async def tell(self, progress: Progress) -> None:
+        """Tell how many keys are left, of those that were here at first, until cancelled."""
+        total = self.keys_left
+        while True:
+            progress.tell(total=total, left=min(self.keys_left, total))
+            await self._progress.wait()
 
     async def run(self) -> None:
         """Bring copies to where they are missing, until cancelled."""

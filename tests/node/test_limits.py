@@ -39,9 +39,11 @@ async def test_a_message_is_as_large_as_its_receiver_takes_elsewhere_and_here(ne
         for node in (a, b, c):
             await node.wait_ring("echo", nodes=3)
         large = b"x" * 3 * MIB
+
+        def message(owner: str) -> dict[str, object]:
+            return {"ns": "echo", "cmd": "echo", "key": key_of(a, owner, service="echo"), "data": large}
+
         for owner in "ab":
-            message = {"ns": "echo", "cmd": "echo", "key": key_of(a, owner, service="echo"), "data": large}
-            assert await a.request(message) == large
-        message["key"] = key_of(a, "c", service="echo")
+            assert await a.request(message(owner)) == large
         with pytest.raises(LocalProtocolError, match="the peer takes 1048576"):
-            await a.request(message)
+            await a.request(message("c"))
