@@ -1,8 +1,8 @@
 """What one call costs the processor on both sides, in a unit that a busy machine does not change.
 
-Run it from the root of the repository: ``python -m tests.benchmarks.call_cost``; it takes a minute. Two processes, a whole
-node in each, `Node.request` with a key that the other node owns, inside `trio.fail_after`. A virtual core changes its
-speed by the second, so a turn of calls stands between two turns of `trio.fail_after` around a checkpoint, and what
+Run it from the root of the repository: ``python -m tests.benchmarks.call_cost``; it takes a minute. Two processes, a
+whole node in each, `Node.request` with a key that the other node owns, inside `trio.fail_after`. A virtual core changes
+its speed by the second, so a turn of calls stands between two turns of `trio.fail_after` around a checkpoint. What
 counts is the ratio; the figures are that ratio times 12 us, which is what the unit takes on a quiet machine. At the end
 the same for one call at a time beside an echo over a bare `trio.SocketStream`, and for bytes in chunks of 64 KiB.
 """
