@@ -131,3 +131,10 @@ def one_owner_per_fence(cluster: SimCluster) -> Iterator[str]:
         fences = [fence for _, fence in owners]
         if len(set(fences)) < len(fences):
             yield f"{key} is open twice under one fence: {owners}"
+
+
+async def grown(cluster: SimCluster) -> None:
+    """Wait until everybody sees everybody, and those that came have taken all their keys, in steps of a second."""
+    await cluster.settled()
+    await trio.sleep(8)
+    await cluster.settled()
