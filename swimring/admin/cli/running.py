@@ -49,7 +49,7 @@ async def _serve_until_told(
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
     files = settings.get("secret_file") is not None or settings.get("tls") is not None
-    site = open_site()
+    site = open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     with open_stopping() as stopping, stopping.opening, open_reloading(sources, files=files) as reloading:
         async with (
             open_admin(watching.admin, site) as url,
@@ -58,6 +58,7 @@ async def _serve_until_told(
         ):
             stopping.opened()
             site.show(node)
+            nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")
             _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
             if url is not None:
