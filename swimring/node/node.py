@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.instrument import Instruments
     from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
@@ -57,9 +58,10 @@ class Node(Reporting, Asker):
         counters: Counters,
         host: Host,
         keys: Keys | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Made by `open_node`."""
-        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer, instruments=instruments)
         self._counters = counters
         self._host = host
         self._keys = keys
