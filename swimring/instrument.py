@@ -96,6 +96,9 @@ class Instrument:
     def call_forwarded(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
         """A call of somebody who cannot reach ``owner`` is handed on to it."""
 
+    def stream_blocked(self, seconds: float) -> None:
+        """A stream of a call waited so long until it might send: its reader is slower than its writer."""
+
     def span_started(self, span: Span) -> None:
         """A call, an attempt or a handler is about to begin, in this context.
 

@@ -249,7 +249,7 @@ class Node(Reporting, Asker):
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment: membership, rings, connections and calls under way."""
-        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors, self._ownership)
 
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
