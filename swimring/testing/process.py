@@ -153,6 +153,7 @@ class RealNode(Impossible):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0,  # if the test is killed, the kernel wakes those of its children that are stopped, and ends them
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         try:
