@@ -1,6 +1,6 @@
 """What a simulation refuses, whom it names, and what it lets pass."""
 
-# ruff: noqa: TID251, PLW0108, PTH123, PTH208, SIM115, ASYNC105, ASYNC230
+# ruff: noqa: TID251, PLW0108, PTH123, PTH208, SIM115, ASYNC105
 # All that is forbidden is what these tests are made of, and a lambda is the line that is named.
 
 from __future__ import annotations
