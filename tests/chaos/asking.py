@@ -258,4 +258,4 @@ async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]
 
 
 if __name__ == "__main__":
-    trio.run(partial(main, *sys.argv[1:5], sys.argv[5:]))
+    trio.run(partial(main, *sys.argv[1:5], join=sys.argv[5:]))
