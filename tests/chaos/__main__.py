@@ -1,6 +1,6 @@
 """Run one of them: ``python -m tests.chaos rolling``, or ``nox -s chaos -- rolling --quick``.
 
-It prints what happened beside what was hoped for. Only what is wrong (failed, lost, never in time for anybody) fails it.
+It prints what happened beside what was hoped for. Only what is wrong (failed, lost, never in time) fails it.
 """
 
 # ruff: noqa: T201 - a program that prints
@@ -22,7 +22,7 @@ from .fleet import Broken
 from .runs import Found, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
     "rolling": runs.rolling,
@@ -67,7 +67,7 @@ def main() -> int:
     return 1 if found.broken else 0
 
 
-def _print(found: Found, plan: Plan, machine: dict[str, object]) -> None:
+def _print(found: Found, plan: Plan, machine: Mapping[str, object]) -> None:
     print(f"{found.name}: {plan.keys:,} keys, {plan.rate:,.0f} calls/s, seed {plan.seed}; {machine}")
     for name, value in found.figures.items():
         shown = f"{value:.3f}" if isinstance(value, float) else value

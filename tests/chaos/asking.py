@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -53,9 +54,9 @@ class Asking:
     def __init__(self, node: Node, service: str) -> None:
         self._node = node
         self._service = service
-        self._add, self._read = (
-            (counters.add, counters.read) if service == counters.app.name else (bank.deposit, bank.balance)
-        )
+        ours = service == counters.app.name
+        self._add: Any = counters.add if ours else bank.deposit
+        self._read: Any = counters.read if ours else bank.balance
         self.book = Book()
         self.records: list[Record] = []
         self._making: trio.CancelScope | None = None
@@ -257,4 +258,4 @@ async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:5], sys.argv[5:])
+    trio.run(partial(main, *sys.argv[1:5], join=sys.argv[5:]))
