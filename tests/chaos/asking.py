@@ -164,9 +164,7 @@ class Asking:
 
     # ---------------------------------------------------------------------------------------------------- calls
 
-    async def _make(
-        self, rng: random.Random, keys: int, rate: float, reads: float, patience: list[float]
-    ) -> None:
+    async def _make(self, rng: random.Random, keys: int, rate: float, reads: float, patience: list[float]) -> None:
         due = time.monotonic()
         async with trio.open_nursery() as calls:
             with trio.CancelScope() as self._making:
