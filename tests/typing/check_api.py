@@ -86,14 +86,14 @@ async def asks(node: Node) -> str:
 async def streams(node: Node, path: Path) -> tuple[str, list[int], list[str], int]:
     async with node.open(upload.with_streams(file=path), path.name, path.name) as uploading:
         digest = await uploading.result()
-    numbers = []
+    numbers: list[int] = []
     async with node.open(live, "hello") as items:
         async for item in items:
             numbers.append(item.number)
             if item.number == 2:
                 break  # leaving the block cancels the handler on the owner
     async with node.open(chat, "hello") as talk:
-        answers = []
+        answers: list[str] = []
         for line in ("a", "b"):
             await talk.send(line)
             answers.append(await anext(talk))
@@ -110,7 +110,7 @@ class State:
 
 
 async def follows(node: Node, key: str, tracked: trio.Event) -> list[str]:
-    told = []
+    told: list[str] = []
     async with node.track(key, replicas=1) as moves:
         tracked.set()
         async for move in moves:
