@@ -115,6 +115,17 @@ class WatchOptions:
         str,
         Parameter(help="HOST:PORT for health, metrics and the dashboard, or off. Default: a loopback port from 8079."),
     ] = "auto"
+    admin_write: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Let the dashboard drain, cordon and evict nodes, for whoever has the token in --admin-token-file.",
+        ),
+    ] = False
+    admin_token_file: Annotated[
+        str | None,
+        Parameter(env_var="SWIMRING_ADMIN_TOKEN_FILE", help="File with that token, readable by its owner only."),
+    ] = None
     log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
     log_format: Annotated[
         str, Parameter(help="human or json. Default: human on a terminal, JSON otherwise (auto).")
