@@ -45,6 +45,7 @@ async def connect(
     secret: bytes | str | Sequence[bytes] | None = None,
     tls: TlsSettings | None = None,
     forward: bool = False,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
@@ -57,6 +58,7 @@ async def connect(
         tls: this client's certificate, and the authority of the cluster's.
         forward: have the node that answered hand calls on to the owners of their keys, for a client that can reach no
             other one; what has streams goes to the owner itself all the same.
+        limits: sizes, counts and patience of its connections.
 
     Raises:
         ConfigError: this is no address, name, key or certificate, the cluster that is meant is not clear, or the
@@ -65,7 +67,8 @@ async def connect(
     """
     seeds = tuple(address if isinstance(address, Address) else Address.parse_or_unix(address) for address in addresses)
     wanted = None if cluster is None else check_name(cluster, setting="cluster")
-    me, rng, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), random.Random(), Limits()  # noqa: S311 - jitter only
+    me, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), limits or Limits()
+    rng = random.Random()  # noqa: S311 - jitter only
     keys, certificates = secret_keys(secret), None if tls is None else Certificates(tls)
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:

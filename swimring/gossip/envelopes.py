@@ -128,6 +128,7 @@ class Envelopes:
         Raises:
             BytesRefused: this node takes nothing plain, or it is no gossip of our version.
         """
+        _check_version_of_seal(data)
         check_magic(data)
         if not self.takes_plain:
             raise BytesRefused("unsealed", "not sealed, and this cluster has a secret: give it to the sender")
@@ -237,6 +238,12 @@ class Conversation:
                 self._key_id, self._sealer = opened.key_id, self._envelopes.new_sealer()
                 self._out = _ANSWER + opened.salt
         return opened
+
+
+def _check_version_of_seal(data: bytes) -> None:
+    if data[:1] and data[0] & 0xF0 == SEALED_MAGIC & 0xF0:  # and not ours, or it would not be taken for plain
+        ours = SEALED_MAGIC & 0x0F
+        raise BytesRefused("version", f"speaks version {data[0] & 0x0F} of sealed gossip, we speak {ours}")
 
 
 def is_sealed(data: bytes) -> bool:

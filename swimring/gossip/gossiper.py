@@ -21,6 +21,7 @@ from swimring.swim import (
     PingRequest,
     RefusalAnswer,
     RefusalQuery,
+    Rumour,
     Status,
 )
 
@@ -274,7 +275,7 @@ class Gossiper:
 
     def learn(self, members: Iterable[Member]) -> None:
         """Believe records that somebody showed us, as far as they are news; a death only as a suspicion."""
-        self._beliefs.merge(members)
+        self._beliefs.merge(Rumour(member=member) for member in members)
 
     def suspect_connection(self, name: str) -> None:
         """A connection to the member ``name`` was lost: probe it at once."""

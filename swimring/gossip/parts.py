@@ -21,7 +21,8 @@ PARTS_LIMIT: Final = 256
 class Heard:
     """What somebody said in all parts of its turn; at most 256 frames of 64 KiB, and 65,536 of each kind of thing.
 
-    ``records`` are those it showed; ``digest``, ``wanted`` and ``recap`` are None if it said nothing of them.
+    ``records`` are those it showed; ``digest``, ``wanted``, ``recap`` and ``checksum`` are None if it said nothing of
+    them.
     """
 
     def __init__(self, source: NodeId) -> None:
@@ -31,6 +32,7 @@ class Heard:
         self.digest: list[Summary] | None = None
         self.wanted: list[str] | None = None
         self.recap: Recap | None = None
+        self.checksum: int | None = None
         self.refuted = False
 
     def take(self, state: State, rumours: Iterable[Rumour]) -> None:
@@ -47,6 +49,7 @@ class Heard:
             self.wanted = self.wanted or []
             self.wanted += state.wanted
         self.recap = self.recap or state.recap
+        self.checksum = state.checksum if self.checksum is None else self.checksum
         if max(len(self.records), len(self.digest or ()), len(self.wanted or ())) > MEMBERS_LIMIT:
             raise BytesRefused("oversized", f"a state of more than {MEMBERS_LIMIT} members")
 
@@ -59,11 +62,12 @@ class _Part:
 
 
 def parts(
-    records: Iterable[Member],
+    records: Iterable[Rumour],
     *,
     digest: Sequence[Summary] | None = None,
     wanted: Sequence[str] | None = None,
     recap: Recap | None = None,
+    checksum: int | None = None,
 ) -> list[tuple[State, tuple[Rumour, ...]]]:
     """The messages that say all this, each with the rumours of its envelope; at least one, and the last one says so.
 
@@ -77,6 +81,7 @@ def parts(
                 digest=None if digest is None else tuple(part.digest),
                 wanted=None if wanted is None else tuple(part.wanted),
                 recap=recap if number == 1 else None,
+                checksum=checksum if number == 1 else None,
             ),
             tuple(part.rumours),
         )
@@ -103,7 +108,7 @@ def replays(
     ]
 
 
-def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
+def _fill(things: Iterable[Rumour | Summary | str]) -> Iterator[_Part]:
     part, size = _Part(), 0
     for thing in things:
         length = len(encode(thing) if isinstance(thing, str) else thing.encoded)
@@ -111,8 +116,8 @@ def _fill(things: Iterable[Member | Summary | str]) -> Iterator[_Part]:
             yield part
             part, size = _Part(), 0
         match thing:
-            case Member():
-                part.rumours.append(Rumour(member=thing))
+            case Rumour():
+                part.rumours.append(thing)
             case Summary():
                 part.digest.append(thing)
             case str():

@@ -52,6 +52,7 @@ class Prober:
         self._order = ProbeOrder(rng)
         self._trips = RoundTrips(profile)
         self._probing: set[str] = set()
+        self._by_stream_only: set[str] = set()
         self._urgent, self._urgent_names = trio.open_memory_channel[str](_URGENT_LIMIT)
         self.probes = 0
         self.probes_failed = 0
@@ -73,7 +74,10 @@ class Prober:
                 self._membership.health.note_lag(trio.current_time() - max(ready, round_ends))
 
     def probe_soon(self, name: str) -> None:
-        """Probe ``name`` at once, out of turn. When 64 wait already, the regular rounds will have to find out."""
+        """Probe ``name``, or try the port of a suspect, at once and out of turn.
+
+        When 64 wait already, the regular rounds will have to find out.
+        """
         try:
             self._urgent.send_nowait(name)
         except trio.WouldBlock:
@@ -83,13 +87,15 @@ class Prober:
         """Drop names that have been forgotten from the order."""
         self._order.keep(self._membership.get)
         self._rounds.forget(self._membership.get)
+        self._by_stream_only = {name for name in self._by_stream_only if self._membership.get(name)}
 
     async def _probe_urgent(self, nursery: trio.Nursery) -> None:
         async for name in self._urgent_names:
             target = self._membership.get(name)
             if target is not None and self._wanted(name):
                 nursery.start_soon(self._evidence.examine, target)
-                nursery.start_soon(self._probe, target, nursery)
+                if target.status is Status.ALIVE:  # of a suspect the port tells more
+                    nursery.start_soon(self._probe, target, nursery)
 
     def _wanted(self, name: str) -> bool:
         member = self._membership.get(name)
@@ -100,6 +106,9 @@ class Prober:
         for event in change.events:
             if isinstance(event, MemberJoined):
                 self._order.add(change.member.name)
+        if change.hearsay:
+            # Everybody else may know it for long: nobody is left to confirm, and our suspicion alone takes the longest.
+            self.probe_soon(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:
         if target.name in self._probing:
@@ -134,6 +143,7 @@ class Prober:
             lag = await _wait_until(asking.acked, trio.current_time() + self._trips.ping_timeout * factor)
             if asking.acked.is_set():
                 self._trips.add(trio.current_time() - started)
+                self._by_stream_only.discard(target.name)
         # A ping that could not even be sent is a failed one: an interface that is down must not keep others alive.
         if not asking.acked.is_set():
             async with trio.open_nursery() as helpers:
@@ -176,7 +186,9 @@ class Prober:
             nursery.start_soon(self._evidence.collect, target)
             return
         if answered and not asking.acked.is_set():
-            _log.warning("%s answers over a stream and not to datagrams: are they blocked?", target.name)
+            if target.name not in self._by_stream_only:  # until a datagram of it arrives in time, once is enough
+                _log.warning("%s answers over a stream and not to datagrams: are they blocked?", target.name)
+                self._by_stream_only.add(target.name)
             asking.acked.set()
 
 

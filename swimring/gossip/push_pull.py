@@ -2,6 +2,7 @@
 
 The one who dials sends a digest, the other one answers with what the dialler lacks and names what it lacks itself;
 both merge. Rumours spread fast and lose their last listeners; this is what makes all views equal in the end.
+Where nothing suggests that something differs, a checksum goes before the digest, and mostly in place of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, State, Status, Summary
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, Rumour, State, Status, Summary
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Address, NodeId
     from swimring.net import Network
-    from swimring.swim import Member, Message, Profile, Rumour
+    from swimring.swim import Member, Message, Profile
 
     from .beliefs import Beliefs
     from .envelopes import Envelopes
@@ -80,7 +81,7 @@ class PushPull:
                 name = await self._nudged.receive()
             partner = self._membership.get(name) if name else self._random_partner()
             if partner is not None and not self._membership.leaving:
-                await self.try_exchange(partner.address)
+                await self.try_exchange(partner.address, briefly=not name)
             if name:
                 await trio.sleep(_NUDGE_INTERVAL)
             else:
@@ -100,11 +101,14 @@ class PushPull:
 
     # ------------------------------------------------------------------------------------------------ dialling
 
-    async def try_exchange(self, address: Address) -> NodeId | None:
-        """Exchange states with whoever is at ``address``: its identity, or None when that failed (logged) or is us."""
+    async def try_exchange(self, address: Address, *, briefly: bool = False) -> NodeId | None:
+        """Exchange states with whoever is at ``address``: its identity, or None when that failed (logged) or is us.
+
+        Where nothing is known to differ it is cheaper to begin ``briefly``.
+        """
         with trio.move_on_after(self._profile.stream_patience):
             try:
-                partner = await self._exchange(address)
+                partner = await self._exchange(address, briefly=briefly)
             except BytesRefused as refusal:
                 self._refusals.refuse("stream", refusal, address)
                 return None
@@ -115,18 +119,20 @@ class PushPull:
         _log.debug("no exchange with %s: not within %.1f s", address, self._profile.stream_patience)
         return None
 
-    async def _exchange(self, address: Address) -> NodeId:
-        now = trio.current_time()
-        asked = parts([self._membership.me], digest=self._membership.digest(now=now), recap=self._recalling.recap)
+    async def _exchange(self, address: Address, *, briefly: bool) -> NodeId:
+        asked = self._question(briefly=briefly)
         known = (member.name for member in self._membership.others if member.address == address)
         stream, frames, answer = await self._ask(address, next(known, ""), self._envelopes_of(None, asked))
         async with stream:
             first = _checked(answer)
+            if isinstance(first.message, State) and first.message.checksum is not None:  # something differs
+                await self._say(frames, first.source, self._question(briefly=False))
+                first = _checked(await frames.receive())
             if first.source == self._membership.me.id:
                 return first.source
             heard = await self._hear(frames, first)
             if heard.wanted:
-                await self._say(frames, first.source, parts(self._named(heard.wanted)))
+                await self._say(frames, first.source, parts(self._told(self._named(heard.wanted))))
             if heard.wanted is not None:
                 await self._finish(heard)
                 await self._recalling.dial(frames, first.source, heard.recap)
@@ -135,12 +141,18 @@ class PushPull:
         await self._finish(heard)
         return first.source
 
+    def _question(self, *, briefly: bool) -> list[tuple[State, tuple[Rumour, ...]]]:
+        me, now, recap = [Rumour(member=self._membership.me)], trio.current_time(), self._recalling.recap
+        if briefly:
+            return parts(me, recap=recap, checksum=self._membership.checksum_of_all(now=now))
+        return parts(me, digest=self._membership.digest(now=now), recap=recap)
+
     async def _show_all(self, address: Address, heard: Heard) -> None:
         # A member of the first release knows no digests: it has shown us everything, and taken our own record only.
         shown = [Summary.of(member) for member in heard.records]
         if not self._membership.compare(shown, now=trio.current_time()).news:
             return
-        everything = parts(self._membership.state(now=trio.current_time()))
+        everything = parts(self._told(self._membership.state(now=trio.current_time())))
         question = self._envelopes_of(heard.source, everything)
         stream, frames, answer = await self._ask(address, heard.source.name, question)
         async with stream:
@@ -223,19 +235,33 @@ class PushPull:
 
     async def _answer_state(self, frames: Frames, first: Envelope) -> None:
         heard = await self._hear(frames, first)
-        now = trio.current_time()
-        if heard.digest is None:
-            await self._say(frames, heard.source, parts(self._membership.state(now=now)))
+        brief = heard.digest is None and heard.checksum is not None
+        mine = self._membership.checksum_of_all(now=trio.current_time()) if brief else None
+        if brief and heard.checksum != mine:
+            await self._say(frames, heard.source, parts((), checksum=mine))
+            following = await frames.receive()
+            if following is None:
+                return
+            heard = await self._hear(frames, following)
+        if heard.digest is None and heard.checksum is not None:
+            await self._say(frames, heard.source, parts((), wanted=(), recap=self._recalling.recap))
         else:
-            difference = self._membership.compare(heard.digest, now=now)
-            recap = self._recalling.recap
-            await self._say(frames, heard.source, parts(difference.news, wanted=difference.wanted, recap=recap))
-            if difference.wanted:
-                following = await frames.receive()
-                if following is not None:
-                    heard.refuted |= (await self._hear(frames, following)).refuted
+            await self._answer_digest(frames, heard)
         await self._finish(heard)
         await self._recalling.answer(frames, heard.source, heard.recap)
+
+    async def _answer_digest(self, frames: Frames, heard: Heard) -> None:
+        now = trio.current_time()
+        if heard.digest is None:
+            await self._say(frames, heard.source, parts(self._told(self._membership.state(now=now))))
+            return
+        difference = self._membership.compare(heard.digest, now=now)
+        news = self._told(difference.news)
+        await self._say(frames, heard.source, parts(news, wanted=difference.wanted, recap=self._recalling.recap))
+        if difference.wanted:
+            following = await frames.receive()
+            if following is not None:
+                heard.refuted |= (await self._hear(frames, following)).refuted
 
     # ------------------------------------------------------------------------------------------------ states
 
@@ -246,7 +272,7 @@ class PushPull:
             if not isinstance(envelope.message, State):
                 raise BytesRefused("malformed", "something else in the middle of a state")
             heard.take(envelope.message, envelope.rumours)
-            heard.refuted |= self._beliefs.merge(rumour.member for rumour in envelope.rumours)
+            heard.refuted |= self._beliefs.merge(envelope.rumours)
             if not envelope.message.more:
                 return heard
             following = await frames.receive()
@@ -266,6 +292,9 @@ class PushPull:
 
     def _named(self, names: Iterable[str]) -> list[Member]:
         return [member for name in dict.fromkeys(names) if (member := self._membership.get(name)) is not None]
+
+    def _told(self, records: Iterable[Member]) -> list[Rumour]:
+        return [self._membership.told(record) for record in records]
 
     async def _say(
         self, frames: Frames, destination: NodeId | None, said: Iterable[tuple[State, tuple[Rumour, ...]]]

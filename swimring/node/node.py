@@ -204,8 +204,10 @@ class Node(Reporting, Asker):
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the
+        calls they make do; other new calls raise `NodeClosed`.
         """
+        await self._hand_over()
         self._left = True
         await self._gossiper.leave()
 
@@ -317,6 +319,7 @@ class Node(Reporting, Asker):
         """
         try:
             with self._farewell:
+                await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
                 self.hand_off.finish()
                 await self.leave()
@@ -341,11 +344,6 @@ class Node(Reporting, Asker):
         ``nursery`` owns the tasks that handle calls.
         """
         self._routing, self._doors, self._nursery = routing, doors, nursery
-
-    def _show_members(self) -> None:
-        """Let calls be routed by what is known now, without waiting for quiet."""
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):

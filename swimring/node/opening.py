@@ -20,16 +20,16 @@ from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
-from swimring.ownership import Rebalancer
-from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
+from swimring.ownership import Rebalancer, open_ownership
+from swimring.rpc import Forwarding, Routing, open_here, open_pool
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
-from swimring.service import Dispatcher, Request, Service
-from swimring.tracing import Trace, enter_trace
+from swimring.service import Dispatcher, Service
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
 from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
+from .handling import Handling
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
 from .node import Node
@@ -37,14 +37,15 @@ from .settings import Settings, check_settings, name_of
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from swimring.discovery import Finder
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
+    from swimring.ownership import Ownership
+    from swimring.rpc import Here, Pool, Serve
 
     from .settings import NodeSettings
 
@@ -135,6 +136,7 @@ class _Opening:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 nursery.start_soon(node.settle, settling, name="swimring settling")
+                nursery.start_soon(node.tell_state, name="swimring state")
                 try:
                     yield node
                 finally:
@@ -176,12 +178,15 @@ class _Opening:
     def _receptions(
         self, gossiper: Gossiper, listener: StreamListener, local: StreamListener | None
     ) -> Iterable[Reception]:
-        without = mux.Session(me=gossiper.me.id, cluster=self._settings.cluster, limits=mux.Limits(), dialled=False)
+        without = mux.Session(
+            me=gossiper.me.id, cluster=self._settings.cluster, limits=self._settings.limits, dialled=False
+        )
         without.refuse(mux.RefusalCode.PROTOCOL, TLS_REQUIRED)
         gossip = Protocol(serve=gossiper.serve_stream, most=MAX_GOSSIP)
         calls = Protocol(serve=self._serve_mux, most=MAX_MUX, without_tls=without.bytes_to_send())
         # The next version is not spoken, and its refusal has to come from who speaks ours: it will try that next.
-        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, SEALED_MAGIC: gossip, mux.MAGIC: calls}
+        everything = {swim.MAGIC: gossip, swim.MAGIC + 1: gossip, mux.MAGIC: calls}
+        everything |= {SEALED_MAGIC: gossip, SEALED_MAGIC + 1: gossip}
         yield Reception(listener, everything, instruments=self._instruments, certificates=self._settings.certificates)
         if local is not None:  # of gossip's no: a member is where its datagrams are
             yield Reception(local, {mux.MAGIC: calls}, instruments=self._instruments)
@@ -246,59 +251,42 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
-        name = node.name
-        forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
-
-        async def forward(incoming: Incoming) -> object:
-            relayed = await forwarding.forward(incoming)
-            return await serve(incoming, here=True) if relayed is None else relayed
-
-        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
-            if incoming.header.forward and not here:
-                return forward(incoming)
-            header, streams, items = incoming.header, incoming.streams, None
-            refuse_unless_owner(rebalancer, name, header)
-            message = incoming.message
-            bound = dispatcher.match(message)
-            if streams or bound.endpoint.has_items:
-                bound.check_streams(streams)
-                items = streams.get(mux.ITEMS)
-            request = Request(
-                node=node,
-                key=header.key,
-                message=message,
-                peer=incoming.peer,
-                deadline=incoming.deadline,
-                streams=streams if items is None else _without_items(streams),
-            )
-            node.let_handler_call()
-            if header.traceparent is not None:
-                enter_trace(Trace.read(header.traceparent))
-            incoming.begin(declare=bound.endpoint.errors.describe)
-            return bound.invoke(request, items)
-
         me = gossiper.me.id
-        async with (
-            self._taking_calls(gossiper, serve, nursery) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments, nursery=nursery) as here,
-        ):
-            node.use(
-                Routing(
+        limits = self._settings.limits
+        forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
+        builtin = builtin_service(node, self._keys, node)
+        async with self._owning(gossiper, rebalancer) as ownership:
+            ownership.register(builtin)
+            services = [builtin, *self._settings.services]
+            serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
+            async with (
+                self._taking_calls(gossiper, serve, nursery) as pool,
+                open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,
+            ):
+                routing = Routing(
                     me=me,
                     view=rebalancer,
                     peers=pool,
                     here=here,
-                    handles=dispatcher.handles,
+                    handles=serve.dispatcher.handles,
                     rng=self._host.rng,
                     instruments=self._instruments,
-                ),
-                pool,
-                here,
-                nursery=nursery,
-            )
-            with node.following():
-                yield pool, here
+                )
+                node.use(routing, pool, here, nursery=nursery)
+                ownership.use(routing)
+                node.use_ownership(ownership)
+                with node.following():
+                    yield pool, here
+
+    def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
+        return open_ownership(
+            gossiper.me.name,
+            membership=gossiper,
+            rings=rebalancer,
+            host=self._host,
+            # A living process is declared dead no sooner; half of it, because a suspicion may be older than the pause.
+            patience=swim.shortest_suspicion(self._settings.profile, 1) / 2,
+        )
 
     @asynccontextmanager
     async def _taking_calls(
@@ -317,6 +305,7 @@ class _Opening:
             host=self._host,
             serve=serve,
             instruments=self._instruments,
+            limits=self._settings.limits,
             connection_lost=gossiper.suspect_connection,
             is_suspect=is_suspect,
             secret=self._secret,
@@ -338,7 +327,7 @@ class _Opening:
         async with self._taking_calls(gossiper, answering_while_gathering(node, dispatcher)) as pool:
             await gather(gossiper, metadata=self._settings.metadata, expect=self._settings.expect)
             self._let_connections_wait()
-            with trio.move_on_after(mux.Limits().cancel_grace):
+            with trio.move_on_after(self._settings.limits.cancel_grace):
                 await pool.drain()
 
     def _secret(self) -> mux.Secret | None:
@@ -371,10 +360,6 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
-
-
-def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
-    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

@@ -27,6 +27,7 @@ from swimring.errors import (
     LocalProtocolError,
     Overloaded,
     RemoteProtocolError,
+    StreamReset,
 )
 from swimring.instrument import Instrument
 from swimring.mux import ITEMS, CallKind, ResetCode, decode_fields, encode_failure
@@ -237,6 +238,8 @@ class CallJob(Incoming):
         if event.streams:
             self.alone = True
             self.streams = {name: connection.attach(ident, name) for name, ident in event.streams.items()}
+            if ITEMS in self.streams:
+                self.streams[ITEMS].when_broken = self._on_items_broken
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
         self._lost = False
@@ -343,7 +346,9 @@ class CallJob(Incoming):
         if self._in_line:
             return
         self.body, self._message = b"", None  # so that only the answer is kept while it waits
-        if self._outcome == "cancelled" and not self._cancelled:
+        if self._outcome == "unwanted":
+            self._keep_failure(_unwanted(), executed=True)
+        elif self._outcome == "cancelled" and not self._cancelled:
             late = DeadlineExceeded("the deadline passed while the handler ran")
             self._keep_failure(late, executed=True)
         size = self._answer_size
@@ -365,6 +370,16 @@ class CallJob(Incoming):
             await offer.drop()
 
     # ---------------------------------------------------------------------------------------------------- inside
+
+    def _on_items_broken(self) -> None:
+        """A caller that resets its items, and has not ended them before, wants nothing of what the handler does."""
+        if self._lost or self._cancelled or self.streams[ITEMS].at_end:
+            return
+        if self._scope is None:
+            self.refuse(_unwanted())
+        else:
+            self._outcome = "unwanted"
+            self._scope.cancel()
 
     def _keep_malformed(self, error: RemoteProtocolError) -> None:
         # Only our own decoding raises it: a handler that lets one through is told apart by having begun.
@@ -444,3 +459,7 @@ class CallJob(Incoming):
                 code = ResetCode.CANCELLED if self._cancelled else ResetCode.FAILED
                 stream.reset(code, f"the handler ended: {self._outcome}")
             self._connection.detach(stream.stream_id)
+
+
+def _unwanted() -> StreamReset:
+    return StreamReset("the caller gave up the items", code=ResetCode.CANCELLED)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
 from .conflicts import Conflicts
-from .digests import Checksum, Difference, Summary, compare
+from .digests import CHECKSUM_LIMIT, Checksum, Difference, Summary, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -58,6 +58,7 @@ class Change:
         evicted: an operator has declared this life of ours dead; we must stop.
         outbid: somebody runs under our name with a newer generation, or with numbers that cannot be exceeded; we must
             stop.
+        hearsay: somebody's full state says that a member is dead which we believed in: find out.
     """
 
     member: Member
@@ -66,6 +67,7 @@ class Change:
     refuted: bool = False
     outbid: bool = False
     evicted: bool = False
+    hearsay: bool = False
 
 
 class Membership:
@@ -179,9 +181,18 @@ class Membership:
         """That we are here, how everybody looks from here, and how late our timers are."""
         return Ack(checksum=self.checksum, lag=self.health.lag)
 
+    def told(self, record: Member) -> Rumour:
+        """``record`` as a full-state exchange shows it: if it is suspected, with the name of who accused it first."""
+        suspicion = self._suspicions.get(record.name)
+        return Rumour(member=record, accuser="" if suspicion is None else suspicion.first_accuser)
+
     def digest(self, *, now: float) -> list[Summary]:
         """What `state` shows, a line each."""
         return [Summary.of(member) for member in self.state(now=now)]
+
+    def checksum_of_all(self, *, now: float) -> int:
+        """A number below 2^64 that is equal where `digest` is: of the dead and the left, too."""
+        return sum(summary.fingerprint for summary in self.digest(now=now)) % CHECKSUM_LIMIT
 
     def compare(self, digest: Iterable[Summary], *, now: float) -> Difference:
         """Which records the sender of ``digest`` lacks, and which ones we do."""
@@ -207,18 +218,24 @@ class Membership:
             return self._corroborate(known, rumour, now=now)
         return None
 
-    def merge(self, record: Member, *, now: float) -> Change | None:
-        """Believe ``record`` from somebody's full state if it is news.
+    def merge(self, shown: Rumour, *, now: float) -> Change | None:
+        """Believe a record from somebody's full state if it is news.
 
-        Hearsay of a death or a suspicion makes a suspect, with us as the accuser: it never kills, and it cannot forge
-        confirmations.
+        Hearsay of a death makes a suspect, with us as the accuser: it never kills. That of a suspicion names who
+        accuses, or else that is us, too: it cannot forge confirmations.
         """
+        record, me = shown.member, self._me.name
         known = self._records.get(record.name)
-        accuser = self._me.name
         if record.status is Status.DEAD and known is not None and known.status.active:
-            suspect = record.turned(Status.SUSPECT)
-            return self._believe(Rumour(member=suspect, accuser=accuser), now=now)
-        return self.apply(Rumour(member=record, accuser=accuser if record.status is Status.SUSPECT else ""), now=now)
+            return self._hear_of_death(record.turned(Status.SUSPECT), known, now=now)
+        accuser = (shown.accuser or me) if record.status is Status.SUSPECT else ""
+        return self.apply(Rumour(member=record, accuser=accuser), now=now)
+
+    def _hear_of_death(self, suspect: Member, known: Member, *, now: float) -> Change | None:
+        change = self._believe(Rumour(member=suspect, accuser=self._me.name), now=now)
+        if suspect.name == self._me.name or suspect.precedence < known.precedence:
+            return change
+        return Change(member=known, hearsay=True) if change is None else replace(change, hearsay=True)
 
     def accuse(self, accused: Member, *, now: float) -> Change | None:
         """Suspect the member whose probe failed, as it was when the probe began."""

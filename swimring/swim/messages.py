@@ -79,12 +79,14 @@ class State:
             first word.
         wanted: names of your records that I should like to see, in answer to your digest; None if there was none.
         recap: of the broadcasts that I have heard; None if I do not tell.
+        checksum: of all my records, in place of a digest: most of the time nothing differs. As an answer: it differs.
     """
 
     more: bool
     digest: tuple[Summary, ...] | None = None
     wanted: tuple[str, ...] | None = None
     recap: Recap | None = None
+    checksum: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -284,7 +284,7 @@ def _state_to_wire(state: State) -> list[object]:
     digest = None if state.digest is None else [summary.to_wire() for summary in state.digest]
     wanted = None if state.wanted is None else list(state.wanted)
     recap = None if state.recap is None else [state.recap.clock, state.recap.floor, state.recap.checksum]
-    body: list[object] = [state.more, digest, wanted, recap]
+    body: list[object] = [state.more, digest, wanted, recap, state.checksum]
     while body[-1] is None:
         del body[-1]
     return body
@@ -328,12 +328,13 @@ def _read_refusal_answer(body: list[object]) -> Message:
 
 
 def _read_state(body: list[object]) -> Message:
-    more, digest, wanted, recap = array([*body, None, None, None] if body else body, 4, "state")
+    more, digest, wanted, recap, checksum = array([*body, None, None, None, None] if body else body, 5, "state")
     return State(
         more=_flag(more),
         digest=None if digest is None else digest_from(digest),
         wanted=None if wanted is None else names_from(wanted),
         recap=None if recap is None else _recap(recap),
+        checksum=_checksum(checksum),
     )
 
 

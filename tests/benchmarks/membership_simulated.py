@@ -1,7 +1,8 @@
 """Membership beside the theory, in virtual time: detection, dissemination, load, false positives.
 
 Run it from the root of the repository: ``python -m tests.benchmarks.membership_simulated``. The figures follow from the
-seed and are the same on every machine; ``--large`` adds clusters of 300 and 1,000 members, which takes long.
+seed and are the same on every machine. All of it takes a quarter of an hour of one processor; ``--large`` adds clusters
+of 300 and 1,000 members, and Lifeguard with 64 and 100 members in place of 24 and 16, which takes hours.
 """
 
 # ruff: noqa: T201 - a program prints
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LAN = Profile.lan()
+LARGE = 1000
 
 
 # ------------------------------------------------------------------------------------------------------- detection
@@ -107,6 +109,51 @@ class _News:
             self._left -= status == "dead"
             if not self._left:
                 self.all_know.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stragglers:
+    """How long after the first one the last member knew of processes that were killed, in seconds.
+
+    Attributes:
+        members: how many there are.
+        loss: share of the datagrams that is lost.
+        deaths: how many there were, one after the other, each noticed at once by two members that lost a connection.
+        late: of how many the last one knew more than a second after the first one.
+        longest: the longest time between these two.
+    """
+
+    members: int
+    loss: float
+    deaths: int
+    late: int
+    longest: float
+
+
+def stragglers(members: int, *, loss: float, deaths: int = 60, seed: int = 1) -> Stragglers:
+    """Kill one process after the other, each back under a new generation when all know."""
+    return run_simulation(functools.partial(_stragglers, members, loss, deaths), seed=seed)
+
+
+async def _stragglers(members: int, loss: float, deaths: int) -> Stragglers:
+    rng, spreads = dice("stragglers", members), []
+    async with open_crowd() as crowd:
+        await crowd.gather(members, within=1)
+        await crowd.quiet()
+        for number in range(deaths):
+            await trio.sleep(rng.uniform(1, 2))
+            victim, *neighbours = rng.sample(crowd.present, 3)
+            news = _News(crowd, victim.name, members - 1)
+            with crowd.network.loss(loss):
+                crowd.crash([victim])
+                for neighbour in neighbours:
+                    neighbour.gossiper.suspect_connection(victim.name)
+                await news.all_know.wait()
+            spreads.append(trio.current_time() - news.first["dead"])
+            await crowd.arrive(victim.name, number + 2)
+            await crowd.quiet()
+    late = sum(spread > 1 for spread in spreads)
+    return Stragglers(members=members, loss=loss, deaths=deaths, late=late, longest=max(spreads))
 
 
 # --------------------------------------------------------------------------------------------------- dissemination
@@ -420,6 +467,14 @@ def _detection_table(sizes: Sequence[int]) -> None:
         _row(each.members, *(f"{figure:.2f}" for figure in figures))
 
 
+def _stragglers_table(_sizes: Sequence[int]) -> None:
+    _head("Killed processes (30 members): when the last one knew", "loss", "seed", "deaths", "a second late", "worst")
+    for loss in (0.0, 0.05, 0.2):
+        for seed in (1, 2):
+            found = stragglers(30, loss=loss, seed=seed)
+            _row(f"{loss:.0%}", seed, found.deaths, found.late, f"{found.longest:.2f} s")
+
+
 def _dissemination_table(sizes: Sequence[int]) -> None:
     _head("Gossip intervals until an update was known", "members", "others talk", *_DISSEMINATION_COLUMNS)
     for size in sizes:
@@ -441,19 +496,22 @@ def _load_table(sizes: Sequence[int]) -> None:
         _row(load.members, f"{load.datagrams:.2f}", f"{load.datagram_bytes:.0f}", f"{load.stream_bytes:.1f}")
 
 
-def _slow_table(_sizes: Sequence[int]) -> None:
-    _head("Members that were well and were declared dead (64 members, 120 s)", "slow", *_FALSE_COLUMNS)
-    for slow in (1, 4, 8, 16):
+def _slow_table(sizes: Sequence[int]) -> None:
+    members = 64 if LARGE in sizes else 24
+    _head(f"Members that were well and were declared dead ({members} members, 120 s)", "slow", *_FALSE_COLUMNS)
+    for slow in (1, members // 8, members // 4):
         for lifeguard in (False, True):
-            _false_row(str(slow), false_positives(64, slow, lifeguard=lifeguard))
+            _false_row(str(slow), false_positives(members, slow, lifeguard=lifeguard))
 
 
-def _pauses_table(_sizes: Sequence[int]) -> None:
-    _head("The same with 5 % loss and 20 random pauses of 5 of 100 members", "pause", *_FALSE_COLUMNS)
+def _pauses_table(sizes: Sequence[int]) -> None:
+    members = 100 if LARGE in sizes else 16
+    _head(f"The same with 5 % loss and 20 random pauses of 5 % of {members} members", "pause", *_FALSE_COLUMNS)
     kinds: tuple[Pause, ...] = ("stopped", "blocked")
     for kind in kinds:
         for lifeguard in (False, True):
-            _false_row(kind, random_pauses(100, kind=kind, lifeguard=lifeguard))
+            for seed in (1,) if LARGE in sizes else (1, 2, 3):
+                _false_row(f"{kind}, seed {seed}", random_pauses(members, kind=kind, lifeguard=lifeguard, seed=seed))
 
 
 _DETECTION_COLUMNS = ("suspected", "theory", "declared dead", "theory", "known to all")
@@ -461,6 +519,7 @@ _DISSEMINATION_COLUMNS = ("ln n", "to half", "to the last", "worst of 20")
 _FALSE_COLUMNS = ("Lifeguard", "events", "at members that were well", "suspicions", "views equal after")
 TABLES = {
     "detection": _detection_table,
+    "stragglers": _stragglers_table,
     "dissemination": _dissemination_table,
     "broadcasts": _broadcast_table,
     "load": _load_table,
@@ -490,7 +549,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="clusters of 300 and 1,000 members, too")
     arguments = parser.parse_args()
     logging.getLogger("swimring").setLevel(logging.ERROR)  # slow members make many warnings, which are right
-    sizes = (10, 30, 100, 300, 1000) if arguments.large else (10, 30, 100)
+    sizes = (10, 30, 100, 300, LARGE) if arguments.large else (10, 30, 100)
     for name in arguments.tables or TABLES:
         TABLES[name](sizes)
 

@@ -55,6 +55,12 @@ def heard_by(*nodes: GossipNode) -> list[int]:
     return [node.gossiper.statistics().records_heard for node in nodes]
 
 
+def said_by(cluster: Cluster, *nodes: GossipNode) -> tuple[float, int]:
+    """Exchanges so far, and bytes in them."""
+    exchanges = sum(node.gossiper.statistics().exchanges for node in nodes) / 2
+    return exchanges, sum(cluster.network.statistics(node.name).stream_bytes_sent for node in nodes)
+
+
 @simulated
 async def test_two_members_show_each_other_only_what_differs(seed: int) -> None:
     async with open_cluster() as cluster:
@@ -82,6 +88,28 @@ async def test_what_only_the_dialler_knows_is_asked_for_in_the_same_connection()
         await trio.sleep(0.1)
         assert b.sees(Status.DEAD) == {f"x{n}" for n in range(5)}
         assert cluster.network.statistics("n0").connections_dialled - before == 1
+
+
+@simulated
+async def test_a_usual_exchange_costs_no_more_in_a_large_cluster_and_still_finds_what_differs() -> None:
+    often = dataclasses.replace(LAN, push_pull_interval=2)
+    async with open_cluster() as cluster:
+        a, b = await cluster.start_all(2, profile=often)
+        costs = []
+        for count in (0, 300):
+            # They are not gossiped and not in the checksum of an ack: only the usual exchange can find them.
+            a.gossiper.learn([record(f"x{n}", Status.LEFT) for n in range(count)])
+            b.gossiper.learn([record(f"y{n}", Status.DEAD) for n in range(count)])
+            await trio.sleep(10)
+            assert len(a.sees(Status.LEFT)) == len(b.sees(Status.LEFT)) == count
+            assert len(a.sees(Status.DEAD)) == len(b.sees(Status.DEAD)) == count
+            before = said_by(cluster, a, b)
+            await trio.sleep(60)
+            exchanges, said = (late - early for early, late in zip(before, said_by(cluster, a, b), strict=True))
+            costs.append(said / exchanges)
+            assert exchanges > 20
+        assert costs[1] == pytest.approx(costs[0], rel=0.01)
+        assert costs[0] < 250
 
 
 @simulated

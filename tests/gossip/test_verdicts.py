@@ -8,7 +8,18 @@ from dataclasses import replace
 import trio
 
 from swimring.identity import Address, NodeId
-from swimring.swim import Envelope, Gossip, Message, Ping, Profile, Status, decode_datagram, encode_datagram, tag_key
+from swimring.swim import (
+    Envelope,
+    Gossip,
+    Message,
+    Metadata,
+    Ping,
+    Profile,
+    Status,
+    decode_datagram,
+    encode_datagram,
+    tag_key,
+)
 from tests.gossip.nodes import Cluster, GossipNode, open_cluster, simulated
 
 LOCAL = Profile.local()
@@ -70,3 +81,22 @@ async def test_a_message_of_a_dead_member_is_contradicted_at_most_once_a_second(
         await trio.sleep(1)
         await say_as(dead, Ping(), cluster, to=a, host="z")
         assert told_their_death(cluster, since) == {dead.name: 2}, "an ack goes to where the ping came from"
+
+
+@simulated
+async def test_the_recently_dead_hear_gossip_and_the_long_dead_do_not() -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(3, profile=LOCAL)
+        dead = nodes.pop()
+        cluster.lose(dead)
+        await cluster.wait_status(nodes, [dead.name], Status.DEAD)
+        heard = []
+        for weight in (2, 3):
+            await cluster.settle(nodes)
+            await trio.sleep(2)
+            since = len(cluster.tapped)
+            await nodes[0].gossiper.update_metadata(Metadata(weight=weight))
+            await trio.sleep(2)
+            heard.append(any(to.host == dead.name for _, to in cluster.tapped[since:]))
+            await trio.sleep(LOCAL.gossip_to_dead)
+        assert heard == [True, False]

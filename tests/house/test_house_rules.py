@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "swimring").rglob("*.py"))
@@ -62,3 +67,28 @@ def test_every_package_lists_its_public_names(path: Path) -> None:
 def test_what_an_asyncio_program_imports_does_not_import_trio(module: str) -> None:
     program = f"import sys, {module}; sys.exit('trio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def _inside(node: ast.AST) -> Iterator[ast.AST]:
+    """What is in ``node``, without what is in functions there."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from _inside(child)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_async_generator_yields_inside_a_with_block(path: Path) -> None:
+    """Whoever stops iterating would leave the block to the garbage collector (flake8-async's ASYNC119).
+
+    Context managers and handlers are exempt: both are run whole, in one task.
+    """
+    risky = [
+        f"{function.name}, line {block.lineno}"
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.AsyncFunctionDef)
+        and not any(re.search(r"contextmanager|\.on\(", ast.unparse(one)) for one in function.decorator_list)
+        for block in _inside(function)
+        if isinstance(block, (ast.With, ast.AsyncWith)) and any(isinstance(one, ast.Yield) for one in _inside(block))
+    ]
+    assert risky == []

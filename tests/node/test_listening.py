@@ -73,6 +73,16 @@ async def test_gossip_of_the_next_version_is_refused_in_ours_so_that_it_can_try_
 
 
 @simulated
+async def test_sealed_gossip_of_the_next_version_is_refused_in_plain_words(network: SimulatedNetwork) -> None:
+    recorder = Recorder()
+    async with node_at(network, "a", instruments=[recorder]):
+        answer = await send_and_read(network, b"\xd2\0\0\0\x04rest")
+        refused = decode_frame(answer, key=tag_key("test")).message
+        assert refused == Refused(reason="version: speaks version 2 of sealed gossip, we speak 1")
+        assert recorder.refused == [("stream", "version")]
+
+
+@simulated
 async def test_a_peer_that_says_nothing_is_closed_after_five_seconds(network: SimulatedNetwork) -> None:
     recorder = Recorder()
     async with node_at(network, "a", instruments=[recorder]):

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from swimring.errors import DeadlineExceeded, StreamLost
+from swimring.errors import DeadlineExceeded, StreamLost, StreamReset
 from swimring.instrument import Instrument
-from swimring.mux import Limits
+from swimring.mux import ITEMS, Limits, ResetCode
 from swimring.rpc import Incoming, Outgoing
 
 from .wires import two_ends
@@ -49,6 +49,35 @@ async def test_a_call_with_streams_lives_as_long_as_its_connection_answers(clock
                 await call.streams["talk"].receive()
         assert call.outcome == "ConnectionLost"
         await trio.sleep(1)
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
+async def test_a_handler_whose_items_were_reset_ends_although_nobody_cancelled_it(clock: MockClock) -> None:
+    ended = trio.Event()
+
+    async def sleep(incoming: Incoming) -> None:
+        incoming.begin()
+        try:
+            await trio.sleep(math.inf)
+        finally:
+            ended.set()
+
+    async with two_ends(sleep) as (a, b, _):
+        async with (await a.to(b)).open(Outgoing(cmd="c", streams={ITEMS: None, "other": None})) as call:
+            call.streams["other"].reset(ResetCode.CANCELLED, "not this one")
+            await trio.sleep(1)
+            assert not ended.is_set()
+            call.streams[ITEMS].reset(ResetCode.CANCELLED, "nobody reads them")
+            await ended.wait()
+            with pytest.raises(StreamReset, match="gave up the items") as caught:
+                await call.result()
+            assert caught.value.maybe_executed
+        ended = trio.Event()
+        async with (await a.to(b)).open(Outgoing(cmd="c", streams={ITEMS: None})) as call:
+            await call.streams[ITEMS].send_eof()
+            call.streams[ITEMS].reset(ResetCode.UNWANTED, "only the result is wanted")
+            await trio.sleep(1)
+            assert not ended.is_set()
         assert a.leftovers == b.leftovers == (0, 0, 0)
 
 

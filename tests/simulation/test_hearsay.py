@@ -8,6 +8,8 @@ import trio
 from swimring.swim import Profile, Status
 from tests.gossip.nodes import open_cluster, simulated
 
+from .crowd import open_crowd
+
 LAN = Profile.lan()
 
 
@@ -28,3 +30,23 @@ async def test_after_a_partition_all_agree_on_the_many_that_died_on_the_other_si
         await cluster.wait_status([*here, *there], [node.name for node in dying], Status.DEAD)
         await cluster.settle([*here, *there])
         assert trio.current_time() - healed < 30
+
+
+@simulated
+async def test_who_missed_all_rumours_of_a_death_finds_out_in_seconds_although_nobody_is_left_to_confirm(
+    seed: int,
+) -> None:
+    """A suspicion that nobody confirms lasts 33 s here; nobody confirms who has buried the suspect."""
+    async with open_crowd() as crowd:
+        await crowd.gather(24, within=1)
+        await crowd.quiet()
+        victim, straggler, *others = crowd.present
+        with crowd.network.isolate(straggler.host):
+            crowd.crash([victim])
+            for person in others[:2]:
+                person.gossiper.suspect_connection(victim.name)
+            await trio.sleep(1.5)  # and the rumour is spread
+            record = straggler.gossiper.member(victim.name)
+        assert record is not None
+        assert record.status.active
+        assert await crowd.agree() < 4

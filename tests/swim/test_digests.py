@@ -24,6 +24,10 @@ def know(believes: Membership, *records: Member, now: float = 0.0) -> Membership
     return believes
 
 
+def _suspects(believes: Membership) -> set[str]:
+    return {each.name for each in believes.others if each.status is Status.SUSPECT}
+
+
 def test_a_summary_survives_the_wire_and_ignores_what_a_later_version_adds() -> None:
     summary = Summary.of(member())
     assert Summary.from_wire(summary.to_wire()) == summary
@@ -119,20 +123,22 @@ def test_after_one_exchange_both_believe_the_same_of_everybody_but_of_deaths_by_
     one, two = membership("one"), membership("two")
     for believes, heard in ((one, left), (two, right)):
         know(believes, *(member(name, status, incarnation) for name, incarnation, status in heard))
+    suspected = {believes.me.name: _suspects(believes) for believes in (one, two)}
     difference = two.compare(one.digest(now=0), now=0)
-    shown = [record for name in difference.wanted if (record := one.get(name)) is not None]
-    for record in difference.news:
-        one.merge(record, now=1)
-    for record in shown:
-        two.merge(record, now=1)
+    shown = [one.told(record) for name in difference.wanted if (record := one.get(name)) is not None]
+    news = [two.told(record) for record in difference.news]
+    for told in news:
+        one.merge(told, now=1)
+    for told in shown:
+        two.merge(told, now=1)
     for name in "abcd":
         a, b = one.get(name), two.get(name)
         assert (a is None) == (b is None)
         if a is not None and b is not None and a != b:
             if {a.status, b.status} == {Status.ALIVE, Status.SUSPECT}:
-                # One accuser is not believed about more than half of all; who takes hearsay in accuses in its own name.
+                # One accuser is not believed about more than half of all, those included that this exchange clears.
                 doubter = one if a.status is Status.ALIVE else two
-                assert sum(each.status is Status.SUSPECT for each in doubter.others) >= 2
+                assert len(suspected[doubter.me.name] | _suspects(doubter)) >= 2
             else:
                 assert {a.status, b.status} == {Status.SUSPECT, Status.DEAD}
                 assert (a.generation, a.incarnation) == (b.generation, b.incarnation)

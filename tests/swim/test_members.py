@@ -244,13 +244,15 @@ def test_our_own_probes_and_hearsay_of_deaths_are_believed_however_many() -> Non
     for other in believes.others[:7]:
         assert believes.accuse(other, now=1.0) is not None
     for other in believes.others[7:]:
-        assert believes.merge(dataclasses.replace(other, status=DEAD), now=1.0) is not None
+        assert believes.merge(Rumour(member=dataclasses.replace(other, status=DEAD)), now=1.0) is not None
 
 
 def test_hearsay_of_suspicions_stops_at_half_as_well() -> None:
     believes = membership(others=9)
     shown = [dataclasses.replace(other, status=SUSPECT) for other in believes.others]
-    assert sum(believes.merge(record, now=1.0) is not None for record in shown) == 5
+    assert sum(believes.merge(Rumour(member=one, accuser="p"), now=1.0) is not None for one in shown) == 5
+    believes = membership(others=9)
+    assert sum(believes.merge(Rumour(member=one), now=1.0) is not None for one in shown) == 5
 
 
 def test_a_suspicion_of_a_higher_incarnation_starts_over() -> None:
@@ -299,18 +301,52 @@ def test_proof_of_a_death_buries_that_generation_only() -> None:
 @pytest.mark.parametrize(("local", "becomes"), [(None, DEAD), (ALIVE, SUSPECT), (SUSPECT, SUSPECT), (LEFT, LEFT)])
 def test_hearsay_of_a_death_never_kills_somebody_we_know(local: Status | None, becomes: Status) -> None:
     believes = knowing(local)
-    believes.merge(member(status=DEAD), now=2.0)
+    believes.merge(rumour(DEAD), now=2.0)
     after = believes.get("bob")
     assert after is not None
     assert after.status is becomes
 
 
-def test_hearsay_of_a_suspicion_accuses_in_our_own_name() -> None:
-    believes = knowing(ALIVE)
-    believes.merge(member(status=SUSPECT), now=2.0)
-    suspicion = believes.suspicion("bob")
+def test_hearsay_of_a_death_of_somebody_we_believe_in_is_to_be_looked_into() -> None:
+    for local in (None, ALIVE, SUSPECT):
+        change = knowing(local).merge(rumour(DEAD), now=2.0)
+        assert change is not None
+        assert change.hearsay == (local is not None)
+    believes = knowing(SUSPECT)
+    again = believes.merge(rumour(DEAD), now=3.0)
+    assert again is not None
+    assert (again.hearsay, again.events, again.suspicion) == (True, (), None)
+    assert believes.merge(rumour(DEAD, 4), now=3.0) is None, "that was before it spoke up"
+    about_us = believes.merge(Rumour(member=believes.me.turned(DEAD)), now=4.0)
+    assert about_us is not None
+    assert not about_us.hearsay
+
+
+def test_hearsay_of_a_suspicion_names_who_accuses_and_nobody_named_is_us() -> None:
+    for accuser, named in (("carol", "carol"), ("", "me")):
+        believes = knowing(ALIVE)
+        believes.merge(rumour(SUSPECT, accuser=accuser), now=2.0)
+        suspicion = believes.suspicion("bob")
+        assert suspicion is not None
+        assert suspicion.accusers == {named}
+
+
+def test_an_accusation_that_went_through_a_full_state_comes_back_as_no_confirmation() -> None:
+    accuser, reader = membership(others=8), membership(others=8, name="reader")
+    for believes in (accuser, reader):
+        believes.apply(rumour(ALIVE), now=0.0)
+    bob = accuser.get("bob")
+    assert bob is not None
+    accuser.accuse(bob, now=1.0)
+    suspected = accuser.get("bob")
+    assert suspected is not None
+    reader.merge(accuser.told(suspected), now=2.0)
+    back = reader.rumours.get("bob")
+    assert back is not None
+    assert accuser.apply(back, now=3.0) is None
+    suspicion = accuser.suspicion("bob")
     assert suspicion is not None
-    assert suspicion.accusers == {"me"}
+    assert suspicion.confirmations == 0
 
 
 # ---------------------------------------------------------------------------------------------------- ourselves
@@ -533,7 +569,7 @@ def test_only_what_changed_a_record_or_confirmed_a_suspicion_is_queued(heard: li
         for _ in range(2):
             drain(believes)
             if in_a_state:
-                changes.append(believes.merge(each.member, now=now))
+                changes.append(believes.merge(each, now=now))
             else:
                 changes.append(believes.apply(each, now=now))
             queued = believes.rumours.get(each.member.name)

@@ -146,6 +146,7 @@ FRAMES: dict[str, Message] = {
     "frame with a digest": State(more=False, digest=(SUMMARY,)),
     "frame with wanted names": State(more=False, wanted=("carol",)),
     "frame with a recap": State(more=False, recap=Recap(clock=7, floor=2, checksum=0x0123456789ABCDEF)),
+    "frame with a checksum": State(more=False, checksum=0x0123456789ABCDEF),
     "frame with a recall": Recall(floor=2, ids=(SAID.id,)),
     "frame with a replay": Replay(more=False, wanted=(SAID.id,)),
 }

@@ -11,6 +11,7 @@ from swimring.admin.loading import load_services
 
 from .access import ANY, Access
 from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
+from .sources import Sources
 
 
 def _version() -> str:
@@ -20,7 +21,15 @@ def _version() -> str:
         return "not installed"  # run from a checkout
 
 
-app = App(name="swimring", help="Turn a few Python processes into one autonomous, sharded service.", version=_version)
+sources = Sources()
+app = App(
+    name="swimring",
+    help="Turn a few Python processes into one autonomous, sharded service.",
+    help_epilogue="Options that say how a node runs or how to reach one are also read from the environment, --join as "
+    "SWIMRING_JOIN, and from swimring.toml, as join: see `swimring config show --origin`.",
+    version=_version,
+    config=(sources,),
+)
 
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
@@ -46,7 +55,7 @@ def run(
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), watching, **options.settings())
+    return running.run(load_services(target), watching, sources, **options.settings())
 
 
 @app.command
@@ -265,3 +274,48 @@ def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)
+
+
+config = App(name="config", help="Show and check the settings that a node would run with here.")
+app.command(config)
+
+
+@config.command(name="show")
+def show_config(
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    origin: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show every setting of `swimring run` in this folder; those of a secret are never shown.
+
+    Parameters
+    ----------
+    origin:
+        Say where each comes from: a flag, the environment, a file, or nowhere.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    del options, watching  # what was said is in the sources, with its origin
+    configuring.show(sources, origin=origin, as_json=as_json)
+
+
+@config.command(name="check")
+def check_config(
+    target: str | None = None,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+) -> None:
+    """Check that a node would start with the settings of this folder, as far as that can be known without starting it.
+
+    Parameters
+    ----------
+    target:
+        What would run, MODULE:NAME or FILE.py:NAME. Default: only the settings are checked.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    configuring.check(() if target is None else load_services(target), sources, watching, options.settings())

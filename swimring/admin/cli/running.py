@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from swimring.service import Service
 
     from .node_options import WatchOptions
+    from .sources import Sources
 
 
-def run(services: tuple[Service, ...], watching: WatchOptions, **settings: Unpack[NodeSettings]) -> int:
+def run(
+    services: tuple[Service, ...], watching: WatchOptions, sources: Sources, **settings: Unpack[NodeSettings]
+) -> int:
     """Run a node that offers ``services``; return the exit status.
 
     Raises:
@@ -35,17 +38,19 @@ def run(services: tuple[Service, ...], watching: WatchOptions, **settings: Unpac
     human = RichHandler(console=Console(stderr=True), show_path=False)
     set_up_logging(watching.log_level, form=watching.log_format, human=human)
     try:
-        return trio.run(_serve_until_told, services, watching, settings)
+        return trio.run(_serve_until_told, services, watching, sources, settings)
     except OSError as error:
         raise ConfigError("listen", settings.get("listen"), error.strerror or str(error)) from error
 
 
-async def _serve_until_told(services: tuple[Service, ...], watching: WatchOptions, settings: NodeSettings) -> int:
+async def _serve_until_told(
+    services: tuple[Service, ...], watching: WatchOptions, sources: Sources, settings: NodeSettings
+) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
     files = settings.get("secret_file") is not None or settings.get("tls") is not None
     site = open_site(write=watching.admin_write, token_file=watching.admin_token_file)
-    with open_stopping() as stopping, stopping.opening, open_reloading(files=files) as reloading:
+    with open_stopping() as stopping, stopping.opening, open_reloading(sources, files=files) as reloading:
         async with (
             open_admin(watching.admin, site) as url,
             open_node(*services, instruments=site.instruments, **settings) as node,

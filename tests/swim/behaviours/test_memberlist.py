@@ -117,7 +117,7 @@ def test_merging_a_state_clears_suspects_accuses_the_living_and_adds_the_unknown
         believes.apply(Rumour(member=member(name, incarnation=1)), now=0.0)
     believes.apply(Rumour(member=member("cleared", SUSPECT, 1), accuser="carol"), now=0.0)
     shown = [member("cleared", ALIVE, 2), member("accused", SUSPECT, 1), member("mourned", DEAD, 1), member("new")]
-    changes = [believes.merge(record, now=1.0) for record in shown]
+    changes = [believes.merge(Rumour(member=record), now=1.0) for record in shown]
     statuses = [record.status for name in ("cleared", "accused", "mourned", "new") if (record := believes.get(name))]
     assert statuses == [ALIVE, SUSPECT, SUSPECT, ALIVE]
     assert changes[3] is not None
