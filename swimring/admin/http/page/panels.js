@@ -90,7 +90,7 @@ function spark(history) {
 function bars(on) {
   const names = Object.keys(on).sort(), total = names.reduce((sum, name) => sum + on[name], 0);
   const words = names.map((name) => `${name} ${number(on[name])}/s`).join(", ");
-  const parts = total > 0 ? names.map((name) => h("i", { "--node": colour(name), "--part": on[name] })) : [];
+  const parts = total > 0 ? names.map((name) => h("i", { "--node": colour(name) })) : [];
   parts.forEach((part, index) => { part.style.flexGrow = on[names[index]]; });
   return h("span", { class: "bars", role: "img", "aria-label": words, title: words }, ...parts);
 }
