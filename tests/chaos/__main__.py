@@ -31,9 +31,9 @@ RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
     "zombie": runs.zombie,
 }
 QUICK = {
-    "rolling": Plan(keys=200, rate=50, rounds=1, quick=True),
-    "kill": Plan(keys=200, rate=50, rounds=2, quick=True),
-    "freeze": Plan(keys=200, rate=50, rounds=1, quick=True),
+    "rolling": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
+    "kill": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
+    "freeze": Plan(keys=60, rate=20, rounds=1, quick=True),
     "zombie": Plan(keys=50, rate=30, rounds=1, quick=True),
 }
 WHOLE = {"zombie": Plan(keys=100, rate=40)}
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--keys", type=int, help="how many counters")
     parser.add_argument("--rate", type=float, help="calls a second")
     parser.add_argument("--rounds", type=int, help="how often everything happens")
+    parser.add_argument("--victims", type=int, help="how many nodes are restarted or killed in a round")
     parser.add_argument("--hold", type=int, help="seconds for which the place of a node that comes back is kept")
     given = vars(parser.parse_args())
     name, quick, as_json = given.pop("run"), given.pop("quick"), given.pop("json")
@@ -59,7 +60,11 @@ def main() -> int:
         found = trio.run(partial(RUNS[name], plan))
     except* Broken as group:
         found = Found(name=name, figures={}, broken=[str(error) for error in _leaves(group)])
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    machine: dict[str, object] = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
     if as_json:
         print(json.dumps({**asdict(found), "plan": asdict(plan), "machine": machine}))
     else:
@@ -70,9 +75,13 @@ def main() -> int:
 def _print(found: Found, plan: Plan, machine: dict[str, object]) -> None:
     print(f"{found.name}: {plan.keys:,} keys, {plan.rate:,.0f} calls/s, seed {plan.seed}; {machine}")
     for name, value in found.figures.items():
+        if name == "slowest":
+            continue
         shown = f"{value:.3f}" if isinstance(value, float) else value
         target = f"   (target {found.targets[name]})" if name in found.targets else ""
         print(f"  {name:20} {shown}{target}")
+    for one in found.figures.get("slowest", ()):
+        print(f"    {one}")
     for text in found.broken:
         print(f"WRONG: {text}")
     print("all is well" if not found.broken else "something is wrong")

@@ -53,9 +53,8 @@ class Asking:
     def __init__(self, node: Node, service: str) -> None:
         self._node = node
         self._service = service
-        self._add, self._read = (
-            (counters.add, counters.read) if service == counters.app.name else (bank.deposit, bank.balance)
-        )
+        self._add: Any = counters.add if service == counters.app.name else bank.deposit
+        self._read: Any = counters.read if service == counters.app.name else bank.balance
         self.book = Book()
         self.records: list[Record] = []
         self._making: trio.CancelScope | None = None
@@ -164,9 +163,7 @@ class Asking:
 
     # ---------------------------------------------------------------------------------------------------- calls
 
-    async def _make(
-        self, rng: random.Random, keys: int, rate: float, reads: float, patience: list[float]
-    ) -> None:
+    async def _make(self, rng: random.Random, keys: int, rate: float, reads: float, patience: list[float]) -> None:
         due = time.monotonic()
         async with trio.open_nursery() as calls:
             with trio.CancelScope() as self._making:
@@ -259,4 +256,4 @@ async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:5], sys.argv[5:])
+    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])

@@ -123,11 +123,3 @@ def one_owner_at_a_time(cluster: SimCluster) -> Iterator[str]:
     for key, owners in open_at_once(cluster).items():
         if len(owners) > 1:
             yield f"{key} is open at {owners}"
-
-
-def one_owner_per_fence(cluster: SimCluster) -> Iterator[str]:
-    """An invariant that always holds."""
-    for key, owners in open_at_once(cluster).items():
-        fences = [fence for _, fence in owners]
-        if len(set(fences)) < len(fences):
-            yield f"{key} is open twice under one fence: {owners}"
