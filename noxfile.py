@@ -130,6 +130,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def dashboard(session: nox.Session) -> None:
+    """Drive the dashboard of real processes in a real Chromium; on Debian: apt install chromium chromium-driver."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        session.skip(f"no {' and no '.join(missing)}: apt install chromium chromium-driver")
+    session.install(*WITH_TESTS)
+    session.run("python", "-m", "pytest", "tests/dashboard", "--browser", *session.posargs)
+
+
+@nox.session
 def scale(session: nox.Session) -> None:
     """A bad day of a thousand members in one process, and what it costs: `nox -s scale -- --nodes 1000 --seed 1`."""
     session.install(*WITH_TESTS)

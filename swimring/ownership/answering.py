@@ -129,10 +129,13 @@ class Answering:
 
     def _put(self, copy: Copy) -> list[int]:
         verdict = self._holdings.put(copy)
-        if verdict is Verdict.HELD and copy.fence.owner != self._asking.me:
-            self._scopes.supersede(copy.place, copy.fence)
-            if self._scopes.is_mine(copy.place):
-                self._spreading.touch(copy.place, later=True)  # to our own replicas, unless we checkpoint before
+        if verdict is Verdict.HELD:
+            if copy.fence.owner != self._asking.me:
+                self._scopes.supersede(copy.place, copy.fence)
+            service, key = copy.place
+            if self._asking.me not in self._rings.ring(service).owners(key, copy.replicas + 1)[1:]:
+                # Ours, for our replicas, unless we checkpoint before; or that of others, who came to us by an old ring.
+                self._spreading.touch(copy.place, later=True)
         return [int(verdict), self._holdings.promised(copy.place).number]
 
     def _judge(self, version: Any) -> int:

@@ -1,6 +1,6 @@
 """Run one of them: ``python -m tests.chaos rolling``, or ``nox -s chaos -- rolling --quick``.
 
-It prints what happened beside what was hoped for. Only what is wrong (failed, lost, never in time for anybody) fails it.
+It prints what happened beside what was hoped for. Only what is wrong (failed, lost, never done) fails it.
 """
 
 # ruff: noqa: T201 - a program that prints

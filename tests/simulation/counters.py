@@ -123,3 +123,10 @@ def one_owner_at_a_time(cluster: SimCluster) -> Iterator[str]:
     for key, owners in open_at_once(cluster).items():
         if len(owners) > 1:
             yield f"{key} is open at {owners}"
+
+
+async def grown(cluster: SimCluster) -> None:
+    """Wait until everybody sees everybody, and those that came have taken all their keys, in steps of a second."""
+    await cluster.settled()
+    await trio.sleep(8)
+    await cluster.settled()

@@ -10,7 +10,7 @@ import trio
 from swimring.errors import OwnershipLost
 from swimring.testing import current_seed, dice, one_owner_per_fence, open_sim_cluster, run_simulation
 
-from .counters import Counters, one_owner_at_a_time, open_at_once
+from .counters import Counters, grown, one_owner_at_a_time, open_at_once
 
 if TYPE_CHECKING:
     import random
@@ -252,8 +252,7 @@ def test_one_fault_after_the_other_loses_no_acknowledged_count(seed: int) -> Non
                 for _ in range(4):
                     await trio.sleep(rng.uniform(0, 2))
                     await _something_happens(cluster, counters, rng)
-                    await cluster.settled()
-                    await trio.sleep(3)  # until what the fault has cost in copies is repaired
+                    await grown(cluster)  # until what the fault has cost in copies is repaired
             await cluster.settled()
             assert await counters.wrong(cluster) == [], counters.failures
             assert counters.refused == []

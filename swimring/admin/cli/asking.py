@@ -117,7 +117,7 @@ def _with_mesh(
 ) -> None:
     if not access.within > 0:
         raise ConfigError("within", access.within, "a number of seconds above 0")
-    secret, tls = access.secret(), access.tls.settings()
+    secret, tls = access.keys(), access.tls.settings()
 
     async def run() -> None:
         try:

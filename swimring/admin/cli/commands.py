@@ -11,6 +11,7 @@ from swimring.admin.loading import load_services
 
 from .access import ANY, Access
 from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
+from .sources import Sources
 
 
 def _version() -> str:
@@ -20,7 +21,15 @@ def _version() -> str:
         return "not installed"  # run from a checkout
 
 
-app = App(name="swimring", help="Turn a few Python processes into one autonomous, sharded service.", version=_version)
+sources = Sources()
+app = App(
+    name="swimring",
+    help="Turn a few Python processes into one autonomous, sharded service.",
+    help_epilogue="Options that say how a node runs or how to reach one are also read from the environment, --join as "
+    "SWIMRING_JOIN, and from swimring.toml, as join: see `swimring config show --origin`.",
+    version=_version,
+    config=(sources,),
+)
 
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
@@ -36,6 +45,7 @@ def run(
     *,
     options: NodeOptions = LOOPBACK,
     watching: WatchOptions = QUIETLY,
+    supervised: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -43,10 +53,42 @@ def run(
     ----------
     target:
         What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    supervised:
+        Its stdin is a socket of the process that owns it: see `swimring.admin.fleet`.
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), watching, **options.settings())
+    return running.run(load_services(target), watching, sources, supervised=supervised, **options.settings())
+
+
+@app.command
+def dev(
+    target: str,
+    /,
+    *,
+    nodes: Annotated[int, Parameter(name=("--nodes", "-n"))] = 3,
+    cluster: str | None = None,
+    reload: Annotated[bool, Parameter(negative="")] = False,
+    log_level: str = "info",
+) -> int:
+    """Run several nodes on this machine, a process each, with keys to kill, drain, freeze, heal and add them.
+
+    Parameters
+    ----------
+    target:
+        What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    nodes:
+        How many.
+    cluster:
+        The name of their cluster. Default: the name of the service.
+    reload:
+        When a Python file beside the target, or below this folder, changes, drain and restart a node at a time.
+    log_level:
+        What they log: debug, info, warning or error.
+    """
+    from . import developing  # noqa: PLC0415 - see above
+
+    return developing.dev(target, nodes=nodes, cluster=cluster, reload=reload, log_level=log_level)
 
 
 @app.command
@@ -265,3 +307,48 @@ def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)
+
+
+config = App(name="config", help="Show and check the settings that a node would run with here.")
+app.command(config)
+
+
+@config.command(name="show")
+def show_config(
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    origin: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show every setting of `swimring run` in this folder; those of a secret are never shown.
+
+    Parameters
+    ----------
+    origin:
+        Say where each comes from: a flag, the environment, a file, or nowhere.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    del options, watching  # what was said is in the sources, with its origin
+    configuring.show(sources, origin=origin, as_json=as_json)
+
+
+@config.command(name="check")
+def check_config(
+    target: str | None = None,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+) -> None:
+    """Check that a node would start with the settings of this folder, as far as that can be known without starting it.
+
+    Parameters
+    ----------
+    target:
+        What would run, MODULE:NAME or FILE.py:NAME. Default: only the settings are checked.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    configuring.check(() if target is None else load_services(target), sources, watching, options.settings())

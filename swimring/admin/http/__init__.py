@@ -4,6 +4,7 @@ from .health import Health, Stage
 from .messages import EVENTS, HTML, Answer, HttpRequest, HttpResponse, Send, event, json_response, problem
 from .opening import AUTO, OFF, open_admin, open_site
 from .site import Site
+from .steering import Steering, read_token
 
 __all__ = [
     "AUTO",
@@ -17,9 +18,11 @@ __all__ = [
     "Send",
     "Site",
     "Stage",
+    "Steering",
     "event",
     "json_response",
     "open_admin",
     "open_site",
     "problem",
+    "read_token",
 ]
