@@ -19,7 +19,9 @@ import trio
 
 from . import runs
 from .fleet import Broken
+from .partition import partition
 from .runs import Found, Plan
+from .scale import scale
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,14 +31,22 @@ RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
     "kill": runs.kill,
     "freeze": runs.freeze,
     "zombie": runs.zombie,
+    "partition": partition,
+    "scale": scale,
 }
 QUICK = {
     "rolling": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
     "kill": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
     "freeze": Plan(keys=60, rate=20, rounds=1, quick=True),
     "zombie": Plan(keys=50, rate=30, rounds=1, quick=True),
+    "partition": Plan(keys=60, rate=20, rounds=1, quick=True),
+    "scale": Plan(keys=20_000, rate=20, quick=True),
 }
-WHOLE = {"zombie": Plan(keys=100, rate=40)}
+WHOLE = {
+    "zombie": Plan(keys=100, rate=40),
+    "partition": Plan(keys=500, rate=40, rounds=1),
+    "scale": Plan(keys=1_000_000, rate=100),
+}
 
 
 def main() -> int:

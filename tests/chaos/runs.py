@@ -94,19 +94,26 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(
-    plan: Plan, *, target: str = "tests.chaos.counters:app", service: str = "counter", env: dict[str, str] | None = None
+    plan: Plan,
+    *,
+    target: str = "tests.chaos.counters:app",
+    service: str = "counter",
+    env: dict[str, str] | None = None,
+    nodes: int = NODES,
+    touched: bool = True,
 ) -> AsyncIterator[Scene]:
-    """Five nodes and an asker; every key was counted once."""
+    """Nodes and an asker; every key was counted once."""
     cluster = f"chaos-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         options = ("--restart-hold", str(plan.hold))
         async with open_fleet(cluster, target, Path(folder), options=options, env=env) as fleet:
-            for member in fleet.plan(free_addresses(NODES)):
+            for member in fleet.plan(free_addresses(nodes)):
                 await member.start()
             async with open_asker(cluster, service, fleet.addresses) as asker:
                 scene = Scene(fleet, asker, plan, random.Random(plan.seed))
                 await scene.settled()
-                await asker.do("touch", keys=plan.keys)
+                if touched:
+                    await asker.do("touch", keys=plan.keys)
                 yield scene
 
 
@@ -131,7 +138,7 @@ async def rolling(plan: Plan) -> Found:
         load = await scene.end()
         checked = await scene.asker.do("verify", exact=True)
         figures = {**load, **checked, "restarts": len(handing_over), "longest_drain": max(handing_over)}
-        broken = [*_failures(load, allow_maybe=False), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=False), *losses(load, checked), *complaints(scene)]
     return Found(name="rolling", figures=figures, targets={"p99": "0.25"}, broken=broken)
 
 
@@ -155,7 +162,7 @@ async def kill(plan: Plan) -> Found:
         load = await scene.end()
         checked = await scene.asker.do("verify", exact=False)
         figures = {**load, **checked, "kills": kills}
-        broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=True), *losses(load, checked), *complaints(scene)]
     return Found(name="kill", figures=figures, targets={"worst": "0.5"}, broken=broken)
 
 
@@ -178,7 +185,7 @@ async def freeze(plan: Plan) -> Found:
         load = await scene.end()
         checked = await scene.asker.do("verify", exact=False)
         figures = {**load, **checked, "freezes": len(told), "declared_dead_after": max(told)}
-        broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=True), *losses(load, checked), *complaints(scene)]
     if load["overrun"] > 1.0:
         broken.append(f"a call outlived its deadline by {load['overrun']:.2f} s")
     return Found(name="freeze", figures=figures, targets={"overrun": "0"}, broken=broken)
@@ -201,10 +208,10 @@ async def zombie(plan: Plan) -> Found:
                 await scene.settled()
             load = await scene.end()
             checked = await scene.asker.do("verify", exact=False)
-            complaints = _complaints(scene)
+            said = complaints(scene)
         tried, taken = table.old_writes()
     figures = {**load, **checked, "old_writes_tried": tried, "old_writes_taken": taken}
-    broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *complaints]
+    broken = [*failures(load, allow_maybe=True), *losses(load, checked), *said]
     if taken:
         broken.append(f"{taken} writes with an old fence were taken")
     return Found(name="zombie", figures=figures, broken=broken)
@@ -213,7 +220,7 @@ async def zombie(plan: Plan) -> Found:
 # ---------------------------------------------------------------------------------------------------- what is wrong
 
 
-def _failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
+def failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
     failed = {**load["failed"]}
     if allow_maybe:
         failed = {name: count for name, count in failed.items() if name.endswith("refused")}
@@ -224,9 +231,9 @@ def _failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
     return broken
 
 
-def _losses(load: dict[str, Any], checked: dict[str, Any]) -> list[str]:
+def losses(load: dict[str, Any], checked: dict[str, Any]) -> list[str]:
     return [*(f"wrong answer: {text}" for text in load["wrong"]), *(f"lost: {text}" for text in checked["lost"])]
 
 
-def _complaints(scene: Scene) -> list[str]:
+def complaints(scene: Scene) -> list[str]:
     return [f"{name} wrote {count} tracebacks" for name, count in scene.fleet.complaints().items()]
