@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import NotJoined as NotJoined
     from .errors import NotOwner as NotOwner
     from .errors import Overloaded as Overloaded
+    from .errors import OwnershipLost as OwnershipLost
     from .errors import ProtocolError as ProtocolError
     from .errors import RemoteProtocolError as RemoteProtocolError
     from .errors import StoreError as StoreError
@@ -52,11 +53,13 @@ if TYPE_CHECKING:
     from .errors import Unreachable as Unreachable
     from .gossip import Missed as Missed
     from .identity import Address as Address
+    from .identity import Fence as Fence
     from .identity import NodeId as NodeId
     from .instrument import Instrument as Instrument
     from .node import Node as Node
     from .node import open_node as open_node
     from .ownership import Moved as Moved
+    from .ownership import Own as Own
     from .ownership import RangesGained as RangesGained
     from .ownership import RangesLost as RangesLost
     from .ownership import ReplicaChanged as ReplicaChanged
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from .service import ByteStream as ByteStream
     from .service import Channel as Channel
     from .service import Endpoint as Endpoint
+    from .service import KeyState as KeyState
     from .service import Machine as Machine
     from .service import Objects as Objects
     from .service import Reply as Reply
@@ -79,16 +83,17 @@ _HOMES = {
     ".errors": (
         "CallError", "CircuitOpen", "ConfigError", "ConnectionLost", "DeadlineExceeded", "Draining", "Evicted",
         "HandlerFailed", "InvalidRequest", "LocalProtocolError", "MissingExtra", "NameConflict", "NoSuchHandler",
-        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "ProtocolError", "RemoteProtocolError", "StoreError",
-        "StoreFull", "StreamLost", "StreamReset", "SwimringError", "Unreachable",
+        "NodeClosed", "NotJoined", "NotOwner", "Overloaded", "OwnershipLost", "ProtocolError", "RemoteProtocolError",
+        "StoreError", "StoreFull", "StreamLost", "StreamReset", "SwimringError", "Unreachable",
     ),
     ".gossip": ("Missed",),
-    ".identity": ("Address", "NodeId"),
+    ".identity": ("Address", "Fence", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
+    ".ownership": ("Moved", "Own", "RangesGained", "RangesLost", "ReplicaChanged"),
     ".service": (
-        "Answer", "ByteStream", "Channel", "Endpoint", "Machine", "Objects", "Reply", "Request", "Service", "Store",
+        "Answer", "ByteStream", "Channel", "Endpoint", "KeyState", "Machine", "Objects", "Reply", "Request", "Service",
+        "Store",
     ),
     ".swim": ("Broadcast", "Member", "Status"),
 }  # fmt: skip
@@ -108,9 +113,11 @@ __all__ = [
     "Draining",
     "Endpoint",
     "Evicted",
+    "Fence",
     "HandlerFailed",
     "Instrument",
     "InvalidRequest",
+    "KeyState",
     "LocalProtocolError",
     "Machine",
     "Member",
@@ -126,6 +133,8 @@ __all__ = [
     "NotOwner",
     "Objects",
     "Overloaded",
+    "Own",
+    "OwnershipLost",
     "ProtocolError",
     "RangesGained",
     "RangesLost",

@@ -22,7 +22,8 @@ SwimringError
     |- Draining                refused before the handler ran         safe to retry elsewhere
     |- DeadlineExceeded        maybe executed                         only if idempotent
     |- ConnectionLost          sent, no answer                        only if idempotent
-    |   '- StreamLost          a byte stream broke with its connection; says at which offset
+    |   |- StreamLost          a byte stream broke with its connection; says at which offset
+    |   '- OwnershipLost       the key moved while the handler ran      only if idempotent
     |- StreamReset             the other side gave up one stream      only if idempotent
     |- NoSuchHandler           nobody answers this message            never
     |- InvalidRequest          the arguments do not fit the handler   never
@@ -233,6 +234,14 @@ class StreamLost(ConnectionLost):
         """Say at which byte ``offset`` the stream broke."""
         super().__init__(reason, key=key, owner=owner)
         self.offset = offset
+
+
+class OwnershipLost(ConnectionLost):
+    """The key moved, or its owner was replaced, while the handler ran; what it did may or may not count.
+
+    Raised by `checkpoint` as well, when this node may not keep anything for the key any more. Retry only what is
+    idempotent: the next owner answers.
+    """
 
 
 class StreamReset(CallError):

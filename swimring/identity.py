@@ -104,6 +104,23 @@ class NodeId:
         return self.name
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Fence:
+    """One opening of one key by one owner; a later owner has a greater one. Compared number first.
+
+    No two openings have the same fence. Hand ``number`` to whatever the owner writes to, so that it can refuse whoever
+    was replaced.
+    """
+
+    number: int
+    """Above 0, below 2**63."""
+    owner: str
+    """The name of the node that opened the key."""
+
+    def __str__(self) -> str:
+        return f"{self.number}@{self.owner}"
+
+
 def is_host(text: str) -> bool:
     """Whether ``text`` can be the host of an address: 1 to 255 printable characters, which cannot forge a log line.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ from .broadcasting import Broadcasting
 from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
+from .lateness import Lateness
 from .mail import Delivery, Mail
 from .names import Names
 from .prober import Prober
@@ -116,9 +118,8 @@ class Gossiper:
         self._prober = Prober(
             beliefs=beliefs, mail=mail, rounds=rounds, streams=streams, evidence=evidence, profile=profile, rng=rng
         )
-        self._healer = Healer(
-            beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=self._forget
-        )
+        forget = self._forget
+        self._healer = Healer(beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=forget)
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -147,9 +148,7 @@ class Gossiper:
 
     def statistics(self) -> GossipStatistics:
         """Numbers for people and monitors."""
-        counts = dict.fromkeys(Status, 0)
-        for member in self.members:
-            counts[member.status] += 1
+        counts = Counter(member.status for member in self.members)
         traffic, heard = self._mail.traffic, self._broadcasting.broadcasts
         return GossipStatistics(
             alive=counts[Status.ALIVE],
@@ -170,6 +169,7 @@ class Gossiper:
             datagrams_received=traffic.datagrams_received,
             bytes_sent=traffic.bytes_sent,
             bytes_received=traffic.bytes_received,
+            packets=dict(traffic.packets),
             misdirected=self._misdirected,
             refused=self._refusals.counts,
         )
@@ -230,10 +230,9 @@ class Gossiper:
         self._membership.joined()
 
     async def leave(self) -> None:
-        """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.
+        """Say farewell, and keep answering until it has spread, for ``leave_propagate`` seconds; nobody probes us then.
 
-        The node is not probed any more afterwards, and cannot join again. When it is cancelled, the farewell has been
-        said as far as it got.
+        It cannot join again. When it is cancelled, the farewell has been said as far as it got.
         """
         await trio.lowlevel.checkpoint()
         if self._membership.leaving:
@@ -288,7 +287,7 @@ class Gossiper:
     # ------------------------------------------------------------------------------------------------ running
 
     async def run(self) -> None:
-        """Run all duties, each under its supervisor.
+        """Run all duties under supervision.
 
         Raises:
             NameConflict: somebody runs under our name with a newer generation (in an exception group).
@@ -303,6 +302,7 @@ class Gossiper:
             "healer": self._healer.run,
             "relay": self._relay.run,
             "names": self._names.run,
+            "lateness": Lateness(self._membership, self._profile).run,
         }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")
@@ -322,10 +322,12 @@ class Gossiper:
                 try:
                     envelope = self._envelopes.read_datagram(payload)
                 except BytesRefused as refusal:
+                    self._mail.traffic.count("in", None)
                     self._refusals.refuse("datagram", refusal, source)
                     if refusal.reason == "key":
                         await self._mail.show_key(source, at_most=len(payload))
                 else:
+                    self._mail.traffic.count("in", envelope.message)
                     await self._take(Delivery(envelope=envelope, source=source, size=len(payload)))
 
     async def _take(self, delivery: Delivery) -> None:

@@ -25,6 +25,7 @@ from swimring.errors import (
     NoSuchHandler,
     NotOwner,
     Overloaded,
+    OwnershipLost,
     RemoteProtocolError,
     StreamLost,
     StreamReset,
@@ -64,6 +65,7 @@ CODES: Final[Mapping[type[CallError], int]] = {
     NoSuchHandler: 11,
     InvalidRequest: 12,
     HandlerFailed: 13,
+    OwnershipLost: 14,
 }
 """What each class is on the wire; a subclass of the application travels as the nearest of these."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.instrument import Instruments
     from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
@@ -57,9 +58,10 @@ class Node(Reporting, Asker):
         counters: Counters,
         host: Host,
         keys: Keys | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Made by `open_node`."""
-        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer, instruments=instruments)
         self._counters = counters
         self._host = host
         self._keys = keys
@@ -204,8 +206,10 @@ class Node(Reporting, Asker):
     async def leave(self) -> None:
         """Leave the cluster now instead of at the end of the block.
 
-        Keys pass to others. Handlers under way go on, and the calls they make do; other new calls raise `NodeClosed`.
+        What is kept for keys is handed over first (`drain`), and keys pass to others. Handlers under way go on, and the
+        calls they make do; other new calls raise `NodeClosed`.
         """
+        await self._hand_over()
         self._left = True
         await self._gossiper.leave()
 
@@ -245,7 +249,7 @@ class Node(Reporting, Asker):
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment: membership, rings, connections and calls under way."""
-        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors, self._ownership)
 
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""
@@ -317,6 +321,7 @@ class Node(Reporting, Asker):
         """
         try:
             with self._farewell:
+                await self._hand_over()
                 drained_by = trio.current_time() + self._settings.drain_within
                 self.hand_off.finish()
                 await self.leave()
@@ -341,11 +346,6 @@ class Node(Reporting, Asker):
         ``nursery`` owns the tasks that handle calls.
         """
         self._routing, self._doors, self._nursery = routing, doors, nursery
-
-    def _show_members(self) -> None:
-        """Let calls be routed by what is known now, without waiting for quiet."""
-        self._rebalancer.update(self.members)
-        self._rebalancer.flush()
 
     def _routes(self) -> Routing:
         if self._routing is None or (self._left and _handling.get() is not self):

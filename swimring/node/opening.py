@@ -14,37 +14,39 @@ from typing import TYPE_CHECKING, Unpack
 import trio
 
 from swimring import mux, swim
-from swimring.builtin import builtin_service
+from swimring.builtin import MONITORING, builtin_service
 from swimring.discovery import loopback_seeds, open_finder, take_loopback_port
 from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
 from swimring.instrument import Instrument, Instruments
 from swimring.net import Host, Network, SocketNetwork, SystemHost, TlsNetwork
-from swimring.ownership import Rebalancer
-from swimring.rpc import Forwarding, Routing, open_here, open_pool, refuse_unless_owner
+from swimring.ownership import Rebalancer, open_ownership
+from swimring.rpc import Forwarding, Routing, open_here, open_pool
 from swimring.security import SEALED_MAGIC, Keyring, Sealing
-from swimring.service import Dispatcher, Request, Service
-from swimring.tracing import Trace, enter_trace
+from swimring.service import Dispatcher, Service
 
 from .counting import Counters
 from .gathering import answering_while_gathering, gather
 from .generations import keep_generation, new_generation
 from .groups import lone_error_raised_bare
+from .handling import Handling
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
+from .monitoring import monitoring_service
 from .node import Node
 from .settings import Settings, check_settings, name_of
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from swimring.discovery import Finder
     from swimring.gossip import Gossiper
     from swimring.identity import Address
     from swimring.net import Binding, StreamListener
-    from swimring.rpc import Here, Incoming, PeerStream, Pool, Serve
+    from swimring.ownership import Ownership
+    from swimring.rpc import Here, Pool, Serve
 
     from .settings import NodeSettings
 
@@ -118,6 +120,7 @@ class _Opening:
                 counters=self._counters,
                 host=self._host,
                 keys=self._keys,
+                instruments=self._instruments,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
@@ -135,6 +138,7 @@ class _Opening:
                 watch = Watch(node.name, view=rebalancer, pool=doors[0], rng=self._host.rng)
                 nursery.start_soon(watch.run, name="swimring watch")
                 nursery.start_soon(node.settle, settling, name="swimring settling")
+                nursery.start_soon(node.tell_state, name="swimring state")
                 try:
                     yield node
                 finally:
@@ -249,60 +253,51 @@ class _Opening:
     async def _answering(
         self, node: Node, gossiper: Gossiper, rebalancer: Rebalancer, nursery: trio.Nursery
     ) -> AsyncIterator[tuple[Pool, Here]]:
-        dispatcher = Dispatcher([builtin_service(node, self._keys, node), *self._settings.services])
-        name = node.name
-        forwarding = Forwarding(me=name, view=rebalancer, pool=lambda: self._pool)
-
-        async def forward(incoming: Incoming) -> object:
-            relayed = await forwarding.forward(incoming)
-            return await serve(incoming, here=True) if relayed is None else relayed
-
-        def serve(incoming: Incoming, *, here: bool = False) -> Awaitable[object]:
-            if incoming.header.forward and not here:
-                return forward(incoming)
-            header, streams, items = incoming.header, incoming.streams, None
-            refuse_unless_owner(rebalancer, name, header)
-            message = incoming.message
-            bound = dispatcher.match(message)
-            if streams or bound.endpoint.has_items:
-                bound.check_streams(streams)
-                items = streams.get(mux.ITEMS)
-            request = Request(
-                node=node,
-                key=header.key,
-                message=message,
-                peer=incoming.peer,
-                deadline=incoming.deadline,
-                streams=streams if items is None else _without_items(streams),
-            )
-            node.let_handler_call()
-            if header.traceparent is not None:
-                enter_trace(Trace.read(header.traceparent))
-            incoming.begin(declare=bound.endpoint.errors.describe)
-            return bound.invoke(request, items)
-
         me = gossiper.me.id
         limits = self._settings.limits
-        async with (
-            self._taking_calls(gossiper, serve, nursery) as pool,
-            open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,
-        ):
-            node.use(
-                Routing(
+        forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool, instruments=self._instruments)
+        builtin = builtin_service(node, self._keys, node)
+        async with self._owning(gossiper, rebalancer) as ownership:
+            ownership.register(builtin)
+            services = [builtin, *self._settings.services]
+            if all(service.name != MONITORING for service in services):
+                services.append(monitoring_service(node))
+            serve = Handling(
+                node,
+                services,
+                rings=rebalancer,
+                forwarding=forwarding,
+                ownership=ownership,
+                instruments=self._instruments,
+            )
+            async with (
+                self._taking_calls(gossiper, serve, nursery) as pool,
+                open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,
+            ):
+                routing = Routing(
                     me=me,
                     view=rebalancer,
                     peers=pool,
                     here=here,
-                    handles=dispatcher.handles,
+                    handles=serve.dispatcher.handles,
                     rng=self._host.rng,
                     instruments=self._instruments,
-                ),
-                pool,
-                here,
-                nursery=nursery,
-            )
-            with node.following():
-                yield pool, here
+                )
+                node.use(routing, pool, here, nursery=nursery)
+                ownership.use(routing)
+                node.use_ownership(ownership)
+                with node.following():
+                    yield pool, here
+
+    def _owning(self, gossiper: Gossiper, rebalancer: Rebalancer) -> AbstractAsyncContextManager[Ownership]:
+        return open_ownership(
+            gossiper.me.name,
+            membership=gossiper,
+            rings=rebalancer,
+            host=self._host,
+            # A living process is declared dead no sooner; half of it, because a suspicion may be older than the pause.
+            patience=swim.shortest_suspicion(self._settings.profile, 1) / 2,
+        )
 
     @asynccontextmanager
     async def _taking_calls(
@@ -376,10 +371,6 @@ class _Opening:
                 if self._pool is not None:
                     for dead in _newly_dead(event):
                         self._pool.end_life(dead.name, dead.generation)
-
-
-def _without_items(streams: Mapping[str, PeerStream]) -> Mapping[str, PeerStream]:
-    return {name: stream for name, stream in streams.items() if name != mux.ITEMS}
 
 
 def _newly_dead(event: swim.MemberEvent) -> Iterable[swim.Member]:

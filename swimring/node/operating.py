@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
 from swimring.errors import CallError, ConfigError, NodeClosed, Unreachable
-from swimring.ownership import Progress, Settling
+from swimring.ownership import Settling
 from swimring.swim import FULL_SHARE, Phase
 
-from .placing import Placing
-
-if TYPE_CHECKING:
-    from swimring.swim import Standing
+from .keeping import Keeping
 
 _ASKED: Final = 3
 
 
-class Operating(Placing):
+class Operating(Keeping):
     """What an operator may ask of a `Node`."""
 
     def __init__(self, **parts: Any) -> None:
         """Made by `Node`."""
         super().__init__(**parts)
         self._drain_asked = trio.Event()
-        self._hand_off = Progress()
-
-    @property
-    def standing(self) -> Standing:
-        """What this node tells the others about the keys it takes."""
-        return self.me.metadata.standing
-
-    @property
-    def hand_off(self) -> Progress:
-        """How far this node is with handing its keys to others, while it drains."""
-        return self._hand_off
 
     async def cordon(self) -> None:
         """Take no keys from now on, and stay: the keys of this node pass to others, calls for them are told where.
@@ -96,9 +81,7 @@ class Operating(Placing):
 
     def settling(self, *, gradual: bool | None) -> Settling:
         """What takes this node's keys in steps; `open_node` asks for it."""
-        return Settling(
-            self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed, wait_brought=self._wait_brought
-        )
+        return Settling(self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed)
 
     async def settle(self, settling: Settling) -> None:
         """Take all keys, one step after the other; at once if our place was kept for us."""
@@ -106,6 +89,12 @@ class Operating(Placing):
             await settling.take_everything()
         with suppress(NodeClosed):  # who leaves meanwhile takes no further step
             await settling.run()
+
+    async def tell_state(self) -> None:
+        """Wait until there is state here, and tell the others."""
+        await self.ownership.stateful.wait()
+        with suppress(NodeClosed):
+            await self.hold_state()
 
     async def hold_state(self) -> None:
         """Tell the others that this node holds state, so that those that join take their keys in steps.
@@ -133,10 +122,6 @@ class Operating(Placing):
     async def _wait_rings_changed(self) -> None:
         await self._rebalancer.wait_changed(self._rebalancer.sequence)
 
-    async def _wait_brought(self) -> None:
-        """Wait until the state of the keys of the last step is here."""
-        await trio.lowlevel.checkpoint()
-
     async def _ask_member(self, name: str, message: dict[str, Any]) -> Any:
         raise NotImplementedError
 
@@ -144,12 +129,3 @@ class Operating(Placing):
         if self.standing.phase == Phase.DRAINING:
             raise ConfigError("node", self.me.name, "it drains, and will leave: start it again")
         await self._tell_standing(phase=phase)
-
-    async def _tell_standing(self, **changes: Any) -> None:
-        """Change what this node tells about the keys it takes; the rest of it stays, whoever changes that meanwhile."""
-        if replace(self.standing, **changes) == self.standing:
-            await trio.lowlevel.checkpoint()
-            return
-        await self._gossiper.update_metadata(
-            lambda metadata: metadata.with_standing(replace(metadata.standing, **changes))
-        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeAlias, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import trio
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from swimring.identity import Key
     from swimring.ownership import Rebalancer, RingSnapshot, Tracker
     from swimring.ring import HashRing
-    from swimring.swim import Member
+    from swimring.swim import Member, Standing
 
     from .settings import Settings
 
@@ -142,6 +143,20 @@ class Placing:
             yield tracker
 
     # -------------------------------------------------------------------------------------------------- inside
+
+    @property
+    def standing(self) -> Standing:
+        """What this node tells the others about the keys it takes."""
+        return self.me.metadata.standing
+
+    async def _tell_standing(self, **changes: Any) -> None:
+        """Change what this node tells about the keys it takes; the rest of it stays, whoever changes that meanwhile."""
+        if replace(self.standing, **changes) == self.standing:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._gossiper.update_metadata(
+            lambda metadata: metadata.with_standing(replace(metadata.standing, **changes))
+        )
 
     @contextmanager
     def following(self) -> Iterator[None]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
+from swimring.errors import NodeClosed
+from swimring.instrument import Instruments
 from swimring.rpc import running_calls
 
 from .operating import Operating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from swimring.identity import Key
+    from swimring.instrument import Instrument
     from swimring.net import Host
     from swimring.rpc import RunningCall
     from swimring.swim import Suspicion
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 Report: TypeAlias = "Callable[[Mapping[str, Any]], object]"
 """Tells one part of a report; its argument says more exactly what is asked for. Plain values, and not too many."""
 
+MOST_KEYS: Final = 50
+"""Open keys that one report names."""
 MOST_CALLS: Final = 100
 """Running calls that one report tells, the oldest first; and suspicions."""
 
@@ -31,11 +38,14 @@ MOST_CALLS: Final = 100
 class Reporting(Operating):
     """What a `Node` reports."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, instruments: Instruments | None = None, **parts: Any) -> None:
         """Made by `Node`."""
         super().__init__(**parts)
+        self._instruments = instruments or Instruments()
+        self.info: dict[str, Any] = {}
+        """What the program adds to what this node tells of itself as ``ns: monitoring, cmd: info``."""
         self._nursery: trio.Nursery | None = None
-        self._reports: dict[str, Report] = {"running": self._tell_running}
+        self._reports: dict[str, Report] = {"running": self._tell_running, "ownership": self._tell_ownership}
 
     @property
     def host(self) -> Host:
@@ -45,6 +55,15 @@ class Reporting(Operating):
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment."""
         raise NotImplementedError
+
+    @contextmanager
+    def observed_by(self, instrument: Instrument) -> Iterator[None]:
+        """Let ``instrument`` hear what happens while the block runs."""
+        self._instruments.add(instrument)
+        try:
+            yield
+        finally:
+            self._instruments.remove(instrument)
 
     def add_report(self, name: str, report: Report) -> None:
         """Tell one more part to whoever asks the handler ``statistics`` of the namespace ``swimring`` for ``name``.
@@ -71,7 +90,7 @@ class Reporting(Operating):
             "hand_off": {"total": hand_off.total, "left": hand_off.left},
             "suspicions": _suspicions(now.gossip.suspicions),
         }
-        told.update({name: self._reports[name](of) for name in about if name in self._reports})
+        told.update({name: self._reports[name](of) for name in dict.fromkeys(about) if name in self._reports})
         return told
 
     def running_calls(self) -> list[RunningCall]:
@@ -82,6 +101,16 @@ class Reporting(Operating):
         return [] if self._nursery is None else running_calls(self._nursery)
 
     # -------------------------------------------------------------------------------------------------- inside
+
+    def _tell_ownership(self, of: Mapping[str, Any]) -> dict[str, Any] | None:
+        """How much state is here, and which keys are open; None before this node has joined."""
+        try:
+            ownership = self.ownership
+        except NodeClosed:
+            return None
+        chosen = (each for each in ownership.open_keys() if of.get("service") in {None, each.service})
+        keys = [[each.service, each.key] for each, _ in zip(chosen, range(MOST_KEYS), strict=False)]
+        return {**asdict(ownership.statistics()), "tracked": len(self._tracking), "open": keys}
 
     def _tell_running(self, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         key: Key | None = of.get("key")

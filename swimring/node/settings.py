@@ -57,6 +57,7 @@ class Settings:
         points: points on the ring per unit of weight; the same on every node of a cluster.
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take, even for ever.
         gradual: whether keys are taken in steps; None for when there is state to move.
+        hand_over_within: seconds that it takes before, at most, to bring the state of keys to their next owners.
         keys: the keys of a cluster with a secret, the primary one first.
         secret_file: where they were read; None if they were not in a file.
         sealing: what is sealed with them, and what is taken.
@@ -79,6 +80,7 @@ class Settings:
     points: int = 128
     drain_within: float = 2.0
     gradual: bool | None = None
+    hand_over_within: float = 30.0
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     secret_file: Path | None = None
     sealing: Sealing = Sealing.REQUIRE
@@ -99,6 +101,15 @@ class Settings:
     def first_metadata(self) -> Metadata:
         """What this node tells about itself before it has found the members it expects."""
         return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
+
+    def checked(self) -> Settings:
+        """These, if there is room for what they add to what others see.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        _ = self.first_metadata
+        return self
 
     def address_for(self, bound: Address) -> Address:
         """The address to tell others, for a node that is bound to ``bound``."""
@@ -128,6 +139,8 @@ class NodeSettings(TypedDict, total=False):
         drain_within: seconds that leaving waits for calls in flight; infinite for as long as they take; default: 2.
         gradual: whether this node takes its keys in steps when it joins others; default: if there is state to move.
         restart_hold: seconds for which the others keep this node's place once it is gone, because it comes back.
+        hand_over_within: seconds that it takes before, at most, to bring the state of keys to their next owners;
+            default: 30.
         secret: the key of the cluster, or several, or their text; it seals gossip and is proved by every connection.
         secret_file: the same in a file: one key a line, hex or base64, the primary one first.
         seal: ``"require"``; on the way from a cluster without a secret first ``"accept"``, then ``"prefer"``.
@@ -154,6 +167,7 @@ class NodeSettings(TypedDict, total=False):
     drain_within: float
     gradual: bool | None
     restart_hold: int
+    hand_over_within: float
     secret: bytes | str | Sequence[bytes] | None
     secret_file: str | Path | None
     seal: str
@@ -166,8 +180,9 @@ class NodeSettings(TypedDict, total=False):
 DEFAULTS: Final[NodeSettings] = {
     "cluster": None, "name": None, "listen": None, "advertise": None, "join": (), "expect": 1, "profile": "local",
     "weight": 1, "zone": "", "version": "", "tags": None, "details": None, "points": 128, "insecure": False,
-    "drain_within": 2.0, "gradual": None, "restart_hold": 0, "secret": None, "secret_file": None, "seal": "require",
-    "tls": None, "unix_socket": None, "limits": None, "state": None,
+    "drain_within": 2.0, "gradual": None, "restart_hold": 0, "hand_over_within": 30.0, "secret": None,
+    "secret_file": None, "seal": "require", "tls": None, "unix_socket": None, "limits": None,
+    "state": None,
 }  # fmt: skip
 
 
@@ -201,6 +216,7 @@ def check_settings(services: tuple[Service, ...], **settings: Unpack[NodeSetting
         points=told["points"],
         drain_within=told["drain_within"],
         gradual=told["gradual"],
+        hand_over_within=told["hand_over_within"],
         keys=keys,
         secret_file=None if told["secret_file"] is None else Path(told["secret_file"]),
         sealing=sealing,
@@ -307,8 +323,9 @@ def _check_numbers(told: NodeSettings) -> None:
     found: Mapping[str, object] = {**told}
     for setting, (least, most) in _BOUNDS.items():
         _check_number(setting, found[setting], least=least, most=most)
-    if not told["drain_within"] >= 0:
-        raise ConfigError("drain_within", told["drain_within"], "seconds, 0 or more")
+    for setting, seconds in (("drain_within", told["drain_within"]), ("hand_over_within", told["hand_over_within"])):
+        if not seconds >= 0:
+            raise ConfigError(setting, seconds, "seconds, 0 or more")
     if told["gradual"] not in {True, False, None}:
         raise ConfigError("gradual", told["gradual"], "true, false, or None for when there is state to move")
 

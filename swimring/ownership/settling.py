@@ -23,7 +23,7 @@ STEP: Final = FULL_SHARE // 4
 STEP_INTERVAL: Final = 1.0
 """Seconds from one step to the next, at least."""
 DRAIN_PATIENCE: Final = 30.0
-"""Seconds that a step waits, at most, for members that drain, and as many for what the last step brought here."""
+"""Seconds that a step waits, at most, for members that drain."""
 
 
 class MembershipVoice(Protocol):
@@ -80,7 +80,6 @@ class Settling:
         *,
         gradual: bool | None,
         wait_change: Callable[[], Awaitable[object]],
-        wait_brought: Callable[[], Awaitable[object]],
     ) -> None:
         """Tell the others through ``gossip``.
 
@@ -88,12 +87,10 @@ class Settling:
             gossip: who is here, and how this node tells what it takes.
             gradual: whether to take steps; None for when there is state to move.
             wait_change: waits until the members, or what they tell, may have changed.
-            wait_brought: waits until the state of the keys that this node has taken is here.
         """
         self._gossip = gossip
         self._gradual = gradual
         self._wait_change = wait_change
-        self._wait_brought = wait_brought
 
     async def begin(self) -> None:
         """Take the first step, or everything at once if nothing has to move gradually, or if our place was kept."""
@@ -112,8 +109,6 @@ class Settling:
         """Take one step after the other until all keys are taken."""
         while self.share < FULL_SHARE:
             await trio.sleep(STEP_INTERVAL)
-            with trio.move_on_after(DRAIN_PATIENCE):
-                await self._wait_brought()
             with trio.move_on_after(DRAIN_PATIENCE):
                 while somebody_drains(self._gossip.me, self._gossip.members):
                     await self._wait_change()

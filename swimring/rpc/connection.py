@@ -35,6 +35,7 @@ from swimring.mux import (
 from swimring.service import Writers
 
 from .calling import Calling, Superseded
+from .heap import keep_freed_memory
 from .reading import reader
 from .serving import Serving
 from .streams import PeerStream
@@ -106,7 +107,7 @@ class Connection:
         self.peer_name = called or "a stranger"
         """The name of the node on the other side, as its hello gave it."""
         self._streams: dict[int, PeerStream] = {}
-        self._writers = Writers(session)
+        self._writers = Writers(session, blocked=lambda took: instruments.tell(Instrument.stream_blocked, took))
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False
@@ -194,6 +195,7 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
+        keep_freed_memory()
         limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
         stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
         self._streams[stream_id] = stream

@@ -8,6 +8,7 @@ from .feeding import OpenFile, Source, checked_sources, close_source, failure_in
 from .held import HeldCall, hold
 from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
+from .owning import KeyState, OwnedKeys, StateForm, Terms
 from .raising import BUILT_IN, UNDECLARED, ErrorTypes, as_told, raise_as_declared
 from .reply import Reply, ReplySource
 from .request import ByteStream, Caller, Channel, NodeView, Request, StreamSource
@@ -39,12 +40,14 @@ __all__ = [
     "ItemKinds",
     "ItemStream",
     "ItemsCall",
+    "KeyState",
     "Machine",
     "NodeView",
     "Objects",
     "OpenCall",
     "OpenFile",
     "OpenedCall",
+    "OwnedKeys",
     "Registered",
     "Registration",
     "Reply",
@@ -54,6 +57,7 @@ __all__ = [
     "SessionStream",
     "Signal",
     "Source",
+    "StateForm",
     "Store",
     "StreamSource",
     "Streaming",
@@ -61,6 +65,7 @@ __all__ = [
     "StreamingHandler",
     "Streams",
     "Talking",
+    "Terms",
     "TypedCall",
     "Unary",
     "Waiting",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .answer import AnswerStream
     from .endpoint import Endpoint
+    from .owning import KeyState
     from .surroundings import Machine, Store
 
 P = ParamSpec("P")
@@ -255,6 +256,8 @@ class Request:
     """When the caller stops waiting, on the clock of the event loop; the handler is cancelled then."""
     streams: Mapping[str, ByteStream] = field(default_factory=lambda: _NOTHING)
     """The named streams that came with the call."""
+    own: KeyState[Any] | None = None
+    """The state of the key, if the service keeps some: see `OwnedKeys.of`."""
 
 
 class Channel(ItemStream[In, Out]):

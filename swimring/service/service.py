@@ -9,6 +9,7 @@ from swimring.identity import check_name
 from swimring.patterns import Order, Pattern
 
 from .endpoint import Registered
+from .owning import OwnedKeys, Terms
 from .raising import ErrorTypes
 from .schema import document
 from .streaming import endpoint_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Exception)
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -76,6 +78,8 @@ class Service:
             self.errors.declare(kind)
         self._endpoints: list[Registered[...]] = []
         self._default: Registered[...] | None = None
+        self.owned: OwnedKeys[Any] | None = None
+        """What `own_keys` said."""
 
     @property
     def endpoints(self) -> tuple[Registered[...], ...]:
@@ -137,6 +141,49 @@ class Service:
         endpoint = self._endpoint(function, Pattern({"ns": self.name}), lenient=True)
         self._default = endpoint
         return endpoint
+
+    def own_keys(
+        self,
+        kind: type[S],
+        *,
+        initial: Callable[[], S] | None = None,
+        replicas: int = 0,
+        sync: bool = True,
+        idle: float = 300.0,
+        budget: float = 1.0,
+        one_at_a_time: bool = True,
+    ) -> OwnedKeys[S]:
+        """Give every key of this service a state of type ``kind``, which lives where the key lives and moves with it.
+
+        A key is opened by its first call, before the handler begins, and closed when it was not called for a while.
+
+        Args:
+            kind: the type of the state, as the annotation of a handler.
+            initial: makes the state of a key that has none; default: ``kind()``.
+            replicas: nodes besides the owner that keep each checkpoint in memory, at most 16.
+            sync: whether a checkpoint waits for them.
+            idle: seconds without a call after which a key is closed; its last checkpoint stays where it is.
+            budget: seconds that calls under way have when their key moves, at most 60.
+            one_at_a_time: whether the calls of one key take turns; else they run side by side.
+
+        Raises:
+            ConfigError: the service has said so already, or one of the arguments is wrong.
+        """
+        if self.owned is not None:
+            raise ConfigError(
+                f"service {self.name}", "a second own_keys", "all keys of a service have one kind of state"
+            )
+        if not idle > 0:
+            raise ConfigError(f"service {self.name}: idle", idle, "seconds, above 0")
+        self.owned = owned = OwnedKeys(
+            kind,
+            service=self.name,
+            initial=kind if initial is None else initial,
+            terms=Terms(replicas=replicas, sync=sync, budget=budget),
+            idle=idle,
+            one_at_a_time=one_at_a_time,
+        )
+        return owned
 
     def error(self, kind: type[E]) -> type[E]:
         """Declare the decorated exception: raised by a handler, it is raised as itself at callers of its endpoints.

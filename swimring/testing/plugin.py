@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _SEED: Final = pytest.StashKey[int]()
-_NOT_REPLAYED: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb", "--basetemp")
-"""How loud, and where a sweep's process keeps its files, which is gone when somebody replays."""
+_OF_A_RUN: Final = ("--swimring", "--basetemp")
+"""How the kit runs, and where a sweep's process keeps its files, which is gone when somebody replays."""
+_LOUDNESS: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb")
 _FUNCTION: Final = pytest.StashKey[Any]()
 
 
@@ -80,6 +81,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if inspect.iscoroutinefunction(item.obj):
         item.stash[_FUNCTION] = item.obj
         item.obj = (_reality if item.config.getoption("swimring_real") else _simulation)(item, item.obj)
+        if type(item) is not pytest.Function:  # pytest-asyncio's, in its auto mode: it would await what we return
+            vars(item)["runtest"] = functools.partial(pytest.Function.runtest, item)
 
 
 def _takes_our_cluster(item: pytest.Function) -> bool:
@@ -208,7 +211,7 @@ def _own_options(config: pytest.Config) -> list[str]:
     options, kept = list[str](), False
     for argument in given:
         if argument.startswith("-"):
-            kept = argument.startswith("--") and not argument.startswith("--swimring") and argument not in _NOT_REPLAYED
+            kept = argument.startswith("--") and not argument.startswith(_OF_A_RUN) and argument not in _LOUDNESS
         if kept:  # an option, or the value that follows it
             options.append(shlex.quote(argument))
     return options

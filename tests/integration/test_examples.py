@@ -37,3 +37,11 @@ def test_an_example_yields_talks_and_hands_streams_over() -> None:
         "2 words",
         "3 days: [0, 1, 2]",
     ]
+
+
+def test_a_room_and_who_listens_to_it_follow_the_ring() -> None:
+    assert shown("chat_room.py") == ["ada: hello", "bob: this node leaves now", "ada: still here"]
+
+
+def test_an_owner_that_was_replaced_writes_nothing() -> None:
+    assert shown("fenced_table.py") == ["right: 10", "left: 15", "right, too late: refused", "left: 16"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from swimring.ownership import (
-    DRAIN_PATIENCE,
     STEP,
     STEP_INTERVAL,
     Rebalancer,
@@ -86,8 +84,8 @@ class Voice:
     async def wait_change(self) -> None:
         await self.changed.wait()
 
-    def settling(self, *, gradual: bool | None = None, brought: float = 0.0) -> Settling:
-        return Settling(self, gradual=gradual, wait_change=self.wait_change, wait_brought=partial(trio.sleep, brought))
+    def settling(self) -> Settling:
+        return Settling(self, gradual=None, wait_change=self.wait_change)
 
 
 async def test_the_steps_are_quarters_a_second_apart(autojump_clock: trio.testing.MockClock) -> None:
@@ -103,18 +101,6 @@ async def test_the_first_node_changes_nothing(autojump_clock: trio.testing.MockC
     await voice.settling().begin()
     await voice.settling().run()
     assert voice.taken == []
-
-
-async def test_a_step_waits_for_the_state_of_the_last_one_but_not_for_ever(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    for brought, waits in ((5.0, 5.0), (1000.0, DRAIN_PATIENCE)):
-        voice = Voice(STATEFUL)
-        began = trio.current_time()
-        await voice.settling(brought=brought).begin()
-        await voice.settling(brought=brought).run()
-        times = [time - began for time, _ in voice.taken]
-        assert times == pytest.approx([0, 1 + waits, 2 * (1 + waits), 3 * (1 + waits)], abs=0.02)
 
 
 async def test_no_step_is_taken_while_somebody_drains_not_even_the_first(

@@ -6,10 +6,12 @@ import itertools
 
 import trio
 
-from swimring.ownership import DRAIN_PATIENCE, RangesGained
+from swimring.ownership import DRAIN_PATIENCE, HandOff, RangesGained
 from swimring.service import Service
 from swimring.swim import FULL_SHARE, Status
 from swimring.testing import SimCluster, SimNode, open_sim_cluster, run_simulation
+
+from .counters import Counters
 
 KEYS = [f"k{number}" for number in range(300)]
 
@@ -155,5 +157,62 @@ def test_a_node_that_comes_back_too_late_or_was_told_to_go_for_good_joins_like_a
             await cluster.settled()
             assert {member.name: member.status for member in first.node.members}["n3"] is Status.LEFT
             assert first.node.places_kept("n3") == 0
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_who_joins_a_cluster_whose_keys_have_state_takes_steps_by_itself_and_no_count_is_lost(seed: int) -> None:
+    async def scenario() -> None:
+        counters = Counters(replicas=1)
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(3, counters.service)
+            await cluster.settled()
+            assert not any(node.node.standing.stateful for node in nodes)
+            async with counters.load(cluster, rate=50):
+                await trio.sleep(3)
+                assert all(node.node.standing.stateful for node in nodes)
+                (new,) = await cluster.start(1, counters.service)
+                assert share(new) == 4
+                await trio.sleep(6)
+                assert share(new) == FULL_SHARE
+                handed_over: list[HandOff] = []
+
+                async def watch() -> None:
+                    handed_over.extend([each async for each in leaving.hand_off.changes()])
+
+                leaving = nodes[0].node
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(watch)
+                    await leaving.ask_to_drain()
+                    await nodes[0].drain()
+                await cluster.settled()
+            assert handed_over[-1].left == 0 < handed_over[-1].total
+            assert await counters.wrong(cluster, exact=True) == []
+            assert not counters.failures
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_no_copy_is_made_for_a_node_that_comes_back_in_time_and_no_count_is_lost(seed: int) -> None:
+    async def scenario() -> None:
+        counters = Counters(replicas=1)
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(4, counters.service, restart_hold=30)
+            await cluster.settled()
+            async with counters.load(cluster, rate=50):
+                await trio.sleep(3)
+            others = [nodes[0], *nodes[2:]]
+            await trio.sleep(5)
+            nodes[1].crash()
+            await cluster.settled()
+            sent = [node.node.ownership_statistics().copies_sent for node in others]
+            await trio.sleep(10)
+            assert [node.node.ownership_statistics().copies_sent for node in others] == sent
+            await nodes[1].restart()
+            await cluster.settled()
+            await trio.sleep(3)
+            assert share(nodes[1]) == FULL_SHARE
+            assert sum(node.node.ownership_statistics().copies_sent for node in others) > sum(sent), "it gets its own"
+            assert await counters.wrong(cluster) == []
 
     run_simulation(scenario, seed=seed)

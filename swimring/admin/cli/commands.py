@@ -192,6 +192,31 @@ def lookup(
 
 
 @app.command
+def trace(
+    key: str,
+    /,
+    *,
+    duration: Annotated[str, Parameter(name="--for", help="How long, such as 30s or 2m.")] = "30s",
+    service: str | None = None,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Show the calls for a key on the node that owns it, as they end, with what they took.
+
+    Parameters
+    ----------
+    key:
+        The key.
+    service:
+        The service whose key it is. Default: the only one there is.
+    """
+    from . import tracing  # noqa: PLC0415 - see above
+
+    seconds = tracing.read_seconds(duration)
+    tracing.trace(key, service=service, seconds=seconds, access=access, as_json=as_json)
+
+
+@app.command
 def call(
     service: str,
     cmd: str,

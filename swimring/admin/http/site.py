@@ -188,7 +188,7 @@ class Site:
         lost = isinstance(happened, RangesLost)
         others = sorted({other for move in happened.moves if (other := move.target if lost else move.source)})
         named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        share = f"{happened.share:.1%} of the keys of {happened.service}"
+        share = f"{100 * happened.share:.1f} % of the keys of {happened.service}"
         text = f"{share} moved {'away, to' if lost else 'here, from'} {named or 'nobody'}"
         self.timeline.put("lost" if lost else "gained", happened.service, text)
 

@@ -1,0 +1,173 @@
+"""What other nodes ask about keys, answered in the namespace ``swimring``: claim, replicate, offer.
+
+Their bytes are in docs/spec/ownership.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from swimring.errors import InvalidRequest, Moved, RemoteProtocolError
+from swimring.identity import Fence
+from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
+
+from .claiming import CLOSE, MAX_OTHERS
+from .fences import MAX_FENCE
+from .holdings import Verdict, read_copy, read_place, read_version
+from .spreading import MAX_OFFERED
+
+if TYPE_CHECKING:
+    from swimring.service import Service
+
+    from .asking import Asking
+    from .holdings import Copy, Holdings, Place, Version
+    from .past import PastRings
+    from .rebalancer import Rebalancer
+    from .scopes import Scopes
+    from .spreading import Spreading
+
+_HAS, _WANTS, _REFUSES = 0, 1, 2
+_REMEMBERED: Final = 2  # replicas of the key that is claimed: who asks has asked about the others itself
+
+
+class Answering:
+    """Answers for the scopes and the copies of one node."""
+
+    def __init__(
+        self,
+        *,
+        asking: Asking,
+        rings: Rebalancer,
+        past: PastRings,
+        holdings: Holdings,
+        scopes: Scopes,
+        spreading: Spreading,
+    ) -> None:
+        """Answer from these."""
+        self._asking = asking
+        self._rings = rings
+        self._past = past
+        self._holdings = holdings
+        self._scopes = scopes
+        self._spreading = spreading
+
+    def register(self, service: Service) -> None:
+        """Add the handlers to the built-in ``service``."""
+
+        @service.on("claim", idempotent=True)
+        async def claim(
+            request: Request, service: str, subject: bytes, number: int, have: list[Any] | None, records: list[Any]
+        ) -> list[Any]:
+            """Give a key up, or promise that nothing older than this fence is kept here."""
+            if not 0 <= number <= MAX_FENCE:
+                raise InvalidRequest("a claim is out of bounds")
+            place = _place(service, subject)
+            self._asking.learn(records)
+            self._refuse_unless_owner(place, request.peer)
+            await self._close(place)
+            seen = self._promise(place, Fence(number, request.peer))
+            newer = None if number == CLOSE else self._newer(place, _version(have))
+            return [seen, None if newer is None else newer.to_wire(), self._others(place, number, request.peer)]
+
+        @service.on("replicate", idempotent=True)
+        async def replicate(request: Request, copies: list[Any]) -> list[list[int]]:
+            """Keep these copies."""
+            try:
+                read = [read_copy(copy) for copy in copies]
+            except RemoteProtocolError as error:
+                raise InvalidRequest(str(error)) from error
+            return [self._put(copy) for copy in read]
+
+        @service.on("offer", idempotent=True)
+        async def offer(request: Request, versions: list[Any], records: list[Any]) -> list[int]:
+            """Which of these copies are missing here."""
+            if len(versions) > MAX_OFFERED:
+                raise InvalidRequest(f"at most {MAX_OFFERED} versions at once")
+            self._asking.learn(records)
+            return [self._judge(version) for version in versions]
+
+    # -------------------------------------------------------------------------------------------------- claims
+
+    def _refuse_unless_owner(self, place: Place, claimer: str) -> None:
+        owner = self._rings.owner(*place)
+        if owner is not None and owner.name != claimer:
+            records = self._asking.records({owner.name, claimer, self._asking.me})
+            told = f"{self._asking.me} takes {owner.name} for the owner, not {claimer}"
+            raise Moved(told, records=tuple(records), key=place[1], owner=self._asking.me)
+
+    async def _close(self, place: Place) -> None:
+        scope = self._scopes.get(place)
+        if scope is not None:
+            self._scopes.lose(scope)
+            await scope.closed.wait()
+
+    def _promise(self, place: Place, fence: Fence) -> int:
+        """The greatest number seen before this claim; if that is not less than its own, nothing was promised."""
+        known = self._holdings.promised(place)
+        if known == fence:
+            return fence.number - 1  # it is asked again, because our answer was lost
+        if fence.number != CLOSE:
+            self._holdings.promise(place, fence)
+        return known.number
+
+    def _newer(self, place: Place, have: Version | None) -> Copy | None:
+        copy = self._holdings.get(place)
+        return copy if copy is not None and (have is None or copy.version > have) else None
+
+    def _others(self, place: Place, number: int, claimer: str) -> list[str]:
+        """Whom to ask as well: who may have it open, or, when it is about copies, who may hold one."""
+        copy = self._holdings.get(place)
+        replicas = _REMEMBERED if copy is None else copy.replicas
+        past = self._past
+        names = dict.fromkeys(past.owners(*place) if number == CLOSE else past.holders(*place, replicas))
+        known = self._holdings.promised(place).owner
+        if known:
+            names[known] = None
+        return [name for name in names if name not in (claimer, self._asking.me)][:MAX_OTHERS]
+
+    # -------------------------------------------------------------------------------------------------- copies
+
+    def _put(self, copy: Copy) -> list[int]:
+        verdict = self._holdings.put(copy)
+        if verdict is Verdict.HELD:
+            if copy.fence.owner != self._asking.me:
+                self._scopes.supersede(copy.place, copy.fence)
+            service, key = copy.place
+            if self._asking.me not in self._rings.ring(service).owners(key, copy.replicas + 1)[1:]:
+                # Ours, for our replicas, unless we checkpoint before; or that of others, who came to us by an old ring.
+                self._spreading.touch(copy.place, later=True)
+        return [int(verdict), self._holdings.promised(copy.place).number]
+
+    def _judge(self, version: Any) -> int:
+        match version:
+            case [str(service), bytes(key), number, owner, sequence, *_]:
+                place = _place(service, key)
+            case _:
+                raise InvalidRequest("a malformed version")
+        try:
+            offered = read_version(number, owner, sequence)
+        except RemoteProtocolError as error:
+            raise InvalidRequest(str(error)) from error
+        held = self._holdings.get(place)
+        if held is not None and held.version >= offered:
+            return _HAS
+        return _REFUSES if offered[0] < self._holdings.promised(place) else _WANTS
+
+
+def _place(service: str, key: bytes) -> Place:
+    try:
+        return read_place(service, key)
+    except RemoteProtocolError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def _version(have: list[Any] | None) -> Version | None:
+    if have is None:
+        return None
+    match have:
+        case [number, owner, sequence, *_]:
+            try:
+                return read_version(number, owner, sequence)
+            except RemoteProtocolError as error:
+                raise InvalidRequest(str(error)) from error
+    raise InvalidRequest("a malformed version")

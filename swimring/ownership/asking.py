@@ -1,0 +1,107 @@
+"""Questions to one certain member, in the namespace ``swimring``, for as long as the membership believes it is here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from swimring.errors import (
+    CallError,
+    HandlerFailed,
+    InvalidRequest,
+    LocalProtocolError,
+    Moved,
+    NodeClosed,
+    NoSuchHandler,
+    RemoteProtocolError,
+    Unreachable,
+)
+from swimring.rpc import Outgoing
+from swimring.swim import Member
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable, Mapping
+
+    from .rebalancer import MembershipView, Rebalancer
+
+NAMESPACE: Final = "swimring"
+MAX_RECORDS: Final = 64
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 1.0
+
+
+class DirectCalls(Protocol):
+    """What makes the calls: `swimring.rpc.Routing`."""
+
+    async def request_at(self, name: str, out: Outgoing) -> Any:
+        """Make a call to the member ``name``, once; raises `CallError`."""
+
+
+class Asking:
+    """Asks members, and learns from what they refuse."""
+
+    def __init__(
+        self, me: str, *, membership: MembershipView, rings: Rebalancer, calls: DirectCalls, rng: random.Random
+    ) -> None:
+        """Ask as the member ``me``."""
+        self.me: Final = me
+        self._membership = membership
+        self._rings = rings
+        self._calls = calls
+        self._rng = rng
+
+    async def ask(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
+        """Ask once.
+
+        Raises:
+            CallError: there was no answer.
+        """
+        try:
+            return await self._calls.request_at(name, Outgoing(NAMESPACE, cmd, None, fields, idempotent=True))
+        except NodeClosed as error:
+            raise Unreachable(f"{self.me} has left, and asks nobody any more", owner=name) from error
+        except LocalProtocolError as error:  # larger than this node, or that one, takes messages
+            raise InvalidRequest(str(error), owner=name) from error
+
+    async def ask_until_gone(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
+        """Ask until there is an answer; None if the member is not here any more, or knows no such question."""
+        pause = _FIRST_PAUSE
+        named: set[str] = {self.me}
+        while self._rings.member(name) is not None:
+            try:
+                return await self.ask(name, cmd, {**fields, "records": self.records(named)})
+            except (NoSuchHandler, InvalidRequest, HandlerFailed):
+                return None
+            except Moved as refusal:
+                named |= self.learn(refusal.records)
+            except CallError:
+                pass
+            await self.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return None
+
+    async def wait(self, pause: float) -> None:
+        """Until the rings change, at most about ``pause`` seconds."""
+        with trio.move_on_after(pause * self._rng.uniform(0.5, 1.0)):
+            await self._rings.wait_changed(self._rings.sequence)
+
+    def records(self, names: Iterable[str]) -> list[list[object]]:
+        """The records of those members, of the dead as well, for another node to learn from."""
+        wanted = set(names)
+        return [member.to_wire() for member in self._membership.members if member.name in wanted][:MAX_RECORDS]
+
+    def learn(self, records: Iterable[object]) -> set[str]:
+        """Take in records that another node showed; the names in them. What is malformed is left out."""
+        names = set()
+        good = []
+        for record in list(records)[:MAX_RECORDS]:
+            try:
+                names.add(Member.from_wire(record).name)
+            except RemoteProtocolError:
+                continue
+            good.append(record)
+        if good:
+            self._rings.apply(good)
+        return names

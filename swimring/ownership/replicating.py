@@ -1,0 +1,146 @@
+"""A checkpoint on its way to the nodes behind its owner on the ring, until enough of them have it.
+
+One call to each node is under way at a time; what is to be sent meanwhile goes with the next one. So the busier a node
+is, the more checkpoints share a call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from swimring.errors import CallError
+
+from .holdings import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .asking import Asking
+    from .holdings import Copy
+    from .rebalancer import Rebalancer
+
+PATIENCE: Final = 0.5
+"""Seconds after which a replica that does not answer is replaced by the next node."""
+MAX_QUEUED: Final = 1_000
+MAX_BYTES: Final = 256 * 1024
+_RETRY: Final = 0.1
+_CANDIDATES: Final = 64
+
+
+class Fenced(Exception):
+    """Another owner has a later fence, of this number."""
+
+    def __init__(self, number: int) -> None:
+        """``number`` is that of the later fence."""
+        super().__init__(number)
+        self.number = number
+
+
+class Replication:
+    """Brings copies to replicas.
+
+    At most 1,000 copies wait for one node; to more it counts as unreachable.
+    """
+
+    def __init__(self, asking: Asking, *, rings: Rebalancer, nursery: trio.Nursery) -> None:
+        """Ask through ``asking``, whoever ``rings`` name; calls belong to ``nursery``."""
+        self._asking = asking
+        self._rings = rings
+        self._nursery = nursery
+        self._queues: dict[str, deque[tuple[Copy, Callable[[str, Any], None]]]] = {}
+
+    async def replicate(self, copy: Copy) -> int:
+        """Return how many others have it: as many as ``copy`` asks for, or all there are if they are fewer.
+
+        Raises:
+            Fenced: one of them knows a later fence.
+        """
+        attempt = _Attempt(copy.replicas)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (due := attempt.next(self._others(copy), now=trio.current_time())) is not None:
+            for name in due:
+                self._send(name, copy, attempt.hear)
+            with trio.CancelScope(deadline=attempt.wake_at):
+                await attempt.stirred.wait()
+            if attempt.fenced is not None:
+                raise Fenced(attempt.fenced)
+        return len(attempt.have)
+
+    def _others(self, copy: Copy) -> tuple[str, ...]:
+        service, key = copy.place
+        ring = self._rings.ring(service)
+        return tuple(name for name in ring.owners(key, min(len(ring), _CANDIDATES)) if name != self._asking.me)
+
+    def _send(self, name: str, copy: Copy, hear: Callable[[str, Any], None]) -> None:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = deque()
+            self._nursery.start_soon(self._work_off, name, queue)
+        if len(queue) >= MAX_QUEUED:
+            hear(name, None)
+        else:
+            queue.append((copy, hear))
+
+    async def _work_off(self, name: str, queue: deque[tuple[Copy, Callable[[str, Any], None]]]) -> None:
+        """Send what waits for one node, and what comes meanwhile."""
+        while queue:
+            batch, size = [queue.popleft()], 0
+            while queue and (size := size + batch[-1][0].cost) < MAX_BYTES:
+                batch.append(queue.popleft())
+            answer: Any = None
+            with contextlib.suppress(CallError):  # each of them hears that there was no answer
+                answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
+            told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
+            for (_, hear), one in zip(batch, told, strict=True):
+                hear(name, one)
+        del self._queues[name]
+
+
+class _Attempt:
+    """Who has the copy, who was asked and when."""
+
+    def __init__(self, replicas: int) -> None:
+        self._replicas = replicas
+        self._asked: dict[str, float] = {}
+        self._failed: dict[str, float] = {}
+        self.stirred = trio.Event()
+        self.have: set[str] = set()
+        self.fenced: int | None = None
+        self.wake_at = math.inf
+
+    def next(self, others: tuple[str, ...], *, now: float) -> list[str] | None:
+        """Whom to send it to now; None if enough have it. `wake_at` says when to look again."""
+        need = min(self._replicas, len(others))
+        if len(self.have) >= need:
+            return None
+        self.stirred = trio.Event()
+        quick = [name for name in others if name in self._asked and now < self._asked[name] + PATIENCE]
+        lacking = need - len(self.have) - len(quick)
+        fresh = [name for name in others if self._may_ask(name, now)][: max(0, lacking)]
+        for name in fresh:
+            self._asked[name] = now
+        # A change of the ring wakes nobody: it is seen after this patience at the latest.
+        timers = [self._asked[name] + PATIENCE for name in (*quick, *fresh)]
+        timers += [until for name, until in self._failed.items() if name in others and until > now]
+        self.wake_at = min(timers, default=now + PATIENCE)
+        return fresh
+
+    def _may_ask(self, name: str, now: float) -> bool:
+        return name not in self.have and name not in self._asked and self._failed.get(name, -math.inf) <= now
+
+    def hear(self, name: str, answer: Any) -> None:
+        """What one of them said; None if it said nothing."""
+        match answer:
+            case [Verdict.HELD, *_]:
+                self.have.add(name)
+            case [Verdict.FENCED, int(number), *_]:
+                self.fenced = number
+        if name not in self.have:
+            self._failed[name] = trio.current_time() + _RETRY
+        self._asked.pop(name, None)
+        self.stirred.set()

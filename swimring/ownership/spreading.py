@@ -1,0 +1,271 @@
+"""What this node holds, brought to those who should have it: after every change of a ring, and while it drains.
+
+Versions are offered in batches, and bytes follow where they are missing. It can be interrupted at any point and begun
+anew: what is there already costs a line of an offer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from swimring.errors import CallError, Moved
+
+from .holdings import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from .asking import Asking
+    from .holdings import Copy, Holdings, Place
+    from .progress import Progress
+    from .rebalancer import Rebalancer, RingSnapshot
+
+BANDWIDTH: Final = 32 * 1024 * 1024
+PEERS_AT_ONCE: Final = 4
+MAX_OFFERED: Final = 1024
+MAX_BYTES: Final = 256 * 1024
+"""In one message, unless one copy is larger."""
+_PER_VERSION: Final = 192
+LATER: Final = 1.0
+"""Seconds that a key which has just opened waits: most are checkpointed before, and have nothing to spread then."""
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+_HAS, _WANTS, _REFUSES = 0, 1, 2
+
+
+class Spreading:
+    """The keys whose copies may be missing somewhere, and one task that brings them there.
+
+    There are at most as many as this node holds copies. Those with most calls go first.
+    """
+
+    def __init__(
+        self,
+        asking: Asking,
+        *,
+        holdings: Holdings,
+        rings: Rebalancer,
+        is_open: Callable[[Place], bool],
+        bandwidth: float = BANDWIDTH,
+    ) -> None:
+        """Send at most ``bandwidth`` bytes a second; ``is_open`` says which keys have a scope here."""
+        self._asking = asking
+        self._holdings = holdings
+        self._rings = rings
+        self._is_open = is_open
+        self._bandwidth = bandwidth
+        self._peers = trio.CapacityLimiter(PEERS_AT_ONCE)
+        self._next_send = 0.0
+        self._due: dict[Place, None] = {}
+        self._later: dict[Place, float] = {}
+        self._stirred = trio.Event()
+        self._progress = trio.Event()
+        self._busy = False
+        self.draining = False
+        """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
+        self._hits: Counter[Place] = Counter()
+        self.bytes_sent = 0
+        self.copies_sent = 0
+
+    @property
+    def keys_left(self) -> int:
+        """How many keys may still be missing somewhere."""
+        return len(self._due) + len(self._later)
+
+    def touch(self, place: Place, *, later: bool = False) -> None:
+        """The copy of that key is new; with ``later``, there is no hurry."""
+        if later:
+            self._later[place] = trio.current_time() + LATER
+        else:
+            self._due[place] = None
+        self._stirred.set()
+
+    def count_call(self, place: Place) -> None:
+        """The key was called."""
+        self._hits[place] += 1
+
+    def forget_calls(self, place: Place) -> None:
+        """The key is closed: who keeps nothing for it need not know how often it was called."""
+        if self._holdings.get(place) is None:
+            self._hits.pop(place, None)
+
+    def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
+        """Take note of every key that is others' business than before; iterate to its end, resting in between."""
+        moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
+        before = old.members
+        forgetful = {name for name, one in new.members.items() if name in before and before[name].id != one.id}
+        for count, copy in enumerate(self._holdings):
+            now = self._concerns(new, copy)
+            concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
+            if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
+                self._due[copy.place] = None
+            if count % 256 == 255:
+                yield
+        hits = self._hits
+        self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
+        self._stirred.set()
+
+    def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
+        service, key = copy.place
+        ring = snapshot.rings.get(service)
+        return () if ring is None else ring.owners(key, copy.replicas + 1)
+
+    def begin_draining(self) -> None:
+        """Everything here has to be elsewhere: offer it to all who should have it."""
+        self.draining = True
+        for copy in self._holdings:
+            self._due[copy.place] = None
+        self._stirred.set()
+
+    async def wait_done(self) -> None:
+        """Wait until nothing is missing anywhere, as far as this node knows."""
+        while self.keys_left or self._busy:
+            await self._progress.wait()
+
+    async def tell(self, progress: Progress) -> None:
+        """Tell how many keys are left, of those that were here at first, until cancelled."""
+        total = self.keys_left
+        while True:
+            progress.tell(total=total, left=min(self.keys_left, total))
+            await self._progress.wait()
+
+    async def run(self) -> None:
+        """Bring copies to where they are missing, until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            self._take_later()
+            if not self._due:
+                await self._wait_stirred()
+                continue
+            done = await self._spread(list(itertools.islice(self._due, MAX_OFFERED)))
+            self._tell_progress()
+            if done:
+                pause = _FIRST_PAUSE
+            else:
+                await self._asking.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _take_later(self) -> None:
+        now = trio.current_time()
+        for place in [place for place, due in self._later.items() if due <= now or self.draining]:
+            del self._later[place]
+            self._due[place] = None
+
+    async def _wait_stirred(self) -> None:
+        self._tell_progress()
+        with trio.CancelScope() as scope:
+            scope.deadline = min(self._later.values(), default=scope.deadline)
+            await self._stirred.wait()
+        self._stirred = trio.Event()
+
+    def _tell_progress(self) -> None:
+        progress, self._progress = self._progress, trio.Event()
+        progress.set()
+
+    # ------------------------------------------------------------------------------------------------- one batch
+
+    async def _spread(self, places: Sequence[Place]) -> int:
+        """Bring these to where they belong; how many are there now."""
+        batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
+        for place in places:
+            self._due.pop(place, None)  # what is touched from now on is due again
+        lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
+        by_peer: dict[str, list[Copy]] = {}
+        for place, names in lacking.items():
+            for name in names:
+                by_peer.setdefault(name, []).append(batch[place])
+        self._busy = True
+        try:
+            async with trio.open_nursery() as nursery:
+                for name, copies in by_peer.items():
+                    nursery.start_soon(self._feed, name, copies, lacking)
+        finally:
+            self._busy = False
+            for place in batch:
+                if lacking[place]:
+                    self._due[place] = None
+        done = [copy for place, copy in batch.items() if not lacking[place]]
+        for copy in done:
+            self._drop_if_foreign(copy)
+        return len(places) - len(batch) + len(done)
+
+    def _targets(self, copy: Copy) -> tuple[str, ...]:
+        service, key = copy.place
+        around = self._rings.ring(service).owners(key, copy.replicas + 1)
+        if around[:1] == (self._asking.me,):
+            return around[1:]
+        return tuple(name for name in (around if self.draining else around[:1]) if name != self._asking.me)
+
+    def _drop_if_foreign(self, copy: Copy) -> None:
+        service, key = copy.place
+        around = self._rings.ring(service).owners(key, copy.replicas + 1)
+        if not around or self._asking.me in around or self._is_open(copy.place):
+            return
+        if self._holdings.get(copy.place) is copy:
+            self._holdings.drop(copy.place)
+            self._hits.pop(copy.place, None)
+        else:
+            self._due[copy.place] = None  # a newer one has come meanwhile
+
+    async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
+        """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""
+        async with self._peers:
+            try:
+                for offered in _portions(copies, lambda copy: len(copy.place[1]) + _PER_VERSION):
+                    wanted = await self._offer(name, offered, lacking)
+                    for some in _portions(wanted, lambda copy: copy.cost):
+                        await self._send(name, some, lacking)
+            except Moved as refusal:
+                self._asking.learn(refusal.records)
+            except CallError:
+                pass  # it is offered again, to whoever it concerns then
+
+    async def _offer(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> list[Copy]:
+        versions = [[*copy.place, copy.fence.number, copy.fence.owner, copy.sequence] for copy in copies]
+        records = self._asking.records({self._asking.me})
+        answer = await self._ask(
+            name, "offer", {"versions": versions, "records": records}, size=_PER_VERSION * len(versions)
+        )
+        wanted = []
+        for copy, verdict in zip(copies, answer, strict=False):
+            if verdict == _WANTS:
+                wanted.append(copy)
+            elif verdict in (_HAS, _REFUSES):  # what is refused was replaced by what is newer
+                lacking[copy.place].discard(name)
+        return wanted
+
+    async def _send(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
+        fresh = [self._holdings.get(copy.place) or copy for copy in copies]
+        size = sum(copy.cost for copy in fresh)
+        answer = await self._ask(name, "replicate", {"copies": [copy.to_wire() for copy in fresh]}, size=size)
+        for copy, told in zip(fresh, answer, strict=False):
+            if isinstance(told, list) and told and told[0] in (Verdict.HELD, Verdict.FENCED):
+                lacking[copy.place].discard(name)
+        self.bytes_sent += size
+        self.copies_sent += len(fresh)
+        self._tell_progress()
+
+    async def _ask(self, name: str, cmd: str, fields: dict[str, Any], *, size: int) -> list[Any]:
+        now = trio.current_time()
+        self._next_send = max(now, self._next_send) + size / self._bandwidth
+        await trio.sleep_until(self._next_send)
+        answer = await self._asking.ask(name, cmd, fields)
+        return answer if isinstance(answer, list) else []
+
+
+def _portions(copies: Iterable[Copy], cost: Callable[[Copy], int]) -> Iterator[list[Copy]]:
+    """Parts of at most `MAX_BYTES` by that measure, or of one copy."""
+    portion: list[Copy] = []
+    size = 0
+    for copy in copies:
+        if portion and size + cost(copy) > MAX_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(copy)
+        size += cost(copy)
+    if portion:
+        yield portion
