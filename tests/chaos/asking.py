@@ -13,7 +13,6 @@ import random
 import sys
 import time
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -258,4 +257,5 @@ async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]
 
 
 if __name__ == "__main__":
-    trio.run(partial(main, *sys.argv[1:5], join=sys.argv[5:]))
+    own_cluster, own_name, address, asked, *others = sys.argv[1:]
+    trio.run(main, own_cluster, own_name, address, asked, others)
