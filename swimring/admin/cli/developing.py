@@ -139,10 +139,11 @@ class _Session:
 
     async def _reload_at_changes(self, folder: Path) -> None:
         self._lines.say(f"a change of a Python file in {folder} restarts the nodes, one at a time")
-        async with aclosing(_changes(folder)) as changes:
-            async for names in changes:
-                self._lines.say(f"changed: {', '.join(names)}")
-                await self._roll()
+        with _stop_event() as stop:
+            async with aclosing(_changes(folder, stop)) as changes:
+                async for names in changes:
+                    self._lines.say(f"changed: {', '.join(names)}")
+                    await self._roll()
 
     async def _roll(self) -> None:
         if not await self._loads():
@@ -218,13 +219,12 @@ def _how(status: int | None) -> str:
     return f"killed by signal {-status}" if status is not None and status < 0 else f"status {status}"
 
 
-async def _changes(folder: Path) -> AsyncGenerator[list[str], None]:
-    """The Python files below ``folder`` that changed, for ever; what changes while nobody asks is told at once then."""
+async def _changes(folder: Path, stop: trio.Event) -> AsyncGenerator[list[str], None]:
+    """The Python files below ``folder`` that changed, until ``stop``; what changes while nobody asks is told then."""
     from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - only with --reload
 
-    with _stop_event() as stop:
-        async for changes in awatch(folder, watch_filter=PythonFilter(), stop_event=stop, rust_timeout=500):
-            yield sorted({str(Path(path).relative_to(folder)) for _, path in changes})
+    async for changes in awatch(folder, watch_filter=PythonFilter(), stop_event=stop, rust_timeout=500):
+        yield sorted({str(Path(path).relative_to(folder)) for _, path in changes})
 
 
 @contextmanager
