@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, ParamSpec
 
 if TYPE_CHECKING:
@@ -26,11 +27,44 @@ _refusals = logging.getLogger("swimring.refusals")
 _P = ParamSpec("_P")
 
 
+class SpanKind(Enum):
+    """What lasts."""
+
+    CALL = "call"
+    """A call made here, with all its attempts."""
+    ATTEMPT = "attempt"
+    """One attempt of it, at one node."""
+    HANDLER = "handler"
+    """A handler that runs here for a call from anywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Span:
+    """A call, an attempt or a handler, from beginning to end: the same object in each hook that tells of it."""
+
+    kind: SpanKind
+    """What it is."""
+    ns: str
+    """The service."""
+    cmd: str
+    """The command."""
+    key: Key | None
+    """What the call is routed by."""
+    peer: str = ""
+    """Who is asked by an attempt, or who asked for a handler; empty for a call, whose attempts may ask several."""
+    attempt: int = 0
+    """Attempts before this one."""
+    call: Span | None = None
+    """The call that an attempt belongs to."""
+
+
 class Instrument:
     """An observer; every hook does nothing until overridden."""
 
     timed: ClassVar[bool] = True
     """Whether it wants to know how long calls and handlers took; if no observer does, it is told 0."""
+    traced: ClassVar[bool] = False
+    """Whether it wants to hear of spans; if no observer does, there are none, and calls cost nothing more."""
 
     def member_changed(self, name: str, status: str) -> None:
         """This node changed its mind about a member; ``status`` is alive, suspect, dead, left or forgotten."""
@@ -59,6 +93,25 @@ class Instrument:
     def handler_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """A handler of this node ended; ``outcome`` as in `call_finished`."""
 
+    def call_forwarded(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
+        """A call of somebody who cannot reach ``owner`` is handed on to it."""
+
+    def stream_blocked(self, seconds: float) -> None:
+        """A stream of a call waited so long until it might send: its reader is slower than its writer."""
+
+    def span_started(self, span: Span) -> None:
+        """A call, an attempt or a handler is about to begin, in this context.
+
+        What `swimring.tracing.current_trace` says after this hook travels with an attempt and is what a handler runs
+        in: so who keeps spans under ids of its own can make the two agree, by `swimring.tracing.enter_trace`.
+        """
+
+    def span_event(self, span: Span, event: str, reason: str) -> None:
+        """What happens to it meanwhile; ``event`` is ``retry``, ``moved`` (retried elsewhere) or ``cancelled``."""
+
+    def span_ended(self, span: Span, outcome: str) -> None:
+        """It is over; ``outcome`` as in `call_finished`. Not always in the context it began in."""
+
     def ring_changed(self, service: str, version: str, nodes: int) -> None:
         """The ring of ``service`` has a new snapshot with ``nodes`` nodes."""
 
@@ -74,14 +127,18 @@ class Instruments:
         self._observers = tuple(observers)
         self.timed = any(one.timed for one in self._observers)
         """Whether anybody wants to know how long calls take: nobody asks the clock for nothing."""
+        self.traced = any(one.traced for one in self._observers)
+        """Whether anybody wants to hear of spans."""
         self._listening: dict[object, tuple[tuple[Instrument, Callable[..., None]], ...]] = {}
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
         """Add an observer; it hears what happens from now on."""
-        self._observers = (*self._observers, observer)
-        self.timed = self.timed or observer.timed
-        self._listening.clear()
+        self._keep((*self._observers, observer))
+
+    def remove(self, observer: Instrument) -> None:
+        """Let it go; one that was dropped is gone already."""
+        self._keep(tuple(one for one in self._observers if one is not observer))
 
     def tell(self, hook: Callable[Concatenate[Instrument, _P], None], /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Call ``hook`` (such as ``Instrument.member_changed``) on every observer."""
@@ -90,9 +147,15 @@ class Instruments:
             try:
                 hear(*args, **kwargs)
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
-                self._observers = tuple(one for one in self._observers if one is not observer)
-                self._listening.clear()
-                _log.exception("instrument %r failed in %s and was dropped", observer, hook.__name__)
+                self.remove(observer)
+                text = "instrument %r failed in %s and was dropped"
+                _log.exception(text, observer, hook.__name__, extra={"event": "instrument.dropped"})
+
+    def _keep(self, observers: tuple[Instrument, ...]) -> None:
+        self._observers = observers
+        self.timed = any(one.timed for one in observers)
+        self.traced = any(one.traced for one in observers)
+        self._listening.clear()
 
     def _listen(self, hook: Callable[..., None]) -> tuple[tuple[Instrument, Callable[..., None]], ...]:
         """Those that override the hook, and how: most observers hear little of what happens often."""
@@ -126,7 +189,8 @@ class Instruments:
             return
         # The reason may quote what was sent: as a literal it cannot break the line.
         text = "refused bytes on the %s port from %s: %.200r (%d more since the last line)"
-        _refusals.log(level, text, port, source, detail or reason, refused.kept_back)
+        facts = {"event": "bytes.refused"}
+        _refusals.log(level, text, port, source, detail or reason, refused.kept_back, extra=facts)
         refused.due, refused.kept_back = now + refused.pause, 0
         refused.pause = min(2 * refused.pause, LONGEST_PAUSE)
 

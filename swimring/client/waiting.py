@@ -50,6 +50,7 @@ class Signal:
 ANY_LOOP: Final = Waiting(
     checkpoint=checkpoint,
     checkpoint_if_cancelled=checkpoint_if_cancelled,
+    now=anyio.current_time,
     signal=Signal,
     closed=anyio.ClosedResourceError,
     busy=lambda: anyio.BusyResourceError("sending on"),

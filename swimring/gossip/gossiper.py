@@ -30,6 +30,7 @@ from .broadcasting import Broadcasting
 from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
+from .lateness import Lateness
 from .mail import Delivery, Mail
 from .names import Names
 from .prober import Prober
@@ -170,6 +171,7 @@ class Gossiper:
             datagrams_received=traffic.datagrams_received,
             bytes_sent=traffic.bytes_sent,
             bytes_received=traffic.bytes_received,
+            packets=dict(traffic.packets),
             misdirected=self._misdirected,
             refused=self._refusals.counts,
         )
@@ -303,6 +305,7 @@ class Gossiper:
             "healer": self._healer.run,
             "relay": self._relay.run,
             "names": self._names.run,
+            "lateness": Lateness(self._membership, self._profile).run,
         }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")
@@ -322,10 +325,12 @@ class Gossiper:
                 try:
                     envelope = self._envelopes.read_datagram(payload)
                 except BytesRefused as refusal:
+                    self._mail.traffic.count("in", None)
                     self._refusals.refuse("datagram", refusal, source)
                     if refusal.reason == "key":
                         await self._mail.show_key(source, at_most=len(payload))
                 else:
+                    self._mail.traffic.count("in", envelope.message)
                     await self._take(Delivery(envelope=envelope, source=source, size=len(payload)))
 
     async def _take(self, delivery: Delivery) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -43,6 +44,11 @@ class Traffic:
     datagrams_received: int = 0
     bytes_received: int = 0
     sends_failed: int = 0
+    packets: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def count(self, direction: str, message: Message | None) -> None:
+        """One more datagram; without a message it was refused."""
+        self.packets[direction, "refused" if message is None else type(message).__name__] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,7 @@ class Mail:
 
     async def send(self, message: Message, *, to: Member, sequence: int = 0) -> bool:
         """Send to a known member, with rumours; False if the network did not take it."""
-        return await self._post(self._compose(message, to=to.id, sequence=sequence, known=to), to.address)
+        return await self._post(message, self._compose(message, to=to.id, sequence=sequence, known=to), to.address)
 
     async def reply(self, message: Message, *, to: Delivery) -> bool:
         """Answer to where a question came from; with rumours only if that is the address of a member we know.
@@ -101,16 +107,17 @@ class Mail:
         asker, sequence = to.envelope.source, to.envelope.sequence
         known = self._membership.get(asker.name)
         if known is not None and await self._lives_at(known, to.source):
-            return await self._post(self._compose(message, to=asker, sequence=sequence, known=known), to.source)
+            payload = self._compose(message, to=asker, sequence=sequence, known=known)
+            return await self._post(message, payload, to.source)
         bare = Ack() if isinstance(message, Ack) else message
         payload = self._compose(bare, to=asker, sequence=sequence, known=None)
-        return len(payload) <= to.size and await self._post(payload, to.source)
+        return len(payload) <= to.size and await self._post(bare, payload, to.source)
 
     async def gossip(self, message: Message, *, to: Member) -> bool:
         """Send rumours and broadcasts alone; nothing is sent when there are none for ``to``."""
         envelope = self._envelope(message, to=to.id, sequence=0, known=to)
         nothing = not envelope.rumours and not envelope.broadcasts
-        return nothing or await self._post(self._envelopes.write_datagram(envelope), to.address)
+        return nothing or await self._post(message, self._envelopes.write_datagram(envelope), to.address)
 
     async def show_key(self, at: Address, *, at_most: int) -> None:
         """Let who seals with a key that we lack see which one we use; in ``at_most`` bytes, once a second."""
@@ -124,7 +131,7 @@ class Mail:
         envelope = Envelope(source=me.id, incarnation=me.incarnation, destination=None, message=KeyMissing())
         payload = self._envelopes.write_datagram(envelope)
         if len(payload) <= at_most:
-            await self._post(payload, at)
+            await self._post(envelope.message, payload, at)
 
     def _compose(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> bytes:
         return self._envelopes.write_datagram(self._envelope(message, to=to, sequence=sequence, known=known))
@@ -179,7 +186,7 @@ class Mail:
         except OSError:
             return False
 
-    async def _post(self, payload: bytes, to: Address) -> bool:
+    async def _post(self, message: Message, payload: bytes, to: Address) -> bool:
         try:
             await self._datagrams.send(payload, await self._names.numeric(to))
         except OSError as error:
@@ -188,4 +195,5 @@ class Mail:
             return False
         self.traffic.datagrams_sent += 1
         self.traffic.bytes_sent += len(payload)
+        self.traffic.count("out", message)
         return True

@@ -34,6 +34,7 @@ class GossipStatistics:
         datagrams_received: datagrams that arrived, refused ones included.
         bytes_sent: bytes of the datagrams sent.
         bytes_received: bytes of the datagrams received.
+        packets: datagrams by direction and by what they say: ``("in", "Ping")``, ``("in", "refused")``.
         misdirected: pings for another name or generation; they are not answered.
         refused: bytes that made no sense, as ``port:reason`` -> count.
     """
@@ -56,5 +57,6 @@ class GossipStatistics:
     datagrams_received: int
     bytes_sent: int
     bytes_received: int
+    packets: Mapping[tuple[str, str], int]
     misdirected: int
     refused: Mapping[str, int]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swimring import mux
-from swimring.rpc import refuse_unless_owner
+from swimring.instrument import Instrument
+from swimring.rpc import handler_span, refuse_unless_owner
 from swimring.service import Dispatcher, Request
 from swimring.tracing import Trace, enter_trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
+    from swimring.instrument import Instruments
     from swimring.ownership import Ownership
     from swimring.rpc import Forwarding, Incoming, PeerStream, RingView
     from swimring.service import BoundCall, KeyState, Service
@@ -23,9 +25,17 @@ class Handling:
     """Answers the calls of a running node; it is a `swimring.rpc.Serve`."""
 
     def __init__(
-        self, node: Node, services: Sequence[Service], *, rings: RingView, forwarding: Forwarding, ownership: Ownership
+        self,
+        node: Node,
+        services: Sequence[Service],
+        *,
+        rings: RingView,
+        forwarding: Forwarding,
+        ownership: Ownership,
+        instruments: Instruments,
     ) -> None:
         """Answer with the handlers of ``services``."""
+        self._instruments = instruments
         self.dispatcher = Dispatcher(services)
         self._owned = {service.name: service.owned for service in services}
         self._node = node
@@ -78,6 +88,9 @@ class Handling:
         self._node.let_handler_call()
         if header.traceparent is not None:
             enter_trace(Trace.read(header.traceparent))
+        if self._instruments.traced:
+            incoming.span = handler_span(incoming)
+            self._instruments.tell(Instrument.span_started, incoming.span)
         incoming.begin(declare=bound.endpoint.errors.describe)
         return bound.invoke(request, items)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from swimring.gossip import BroadcastSubscription, Gossiper, Subscription
     from swimring.identity import Address
+    from swimring.instrument import Instruments
     from swimring.net import Host
     from swimring.ownership import Rebalancer
     from swimring.rpc import Here, Pool, Routing
@@ -57,9 +58,10 @@ class Node(Reporting, Asker):
         counters: Counters,
         host: Host,
         keys: Keys | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         """Made by `open_node`."""
-        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer)
+        super().__init__(settings=settings, gossiper=gossiper, rebalancer=rebalancer, instruments=instruments)
         self._counters = counters
         self._host = host
         self._keys = keys
@@ -247,7 +249,7 @@ class Node(Reporting, Asker):
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment: membership, rings, connections and calls under way."""
-        return gather_statistics(self._gossiper, self._rebalancer, self._doors)
+        return gather_statistics(self._gossiper, self._rebalancer, self._doors, self._ownership)
 
     def suspect_connection(self, name: str) -> None:
         """Probe the member ``name`` at once, because somebody lost its connection to it; unknown names are ignored."""

@@ -119,6 +119,7 @@ class _Opening:
                 counters=self._counters,
                 host=self._host,
                 keys=self._keys,
+                instruments=self._instruments,
             )
             for reception in self._receptions(gossiper, binding.listener, local):
                 nursery.start_soon(reception.run, name="swimring reception")
@@ -253,12 +254,19 @@ class _Opening:
     ) -> AsyncIterator[tuple[Pool, Here]]:
         me = gossiper.me.id
         limits = self._settings.limits
-        forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool)
+        forwarding = Forwarding(me=me.name, view=rebalancer, pool=lambda: self._pool, instruments=self._instruments)
         builtin = builtin_service(node, self._keys, node)
         async with self._owning(gossiper, rebalancer) as ownership:
             ownership.register(builtin)
             services = [builtin, *self._settings.services]
-            serve = Handling(node, services, rings=rebalancer, forwarding=forwarding, ownership=ownership)
+            serve = Handling(
+                node,
+                services,
+                rings=rebalancer,
+                forwarding=forwarding,
+                ownership=ownership,
+                instruments=self._instruments,
+            )
             async with (
                 self._taking_calls(gossiper, serve, nursery) as pool,
                 open_here(me=me, serve=serve, instruments=self._instruments, limits=limits, nursery=nursery) as here,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from swimring.errors import NodeClosed
+from swimring.instrument import Instruments
 from swimring.rpc import running_calls
 
 from .operating import Operating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from swimring.identity import Key
+    from swimring.instrument import Instrument
     from swimring.rpc import RunningCall
     from swimring.swim import Suspicion
 
@@ -34,15 +37,27 @@ MOST_CALLS: Final = 100
 class Reporting(Operating):
     """What a `Node` reports."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, instruments: Instruments | None = None, **parts: Any) -> None:
         """Made by `Node`."""
         super().__init__(**parts)
+        self._instruments = instruments or Instruments()
+        self.info: dict[str, Any] = {}
+        """What the program adds to what this node tells of itself as ``ns: monitoring, cmd: info``."""
         self._nursery: trio.Nursery | None = None
         self._reports: dict[str, Report] = {"running": self._tell_running, "ownership": self._tell_ownership}
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment."""
         raise NotImplementedError
+
+    @contextmanager
+    def observed_by(self, instrument: Instrument) -> Iterator[None]:
+        """Let ``instrument`` hear what happens while the block runs."""
+        self._instruments.add(instrument)
+        try:
+            yield
+        finally:
+            self._instruments.remove(instrument)
 
     def add_report(self, name: str, report: Report) -> None:
         """Tell one more part to whoever asks the handler ``statistics`` of the namespace ``swimring`` for ``name``.

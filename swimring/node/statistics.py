@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from swimring.gossip import Gossiper, GossipStatistics
-    from swimring.ownership import Rebalancer
+    from swimring.ownership import Ownership, OwnershipStatistics, Rebalancer
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool
 
@@ -40,6 +40,7 @@ class NodeStatistics:
         ring_version: a number that is equal on nodes that agree about every key of every service.
         ring_sequence: how many rings this node has published.
         calls: connections to peers, and the calls made and handled here.
+        ownership: the keys that are open and kept here; None before the node has joined.
         version: of swimring.
         trio_version: of Trio.
     """
@@ -51,11 +52,14 @@ class NodeStatistics:
     ring_version: int
     ring_sequence: int
     calls: CallStatistics
+    ownership: OwnershipStatistics | None = None
     version: str = _version
     trio_version: str = trio.__version__
 
 
-def gather_statistics(gossiper: Gossiper, rebalancer: Rebalancer, doors: Iterable[Pool | Here]) -> NodeStatistics:
+def gather_statistics(
+    gossiper: Gossiper, rebalancer: Rebalancer, doors: Iterable[Pool | Here], ownership: Ownership | None = None
+) -> NodeStatistics:
     """Ask all parts; ``doors`` are what calls go through."""
     snapshot = rebalancer.snapshot
     me = gossiper.me.name
@@ -67,6 +71,7 @@ def gather_statistics(gossiper: Gossiper, rebalancer: Rebalancer, doors: Iterabl
         ring_version=int(snapshot.version[:_DIGITS], 16),
         ring_sequence=snapshot.sequence,
         calls=sum((door.statistics() for door in doors), _NO_CALLS),
+        ownership=None if ownership is None else ownership.statistics(),
     )
 
 

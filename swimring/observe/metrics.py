@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
     from swimring.node import NodeStatistics
+    from swimring.ownership import OwnershipStatistics
 
 MAX_COMMANDS: Final = 1_000
 """Pairs of service and command that are told apart; the rest counts as command ``other``."""
@@ -83,6 +84,8 @@ class Metrics(Instrument):
         self._cancelled = counter("requests_cancelled", "Calls given up by who made them.", "by")
         self._orphaned = counter("requests_orphaned", "Calls given up here whose handler did not end in time.")
         self._late = counter("requests_deadline_exceeded", "Calls whose deadline passed.", "where")
+        self._forwarded = counter("requests_forwarded", "Calls handed on for callers who cannot reach the owner.")
+        self._blocked = counter("stream_blocked_seconds", "Seconds that streams waited for slower readers.")
         self._closed = counter("connections_closed", "Connections to peers that ended.")
         self._duties = counter("duties_failed", "Background duties that crashed and were restarted.", "duty")
 
@@ -129,6 +132,14 @@ class Metrics(Instrument):
     def call_retried(self, ns: str, cmd: str, key: Key | None, reason: str) -> None:
         """One more attempt."""
         self._retried.inc()
+
+    def call_forwarded(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
+        """One more for somebody else."""
+        self._forwarded.inc()
+
+    def stream_blocked(self, seconds: float) -> None:
+        """One more wait for credit."""
+        self._blocked.inc(seconds)
 
     def call_orphaned(self, ns: str, cmd: str, key: Key | None, owner: str) -> None:
         """One more orphan."""
@@ -179,11 +190,13 @@ class _Gauges(Collector):
         yield _gauge("members", "Members as this node believes them to be.", statuses, label="state")
         yield _gauge("node_health_score", "Local health; 0 is good.", gossip.health)
         yield _gauge("loop_lag_seconds", "How late the timers of this process are.", now.lag)
-        yield _count("gossip_packets", "Datagrams.", {"in": gossip.datagrams_received, "out": gossip.datagrams_sent})
+        yield _packets(gossip.packets)
         yield _count("gossip_bytes", "Bytes of the datagrams.", {"in": gossip.bytes_received, "out": gossip.bytes_sent})
         yield _gauge("node_owned_ratio", "Share of the ring of a service.", now.owned, label="service")
         yield _gauge("ring_nodes", "Nodes on the ring of a service.", now.ring_nodes, label="service")
         yield _gauge("ring_version", "A number that is equal on nodes that agree about every key.", now.ring_version)
+        if now.ownership is not None:
+            yield from _keys(now.ownership)
         yield _gauge("connections", "Connections to peers.", now.calls.connections)
         yield _gauge("streams_open", "Streams of all connections.", now.calls.streams)
         yield _gauge("requests_in_flight", "Calls under way.", under_way, label="side")
@@ -198,6 +211,24 @@ def _gauge(name: str, text: str, value: float | Mapping[str, float], label: str 
     for key, number in value.items():
         family.add_metric([key], number)
     return family
+
+
+def _packets(packets: Mapping[tuple[str, str], int]) -> Metric:
+    family = CounterMetricFamily("swimring_gossip_packets", "Datagrams, by what they say.", labels=["dir", "type"])
+    for (direction, kind), number in packets.items():
+        family.add_metric([direction, kind.lower()], number)
+    return family
+
+
+def _keys(now: OwnershipStatistics) -> Iterator[Metric]:
+    """What is known of keys with a state; others are nobody's to count."""
+    yield _gauge("node_owned_keys", "Keys that are open here.", now.scopes)
+    yield _gauge("node_copies", "Keys whose state is here, of owners and of replicas.", now.copies)
+    yield _gauge("node_copies_bytes", "What these states take.", now.copy_bytes)
+    yield _gauge("handoff_keys_left", "Keys whose copies may still be missing on other nodes.", now.keys_left)
+    yield _gauge("handoff_in_progress", "Whether there are any.", int(now.keys_left > 0))
+    yield CounterMetricFamily("swimring_handoff_keys", "Copies brought to other nodes.", now.copies_sent)
+    yield CounterMetricFamily("swimring_handoff_bytes", "What these took.", now.bytes_sent)
 
 
 def _count(name: str, text: str, values: dict[str, int]) -> Metric:

@@ -40,7 +40,7 @@ _HAS, _WANTS, _REFUSES = 0, 1, 2
 class Spreading:
     """The keys whose copies may be missing somewhere, and one task that brings them there.
 
-    There are at most as many as this node holds copies. ``hits`` counts calls, for the hottest go first.
+    There are at most as many as this node holds copies. Those with most calls go first.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Spreading:
         self._busy = False
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
-        self.hits: Counter[Place] = Counter()
+        self._hits: Counter[Place] = Counter()
         self.bytes_sent = 0
         self.copies_sent = 0
 
@@ -84,6 +84,15 @@ class Spreading:
             self._due[place] = None
         self._stirred.set()
 
+    def count_call(self, place: Place) -> None:
+        """The key was called."""
+        self._hits[place] += 1
+
+    def forget_calls(self, place: Place) -> None:
+        """The key is closed: who keeps nothing for it need not know how often it was called."""
+        if self._holdings.get(place) is None:
+            self._hits.pop(place, None)
+
     def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than before; iterate to its end, resting in between."""
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
@@ -96,7 +105,7 @@ class Spreading:
                 self._due[copy.place] = None
             if count % 256 == 255:
                 yield
-        hits = self.hits
+        hits = self._hits
         self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
         self._stirred.set()
 
@@ -198,7 +207,7 @@ class Spreading:
             return
         if self._holdings.get(copy.place) is copy:
             self._holdings.drop(copy.place)
-            self.hits.pop(copy.place, None)
+            self._hits.pop(copy.place, None)
         else:
             self._due[copy.place] = None  # a newer one has come meanwhile
 

@@ -55,6 +55,11 @@ def _remaining() -> float:
     return deadline if deadline == math.inf else deadline - trio.current_time()
 
 
+def _why(deadline: float) -> str:
+    """Why a call was cancelled that had that ``deadline`` when it began: afterwards no scope tells it."""
+    return "the deadline passed" if deadline <= trio.current_time() else "the caller was cancelled"
+
+
 def _header(out: Outgoing, kind: CallKind) -> CallHeader:
     """The routing header, with the time that is left."""
     return CallHeader(
@@ -170,7 +175,7 @@ class Calling:
         try:
             await trio.lowlevel.wait_task_rescheduled(pending.abort)
         except trio.Cancelled:
-            await self.withdraw(out, call_id, pending, range(0), "the caller was cancelled")
+            await self.withdraw(out, call_id, pending, range(0), _why(deadline))
             raise
         answer = pending.answer
         if type(answer) is ReplyArrived:
@@ -195,6 +200,7 @@ class Calling:
             LocalProtocolError: it is too large for the other side.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        deadline = trio.current_effective_deadline()
         await self._wait_for_room(len(body), 0, header.key)
         call_id = self._session.request(replace(header, remaining=_remaining()), body)
         pending = self._pending[call_id] = _Pending()
@@ -205,7 +211,7 @@ class Calling:
         try:
             answer = await pending.wait()
         except trio.Cancelled:
-            await self.withdraw(header, call_id, pending, range(0), "the caller was cancelled")
+            await self.withdraw(header, call_id, pending, range(0), _why(deadline))
             raise
         if isinstance(answer, (ReplyArrived, FailureArrived)):
             return Relayed(body=answer.body, failed=isinstance(answer, FailureArrived))
@@ -309,8 +315,7 @@ class Calling:
         self, out: Outgoing | CallHeader, call_id: int, pending: _Pending, streams: range, reason: str
     ) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
-        late = trio.current_effective_deadline() <= trio.current_time()
-        self.cancel(call_id, streams, "the deadline passed" if late else reason)
+        self.cancel(call_id, streams, reason)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + self._connection.cancel_grace):
             await pending.wait()
         self._pending.pop(call_id, None)

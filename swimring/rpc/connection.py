@@ -107,7 +107,7 @@ class Connection:
         self.peer_name = called or "a stranger"
         """The name of the node on the other side, as its hello gave it."""
         self._streams: dict[int, PeerStream] = {}
-        self._writers = Writers(session)
+        self._writers = Writers(session, blocked=lambda took: instruments.tell(Instrument.stream_blocked, took))
         self._quiet = trio.Event()
         self._finishing = False
         self._superseded = False

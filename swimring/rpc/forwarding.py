@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ class Relayed:
 class Forwarding:
     """Knows where a call that asks for it is handed on to, and does it."""
 
-    def __init__(self, *, me: str, view: RingView, pool: Callable[[], Pool | None]) -> None:
+    def __init__(
+        self, *, me: str, view: RingView, pool: Callable[[], Pool | None], instruments: Instruments | None = None
+    ) -> None:
         """Hand on over the connections of ``pool``; while there is none, nothing is."""
         self._me = me
         self._view = view
         self._pool = pool
+        self._instruments = instruments or Instruments()
         self._turns = itertools.count()
 
     async def forward(self, incoming: Incoming) -> Relayed | None:
@@ -54,6 +58,7 @@ class Forwarding:
         pool = self._pool()
         if target is None or pool is None:
             return None
+        self._instruments.tell(Instrument.call_forwarded, header.ns, header.cmd, header.key, target.name)
         peer = await pool.peer(target.name, target.address, target.generation)
         return await peer.relay(replace(header, hops=header.hops + 1), incoming.body)
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
 
+    from .following import Following
+
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Outgoing:
     """Attempts before this one."""
     traceparent: str | None = None
     """W3C trace context."""
+    following: Following | None = None
+    """The call, or the attempt of it, for those who follow it; None if nobody does."""
 
     @property
     def plain(self) -> bool:

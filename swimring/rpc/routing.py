@@ -19,25 +19,24 @@ from swimring.errors import (
     Moved,
     NodeClosed,
     NoSuchHandler,
-    NotOwner,
     RemoteProtocolError,
     Unreachable,
 )
 from swimring.instrument import Instrument, Instruments
-from swimring.policies import MAX_HOPS, Ask, RetryPolicy, Wait, safe_to_retry
+from swimring.policies import Ask, RetryPolicy, Wait, safe_to_retry
 from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
 from .calling import Superseded
+from .following import Following, Report
 from .outgoing import Outgoing, whole_message
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Address, Generation, Key, NodeId
-    from swimring.mux import CallHeader
     from swimring.policies import Attempts
     from swimring.swim import Member
 
@@ -148,24 +147,6 @@ class _Failed:
     error: CallError
 
 
-class _Report:
-    """Tells the instruments what became of the call that its block makes."""
-
-    __slots__ = ("_instruments", "_out", "_started")
-
-    def __init__(self, instruments: Instruments, out: Outgoing) -> None:
-        self._instruments = instruments
-        self._out = out
-
-    def __enter__(self) -> None:
-        self._started = trio.current_time()
-
-    def __exit__(self, kind: type[BaseException] | None, _error: object, _traceback: object) -> None:
-        outcome = "ok" if kind is None else kind.__name__ if issubclass(kind, Exception) else "cancelled"
-        out, seconds = self._out, trio.current_time() - self._started
-        self._instruments.tell(Instrument.call_finished, out.ns, out.cmd, out.key, outcome, seconds)
-
-
 class Routing:
     """Makes calls from this node to wherever they belong.
 
@@ -210,7 +191,7 @@ class Routing:
         trace = current_trace()
         return out if trace is None else replace(out, traceparent=str(trace.child(self._rng)))
 
-    async def request(self, out: Outgoing) -> Any:
+    def request(self, out: Outgoing) -> Coroutine[Any, Any, Any]:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
 
         Refusals are tried again until the deadline; a lost connection is, if the call is idempotent. Streams are fed
@@ -221,12 +202,21 @@ class Routing:
             CallError: the outcome, if it is not a result.
             NodeClosed: this node was left before there was an outcome.
         """
-        if current_trace() is not None:
-            out = self._traced(out)
+        if self._instruments.traced or current_trace() is not None:
+            return self._request_in_trace(out)
+        return self._request(out)
+
+    async def _request_in_trace(self, out: Outgoing) -> Any:
+        if not self._instruments.traced:
+            return await self._request(self._traced(out))
+        with Following.of(self._instruments, out) as following:
+            return await self._request(replace(self._traced(out), following=following))
+
+    async def _request(self, out: Outgoing) -> Any:
         first, outcome, timed = None, "cancelled", self._instruments.timed
         started = trio.current_time() if timed else 0.0
-        try:  # as `_Report`, at a tenth of what a context manager costs
-            if out.key is not None and not out.streams:
+        try:  # as `Report`, at a tenth of what a context manager costs
+            if out.key is not None and not out.streams and out.following is None:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
                 if self._closed:
                     self._check_open()
@@ -256,7 +246,7 @@ class Routing:
         Raises:
             CallError: it was not sent.
         """
-        with _Report(self._instruments, out):
+        with Report(self._instruments, out) as out:
             await self._routed(self._traced(out), lambda door, final: door.cast(final), safe_to_retry)
 
     @asynccontextmanager
@@ -269,13 +259,9 @@ class Routing:
         Raises:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
-        with _Report(self._instruments, out):
+        with Report(self._instruments, out) as out:
             async with AsyncExitStack() as stack:
-
-                async def enter(door: Door, final: Outgoing) -> Any:
-                    return await stack.enter_async_context(door.open(final))
-
-                call, target = await self._routed(self._traced(out), enter, safe_to_retry)
+                call, target = await self._routed(self._traced(out), _held_by(stack), safe_to_retry)
                 try:
                     yield call
                 except Moved as error:
@@ -291,8 +277,8 @@ class Routing:
         Raises:
             CallError: the outcome, if it is not a result.
         """
-        with _Report(self._instruments, out):
-            return await _Course(out).ask(await self._door(name, out), self._direct(out))
+        with Report(self._instruments, out) as out:
+            return await self._at(name, out, _Course(out).ask)
 
     async def cast_at(self, name: str, out: Outgoing) -> None:
         """Send a message to the member ``name``, whatever the ring says, once.
@@ -300,8 +286,8 @@ class Routing:
         Raises:
             CallError: it was not sent.
         """
-        with _Report(self._instruments, out):
-            await (await self._door(name, out)).cast(self._direct(out))
+        with Report(self._instruments, out) as out:
+            await self._at(name, out, lambda door, final: door.cast(final))
 
     @asynccontextmanager
     async def open_at(self, name: str, out: Outgoing) -> AsyncIterator[Any]:
@@ -310,12 +296,16 @@ class Routing:
         Raises:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
-        with _Report(self._instruments, out):
-            async with (await self._door(name, out)).open(self._direct(out)) as call:
-                yield call
+        with Report(self._instruments, out) as out:
+            async with AsyncExitStack() as stack:
+                yield await self._at(name, out, _held_by(stack))
 
-    def _direct(self, out: Outgoing) -> Outgoing:
-        return replace(self._traced(out), hops=DIRECT)
+    async def _at(self, name: str, out: Outgoing, perform: Callable[[Door, Outgoing], Awaitable[_T]]) -> _T:
+        out = replace(self._traced(out), hops=DIRECT)
+        if out.following is None:
+            return await perform(await self._door(name, out), out)
+        with out.following.attempt(name, 0) as attempt:
+            return await perform(await self._door(name, out), attempt.carried_by(out))
 
     async def _door(self, name: str, out: Outgoing) -> Door:
         self._check_open()
@@ -396,15 +386,22 @@ class Routing:
                 if attempts.error is not None:
                     reason = type(attempts.error).__name__
                     self._instruments.tell(Instrument.call_retried, out.ns, out.cmd, out.key, reason)
+                    if out.following is not None:
+                        out.following.tell("moved" if isinstance(attempts.error, Moved) else "retry", reason)
                 return target, verdict.hop
             else:
                 raise attempts.error or Unreachable(f"no member takes keys of service {out.ns!r}", key=out.key)
 
     async def _ask(self, target: _Target, out: Outgoing, perform: Callable[[Door, Outgoing], Awaitable[_T]]) -> _T:
+        if out.following is None:
+            return await perform(await self._reach(target), out)
+        with out.following.attempt(target.id.name, out.attempt) as attempt:
+            return await perform(await self._reach(target), attempt.carried_by(out))
+
+    async def _reach(self, target: _Target) -> Door:
         if target.address is None or target.id.name == self._me.name:
-            return await perform(self._here, out)
-        door = await self._peers.peer(target.id.name, target.address, target.id.generation)
-        return await perform(door, out)
+            return self._here
+        return await self._peers.peer(target.id.name, target.address, target.id.generation)
 
     async def _wait(self, out: Outgoing, until: float) -> bool:
         """Wait until ``until`` or, at most, until there is another owner or ring to ask; whether there is."""
@@ -470,27 +467,16 @@ class Routing:
         return f"no member offers service {out.ns!r}; offered: {', '.join(offered) or 'none'}"
 
 
-def refuse_unless_owner(view: RingView, me: str, header: CallHeader) -> None:
-    """What a node checks before it handles a call that arrived: it owns the key, as far as it knows.
+def _held_by(stack: AsyncExitStack) -> Callable[[Door, Outgoing], Awaitable[Any]]:
+    """Make a call and hold it open, and the attempt that it is, until ``stack`` is left."""
 
-    A call without a key, one that was addressed to this node by name (`DIRECT`), and one for a service that has no
-    members in the view (then the handlers decide) pass.
+    async def enter(door: Door, final: Outgoing) -> Any:
+        call = await stack.enter_async_context(door.open(final))
+        if final.following is not None:
+            stack.push(final.following.keep())
+        return call
 
-    Raises:
-        Moved: another member owns the key; with its record, and this node's own.
-        NotOwner: the same, and so many nodes were asked before that the caller should wait and see.
-    """
-    if header.key is None or header.hops == DIRECT:
-        return
-    owner, _version = view.place(header.ns, header.key)
-    if (owner is not None and owner.name == me) or not view.offering(header.ns):
-        return
-    told = f"{me} does not own this key of {header.ns!r}: " + (f"{owner.name} does" if owner else "nobody takes keys")
-    if header.hops >= MAX_HOPS:
-        raise NotOwner(f"{told}; {header.hops} nodes were asked before", key=header.key, owner=me)
-    mine = view.member(me)
-    records = tuple(member.to_wire() for member in (owner, mine) if member is not None)
-    raise Moved(told, records=records, key=header.key, owner=me)
+    return enter
 
 
 def _numbered(out: Outgoing, hop: int, attempts: Attempts) -> Outgoing:

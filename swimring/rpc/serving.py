@@ -38,6 +38,7 @@ from .offering import Offer
 from .parking import Turnstile
 
 if TYPE_CHECKING:
+    from swimring.instrument import Span
     from swimring.mux import CallArrived, CancelArrived, Declare
 
     from .connection import Connection
@@ -55,7 +56,9 @@ _REQUEST: Final = CallKind.REQUEST
 class Incoming:
     """One call as it arrives at `Serve`."""
 
-    __slots__ = ("_connection", "_message", "arrived", "begun", "body", "deadline", "declare", "header", "streams")
+    __slots__ = (
+        "_connection", "_message", "arrived", "begun", "body", "deadline", "declare", "header", "span", "streams",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, event: CallArrived) -> None:
         """The call that ``event`` tells of, which came over ``connection`` just now."""
@@ -71,6 +74,8 @@ class Incoming:
         """By Trio's clock, absolute; `math.inf` without one."""
         self.begun = False
         self.declare: Declare | None = None
+        self.span: Span | None = None
+        """The handler that runs, for those who follow it; None if nobody does."""
 
     @property
     def peer(self) -> str:
@@ -136,6 +141,8 @@ class Serving:
         if job is None:
             return
         job.cancel()
+        if job.span is not None:
+            self.connection.instruments.tell(Instrument.span_event, job.span, "cancelled", event.reason)
         at = bisect.bisect_left(self._held, event.call_id)
         if self._held[at : at + 1] == [event.call_id]:
             del self._held[at]
@@ -399,6 +406,8 @@ class CallJob(Incoming):
         header, instruments = self.header, self._connection.instruments
         took = trio.current_time() - self.arrived if instruments.timed else 0.0
         instruments.tell(Instrument.handler_finished, header.ns, header.cmd, header.key, self._outcome, took)
+        if self.span is not None:
+            instruments.tell(Instrument.span_ended, self.span, self._outcome)
 
     @property
     def _answer_size(self) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TRIO: Final = Waiting(
     checkpoint=trio.lowlevel.checkpoint,
     checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    now=trio.current_time,
     signal=Signal,
     closed=trio.ClosedResourceError,
     busy=lambda: trio.BusyResourceError("another task is sending on this stream"),

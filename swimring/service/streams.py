@@ -87,6 +87,8 @@ class Waiting:
     """Let others run, and notice a cancellation."""
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     """Notice a cancellation; the other half, letting others run, follows."""
+    now: Callable[[], float]
+    """Its clock, in seconds."""
     signal: Callable[[], Signal]
     """Something to wait for."""
     closed: type[Exception]
@@ -329,13 +331,24 @@ class SessionStream:
                     self._poke()
                     writers.leave(self)
                 elif writers.join(self):
-                    await self._writable.wait()
+                    await self._wait_for_credit()
                 else:  # it is the stream's own credit that is spent
                     writers.leave(self)
-                    await self._writable.wait()
+                    await self._wait_for_credit()
         finally:
             writers.leave(self)
         self._check_sendable()
+
+    async def _wait_for_credit(self) -> None:
+        blocked = self._writers.blocked
+        if blocked is None:
+            await self._writable.wait()
+            return
+        began = self._waiting.now()
+        try:
+            await self._writable.wait()
+        finally:
+            blocked(self._waiting.now() - began)
 
     def _check_sendable(self) -> None:
         if self._broken is not None:

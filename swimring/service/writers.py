@@ -6,6 +6,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swimring.mux import Session
 
 
@@ -24,11 +26,12 @@ class Writers:
     connection, each of which has one writer.
     """
 
-    __slots__ = ("_line", "_session")
+    __slots__ = ("_line", "_session", "blocked")
 
-    def __init__(self, session: Session) -> None:
-        """Nobody waits."""
+    def __init__(self, session: Session, *, blocked: Callable[[float], None] | None = None) -> None:
+        """Nobody waits; ``blocked`` is told how many seconds each wait for credit took, if somebody wants to know."""
         self._session = session
+        self.blocked = blocked
         self._line: OrderedDict[Writing, None] = OrderedDict()
 
     def __len__(self) -> int:

@@ -44,5 +44,12 @@ class Awareness:
         """A timer fired ``seconds`` late."""
         self._lags.append(max(0.0, seconds))
 
+    def note_late(self, seconds: float) -> None:
+        """A timer fired ``seconds`` late in the present round; the worst of a round counts."""
+        if self._lags:
+            self._lags[-1] = max(self._lags[-1], seconds)
+        else:
+            self.note_lag(seconds)
+
     def __repr__(self) -> str:
         return f"<Awareness {self._score}/{self._limit}>"

@@ -50,7 +50,7 @@ def row(cmd: str, rate: float, seconds: float, count: int) -> dict[str, Any]:
 
 
 def test_percentiles_are_those_of_all_calls_and_not_of_the_nodes() -> None:
-    told = [
+    told: list[dict[str, Any]] = [
         {"name": "a", "traffic": [row("add", 9.0, 0.001, 990)]},
         {"name": "b", "traffic": [row("add", 1.0, 1.0, 10), row("pay", 0.1, 0.5, 1)]},
         {"name": "c", "error": "it is gone"},

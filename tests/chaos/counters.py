@@ -49,6 +49,6 @@ def report_of(node: Node) -> dict[str, Any]:
         "copy_bytes": now.copy_bytes,
         "keys_left": now.keys_left,
         "bytes_sent": now.bytes_sent,
-        "cpu": time.process_time(),  # noqa: TID251 - a figure, nothing is decided by it
+        "cpu": time.process_time(),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.lowlevel
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from swimring.errors import HandlerFailed
 from swimring.observe.metrics import MAX_COMMANDS, OTHER, Metrics
+from swimring.service import Request, Service
 from swimring.testing import SimulatedNetwork  # noqa: TC001
 from tests.node.nodes import Shop, key_of, nodes_at, simulated
 
@@ -112,7 +115,9 @@ async def test_the_gauges_tell_how_the_node_is_when_they_are_read(network: Simul
         assert count(metrics, "node_owned_ratio", service="shop") == a.ring(shop.service).share()["a"]
         assert count(metrics, "ring_nodes", service="shop") == 2
         assert count(metrics, "ring_version") == count(other, "ring_version") != 0
-        assert count(metrics, "gossip_packets_total", dir="out") > 0
+        await trio.sleep(3)
+        assert count(metrics, "gossip_packets_total", dir="out", type="ping") > 0
+        assert count(metrics, "gossip_packets_total", dir="in", type="ack") > 0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(a.call, shop.nap, key_of(a, "b"), 1.0)
             nursery.start_soon(a.call, shop.nap, key_of(a, "a"), 1.0)
@@ -134,3 +139,53 @@ async def test_a_node_tells_its_metrics_what_happens(network: SimulatedNetwork) 
     assert count(metrics, "requests_total", service="shop", method="add", code="ok") == 1
     assert count(metrics, "requests_total", service="shop", method="fail", code="ZeroDivisionError") == 1
     assert count(metrics, "requests_failed_total", code="HandlerFailed") == 1
+
+
+@simulated
+async def test_keys_with_a_state_are_counted_here_and_on_who_keeps_their_copies(network: SimulatedNetwork) -> None:
+    shop, at_a, at_b = Shop(), Metrics(), Metrics()
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        at_a.watch(a)
+        at_b.watch(b)
+        async with a.own(key_of(a, "a"), int, replicas=1) as own:
+            await own.checkpoint(7)
+            assert count(at_a, "node_owned_keys") == count(at_a, "node_copies") == count(at_b, "node_copies") == 1
+            assert count(at_b, "node_owned_keys") == 0
+            assert count(at_b, "node_copies_bytes") > 0
+        assert count(at_a, "node_owned_keys") == 0
+        await trio.sleep(10)
+        assert count(at_a, "handoff_in_progress") == count(at_a, "handoff_keys_left") == 0
+
+
+@simulated
+async def test_streams_that_wait_for_a_slow_reader_count_the_seconds(network: SimulatedNetwork) -> None:
+    service, metrics = Service("slow"), Metrics()
+
+    @service.on("read")
+    async def read(request: Request) -> int:
+        await trio.sleep(20)
+        async with request.streams["text"] as stream:
+            return sum([len(chunk) async for chunk in stream])
+
+    async with nodes_at(network, "ab", service, instruments=[metrics]) as (a, _b):
+        text = bytes(3_000_000)
+        assert await a.call(read.with_streams(text=text), key_of(a, "b")) == len(text)
+    assert 15 < count(metrics, "stream_blocked_seconds_total") < 25
+
+
+@simulated
+async def test_a_loop_that_was_blocked_for_a_moment_shows_wherever_the_moment_was(network: SimulatedNetwork) -> None:
+    metrics, clock = Metrics(), trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    async with nodes_at(network, "ab", Shop().service) as (a, _b):
+        metrics.watch(a)
+        await trio.sleep(5)
+        assert count(metrics, "loop_lag_seconds") == 0
+        for _ in range(7):
+            await trio.sleep(0.11)
+            clock.jump(0.5)  # what a handler does that computes, to everybody's timers
+            await trio.lowlevel.checkpoint()
+        await trio.sleep(0.5)
+        assert 0.25 <= count(metrics, "loop_lag_seconds") <= 0.5
+        await trio.sleep(20)
+        assert count(metrics, "loop_lag_seconds") == 0

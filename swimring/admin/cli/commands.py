@@ -45,6 +45,7 @@ def run(
     *,
     options: NodeOptions = LOOPBACK,
     watching: WatchOptions = QUIETLY,
+    supervised: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -52,10 +53,42 @@ def run(
     ----------
     target:
         What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    supervised:
+        Its stdin is a socket of the process that owns it: see `swimring.admin.fleet`.
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), watching, sources, **options.settings())
+    return running.run(load_services(target), watching, sources, supervised=supervised, **options.settings())
+
+
+@app.command
+def dev(
+    target: str,
+    /,
+    *,
+    nodes: Annotated[int, Parameter(name=("--nodes", "-n"))] = 3,
+    cluster: str | None = None,
+    reload: Annotated[bool, Parameter(negative="")] = False,
+    log_level: str = "info",
+) -> int:
+    """Run several nodes on this machine, a process each, with keys to kill, drain, freeze, heal and add them.
+
+    Parameters
+    ----------
+    target:
+        What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    nodes:
+        How many.
+    cluster:
+        The name of their cluster. Default: the name of the service.
+    reload:
+        When a Python file beside the target, or below this folder, changes, drain and restart a node at a time.
+    log_level:
+        What they log: debug, info, warning or error.
+    """
+    from . import developing  # noqa: PLC0415 - see above
+
+    return developing.dev(target, nodes=nodes, cluster=cluster, reload=reload, log_level=log_level)
 
 
 @app.command

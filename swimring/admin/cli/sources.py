@@ -79,7 +79,7 @@ class Sources:
             return
         self._defaults = {name: _default(KNOBS[name], argument) for name, argument in mine.items()}
         self._flags = {name: _flagged(KNOBS[name], argument) for name, argument in mine.items() if argument.tokens}
-        self.path = _path_of(options[CONFIG])
+        self.path = _path_of(options.get(CONFIG))
         self.settings = self._read()
         for name, setting in self.settings.items():
             if setting.origin in {Origin.ENVIRONMENT, Origin.FILE}:
@@ -103,9 +103,9 @@ class Sources:
         return {**self._defaults, **told, **self._flags}
 
 
-def _path_of(option: Argument) -> Path | None:
+def _path_of(option: Argument | None) -> Path | None:
     """The file that was named, or else the one of this folder."""
-    if option.tokens:
+    if option is not None and option.tokens:
         return Path(option.tokens[0].value)
     named = os.environ.get(f"{PREFIX}{CONFIG.upper()}")
     return Path(named) if named else find_file(Path())
