@@ -83,7 +83,7 @@ class Reporting(Operating):
             "hand_off": {"total": hand_off.total, "left": hand_off.left},
             "suspicions": _suspicions(now.gossip.suspicions),
         }
-        told.update({name: self._reports[name](of) for name in about if name in self._reports})
+        told.update({name: self._reports[name](of) for name in dict.fromkeys(about) if name in self._reports})
         return told
 
     def running_calls(self) -> list[RunningCall]:

@@ -53,9 +53,8 @@ class Asking:
     def __init__(self, node: Node, service: str) -> None:
         self._node = node
         self._service = service
-        self._add, self._read = (
-            (counters.add, counters.read) if service == counters.app.name else (bank.deposit, bank.balance)
-        )
+        self._add: Any = counters.add if service == counters.app.name else bank.deposit
+        self._read: Any = counters.read if service == counters.app.name else bank.balance
         self.book = Book()
         self.records: list[Record] = []
         self._making: trio.CancelScope | None = None
@@ -122,9 +121,12 @@ class Asking:
         await self._ended.wait()
         return {**summary(self.records), "skipped": self._skipped, "wrong": self.book.wrong[:20]}
 
-    async def verify(self, nursery: trio.Nursery, *, exact: bool, patience: float = 60.0) -> dict[str, Any]:
-        """Read every key; what does not fit what was acknowledged."""
-        keys, lost, doubtful = iter(sorted(self.book.began)), [], 0
+    async def verify(
+        self, nursery: trio.Nursery, *, exact: bool, patience: float = 60.0, most: int = 10_000
+    ) -> dict[str, Any]:
+        """Read every key that was counted, and others up to ``most``; what does not fit what was acknowledged."""
+        counted = sorted(self.book.began, key=lambda key: (-self.book.began[key], key))
+        keys, lost, doubtful = iter(counted[:most]), [], 0
 
         async def next_ones() -> None:
             nonlocal doubtful
@@ -132,15 +134,15 @@ class Asking:
                 with trio.fail_after(patience):
                     value = await self._node.call(self._read, key)
                 least = self.book.acknowledged[key]
-                most = least if exact else least + self.book.maybe[key]
+                limit = least if exact else least + self.book.maybe[key]
                 doubtful += self.book.maybe[key] > 0
-                if not least <= value <= most:
-                    lost.append(f"{key}: {value}, not {least} to {most}")
+                if not least <= value <= limit:
+                    lost.append(f"{key}: {value}, not {least} to {limit}")
 
         async with trio.open_nursery() as hands:
             for _ in range(50):
                 hands.start_soon(next_ones)
-        return {"keys": len(self.book.began), "lost": lost[:20], "keys_in_doubt": doubtful}
+        return {"keys": len(counted[:most]), "lost": lost[:20], "keys_in_doubt": doubtful}
 
     async def about(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, Any]:
         """What each of these nodes says about itself."""
@@ -150,6 +152,25 @@ class Asking:
         """Which keys are open on each of these nodes, under which fence."""
         return {name: await self._node.peer(name).call(counters.fences) for name in names}
 
+    async def fill(self, nursery: trio.Nursery, *, names: list[str], keys: int, chunk: int = 2_000) -> int:
+        """Fill the memory of these nodes with counters that were counted once; how many copies they keep."""
+        kept = 0
+        for first in range(0, keys, chunk):
+            for name in names:
+                kept += await self._node.peer(name).call(counters.fill, None, first, min(chunk, keys - first))
+        for number in range(keys):
+            self.book.began[f"k{number}"] += 1
+            self.book.acknowledged[f"k{number}"] += 1
+        return kept
+
+    async def inventory(self, nursery: trio.Nursery, *, names: list[str], keys: int, chunk: int = 2_000) -> int:
+        """How many counters are where they belong."""
+        found = 0
+        for first in range(0, keys, chunk):
+            for name in names:
+                found += await self._node.peer(name).call(counters.inventory, None, first, min(chunk, keys - first))
+        return found
+
     async def owners(self, nursery: trio.Nursery, *, keys: int) -> dict[str, int]:
         """How many of the keys each node owns."""
         return Counter(self._node.lookup(f"k{number}", service=self._service).name for number in range(keys))
@@ -157,6 +178,10 @@ class Asking:
     async def values(self, nursery: trio.Nursery, *, keys: int) -> dict[str, int]:
         """What each key says."""
         return {f"k{number}": await self._node.call(self._read, f"k{number}") for number in range(keys)}
+
+    async def tally(self, nursery: trio.Nursery) -> dict[str, int]:
+        """What calls failed with, all in all."""
+        return Counter(record.error for record in self.records if record.error)
 
     async def members(self, nursery: trio.Nursery) -> dict[str, str]:
         """Who is taken for what."""
@@ -257,4 +282,4 @@ async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:5], sys.argv[5:])
+    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])

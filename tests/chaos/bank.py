@@ -12,7 +12,7 @@ import trio
 
 from examples import fenced_table
 from examples.fenced_table import Accounts, Replaced, app, deposit
-from swimring import Request
+from swimring import Request  # noqa: TC001 - annotations of handlers are evaluated
 
 __all__ = ["Noted", "Replaced", "app", "balance", "deposit"]
 

@@ -120,7 +120,7 @@ async def open_fleet(
 def free_addresses(count: int) -> list[str]:
     """Loopback addresses whose ports were free a moment ago, for datagrams and streams."""
     taken = []
-    addresses = []
+    addresses: list[str] = []
     while len(addresses) < count:
         stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -6,6 +6,7 @@ import random
 import secrets
 import signal
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import trio
 
 from .asker import Asker, open_asker
 from .bank import Noted
-from .fleet import Fleet, free_addresses, open_fleet
+from .fleet import Fleet, Member, free_addresses, open_fleet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +31,8 @@ class Plan:
     keys: int = 2_000
     rate: float = 500.0
     rounds: int = 3
+    victims: int = NODES
+    """How many nodes are restarted or killed in each round."""
     seed: int = 1
     quick: bool = False
     hold: int = 0
@@ -60,6 +63,23 @@ class Scene:
     asker: Asker
     plan: Plan
     rng: random.Random
+    events: list[tuple[float, str]] = field(default_factory=list)
+    """What was done to whom, on the clock of the records."""
+
+    def note(self, text: str) -> None:
+        self.events.append((time.monotonic(), text))  # noqa: TID251 - compared with moments of another process
+
+    def stop(self, victim: Member, number: signal.Signals) -> None:
+        self.note(f"{number.name} {victim.name}")
+        victim.signal(number)
+
+    async def end(self) -> dict[str, Any]:
+        """What came of the calls; the slowest are told beside what had happened last."""
+        load: dict[str, Any] = await self.asker.do("end")
+        for one in load["slowest"]:
+            due = one.pop("due")
+            one["after"] = [f"{text} {due - at:.2f} s ago" for at, text in self.events if due - 15 < at <= due][-3:]
+        return load
 
     async def settled(self, *, within: float = 120.0) -> float:
         """Wait until every node that runs takes its keys."""
@@ -74,19 +94,26 @@ class Scene:
 
 @asynccontextmanager
 async def open_scene(
-    plan: Plan, *, target: str = "tests.chaos.counters:app", service: str = "counter", env: dict[str, str] | None = None
+    plan: Plan,
+    *,
+    target: str = "tests.chaos.counters:app",
+    service: str = "counter",
+    env: dict[str, str] | None = None,
+    nodes: int = NODES,
+    touched: bool = True,
 ) -> AsyncIterator[Scene]:
-    """Five nodes and an asker; every key was counted once."""
+    """Nodes and an asker; every key was counted once."""
     cluster = f"chaos-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         options = ("--restart-hold", str(plan.hold))
         async with open_fleet(cluster, target, Path(folder), options=options, env=env) as fleet:
-            for member in fleet.plan(free_addresses(NODES)):
+            for member in fleet.plan(free_addresses(nodes)):
                 await member.start()
             async with open_asker(cluster, service, fleet.addresses) as asker:
                 scene = Scene(fleet, asker, plan, random.Random(plan.seed))
                 await scene.settled()
-                await asker.do("touch", keys=plan.keys)
+                if touched:
+                    await asker.do("touch", keys=plan.keys)
                 yield scene
 
 
@@ -96,18 +123,22 @@ async def rolling(plan: Plan) -> Found:
     async with open_scene(plan) as scene:
         await scene.begin(reads=0.2, patience=(30.0, 30.0))
         for _ in range(plan.rounds):
-            for member in scene.fleet.members.values():
+            for member in list(scene.fleet.members.values())[: plan.victims]:
                 await trio.sleep(plan.pause)
                 began = trio.current_time()
+                scene.note(f"SIGTERM {member.name}")
                 await member.leave()
+                scene.note(f"{member.name} ended")
                 handing_over.append(trio.current_time() - began)
                 await member.start()
+                scene.note(f"{member.name} started")
                 await scene.settled()
+                scene.note("settled")
         await trio.sleep(plan.pause)
-        load = await scene.asker.do("end")
+        load = await scene.end()
         checked = await scene.asker.do("verify", exact=True)
         figures = {**load, **checked, "restarts": len(handing_over), "longest_drain": max(handing_over)}
-        broken = [*_failures(load, allow_maybe=False), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=False), *losses(load, checked), *complaints(scene)]
     return Found(name="rolling", figures=figures, targets={"p99": "0.25"}, broken=broken)
 
 
@@ -115,20 +146,23 @@ async def kill(plan: Plan) -> Found:
     """SIGKILL of one owner after the other under load, each restarted when the others have taken over."""
     async with open_scene(plan) as scene:
         await scene.begin(reads=0.5, patience=(30.0, 30.0))
-        kills = plan.rounds * (1 if plan.quick else NODES)
+        kills = plan.rounds * plan.victims
         for _ in range(kills):
             await trio.sleep(plan.pause)
             victim = scene.rng.choice(list(scene.fleet.members.values()))
+            scene.note(f"SIGKILL {victim.name}")
             await victim.kill()
             await scene.asker.do("dead", name=victim.name)
             await trio.sleep(plan.pause)
             await victim.start()
+            scene.note(f"{victim.name} started")
             await scene.settled()
+            scene.note("settled")
         await trio.sleep(plan.pause)
-        load = await scene.asker.do("end")
+        load = await scene.end()
         checked = await scene.asker.do("verify", exact=False)
         figures = {**load, **checked, "kills": kills}
-        broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=True), *losses(load, checked), *complaints(scene)]
     return Found(name="kill", figures=figures, targets={"worst": "0.5"}, broken=broken)
 
 
@@ -141,17 +175,17 @@ async def freeze(plan: Plan) -> Found:
             await trio.sleep(plan.pause)
             victim = scene.rng.choice(list(scene.fleet.members.values()))
             began = trio.current_time()
-            victim.signal(signal.SIGSTOP)
+            scene.stop(victim, signal.SIGSTOP)
             await scene.asker.do("dead", name=victim.name)
             told.append(trio.current_time() - began)
             await trio.sleep(plan.pause * 3)
-            victim.signal(signal.SIGCONT)
+            scene.stop(victim, signal.SIGCONT)
             await scene.settled()
         await trio.sleep(plan.pause)
-        load = await scene.asker.do("end")
+        load = await scene.end()
         checked = await scene.asker.do("verify", exact=False)
         figures = {**load, **checked, "freezes": len(told), "declared_dead_after": max(told)}
-        broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *_complaints(scene)]
+        broken = [*failures(load, allow_maybe=True), *losses(load, checked), *complaints(scene)]
     if load["overrun"] > 1.0:
         broken.append(f"a call outlived its deadline by {load['overrun']:.2f} s")
     return Found(name="freeze", figures=figures, targets={"overrun": "0"}, broken=broken)
@@ -168,16 +202,16 @@ async def zombie(plan: Plan) -> Found:
             for _ in range(plan.rounds):
                 await trio.sleep(2.0)
                 victim = scene.rng.choice(list(scene.fleet.members.values()))
-                victim.signal(signal.SIGSTOP)
+                scene.stop(victim, signal.SIGSTOP)
                 await trio.sleep(15.0)
-                victim.signal(signal.SIGCONT)
+                scene.stop(victim, signal.SIGCONT)
                 await scene.settled()
-            load = await scene.asker.do("end")
+            load = await scene.end()
             checked = await scene.asker.do("verify", exact=False)
-            complaints = _complaints(scene)
+            said = complaints(scene)
         tried, taken = table.old_writes()
     figures = {**load, **checked, "old_writes_tried": tried, "old_writes_taken": taken}
-    broken = [*_failures(load, allow_maybe=True), *_losses(load, checked), *complaints]
+    broken = [*failures(load, allow_maybe=True), *losses(load, checked), *said]
     if taken:
         broken.append(f"{taken} writes with an old fence were taken")
     return Found(name="zombie", figures=figures, broken=broken)
@@ -186,7 +220,7 @@ async def zombie(plan: Plan) -> Found:
 # ---------------------------------------------------------------------------------------------------- what is wrong
 
 
-def _failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
+def failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
     failed = {**load["failed"]}
     if allow_maybe:
         failed = {name: count for name, count in failed.items() if name.endswith("refused")}
@@ -197,9 +231,9 @@ def _failures(load: dict[str, Any], *, allow_maybe: bool) -> list[str]:
     return broken
 
 
-def _losses(load: dict[str, Any], checked: dict[str, Any]) -> list[str]:
+def losses(load: dict[str, Any], checked: dict[str, Any]) -> list[str]:
     return [*(f"wrong answer: {text}" for text in load["wrong"]), *(f"lost: {text}" for text in checked["lost"])]
 
 
-def _complaints(scene: Scene) -> list[str]:
+def complaints(scene: Scene) -> list[str]:
     return [f"{name} wrote {count} tracebacks" for name, count in scene.fleet.complaints().items()]

@@ -37,6 +37,15 @@ async def test_observers_add_parts_and_parts_that_nobody_has_are_left_out(networ
         assert "nonsense" not in told
 
 
+@simulated
+async def test_a_part_that_is_asked_for_many_times_is_made_once(network: SimulatedNetwork) -> None:
+    asked = list[object]()
+    async with nodes_at(network, "ab", Shop().service) as (a, b):
+        b.add_report("costly", asked.append)
+        await a.peer("b").request({**ASK, "about": ["costly"] * 1000}, idempotent=True)
+    assert len(asked) == 1
+
+
 async def lower(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     task_status.started()
     await trio.sleep_forever()
