@@ -1,6 +1,7 @@
 """Runs the membership over a network: one nursery, one task per duty."""
 
 from .broadcasting import BroadcastEvent, BroadcastSubscription, Missed
+from .envelopes import Envelopes
 from .gossiper import Gossiper, open_gossiper
 from .statistics import GossipStatistics
 from .subscriptions import Subscription
@@ -8,6 +9,7 @@ from .subscriptions import Subscription
 __all__ = [
     "BroadcastEvent",
     "BroadcastSubscription",
+    "Envelopes",
     "GossipStatistics",
     "Gossiper",
     "Missed",

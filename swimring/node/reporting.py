@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
     from swimring.instrument import Instrument
+    from swimring.net import Host
     from swimring.rpc import RunningCall
     from swimring.swim import Suspicion
 
@@ -45,6 +46,11 @@ class Reporting(Operating):
         """What the program adds to what this node tells of itself as ``ns: monitoring, cmd: info``."""
         self._nursery: trio.Nursery | None = None
         self._reports: dict[str, Report] = {"running": self._tell_running, "ownership": self._tell_ownership}
+
+    @property
+    def host(self) -> Host:
+        """The clocks and the dice of the machine."""
+        raise NotImplementedError
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment."""
@@ -72,6 +78,7 @@ class Reporting(Operating):
         told: dict[str, Any] = {
             "name": self.me.name,
             "version": now.version,
+            "wall": self.host.wall_ms(),
             "lag": now.lag,
             "health": now.gossip.health,
             "owned": dict(now.owned),

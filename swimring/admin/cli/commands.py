@@ -331,6 +331,14 @@ def schema(target: str, /, *, as_json: AsJson = False) -> None:
 
 
 @app.command
+def doctor(*, access: Access = ANY, as_json: AsJson = False) -> int:
+    """Look for what keeps nodes apart: names, ports, datagrams, clocks, secrets; say what each means and what to do."""
+    from . import doctoring  # noqa: PLC0415 - see above
+
+    return doctoring.doctor(access=access, as_json=as_json)
+
+
+@app.command
 def new(name: str, /, *, template: str = "hello", as_json: AsJson = False) -> None:
     """Write a folder with a service to start from, and tests of it that pass.
 

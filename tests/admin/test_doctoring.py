@@ -1,0 +1,34 @@
+"""What the doctor says of what it measures."""
+
+from __future__ import annotations
+
+import pytest
+
+from swimring.admin.cli.doctoring import clock_finding, mtu_findings, reach_findings, udp_finding
+
+
+@pytest.mark.parametrize(("ahead", "verdict"), [(0.0, "good"), (-4.9, "good"), (5.1, "bad"), (-3600.0, "bad")])
+def test_a_clock_may_differ_by_five_seconds(ahead: float, verdict: str) -> None:
+    assert clock_finding("a", ahead).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("heard", "verdict", "means"), [(5, "good", ""), (3, "bad", "lost"), (0, "bad", "do not pass")]
+)
+def test_lost_and_silent_datagrams_mean_different_things(heard: int, verdict: str, means: str) -> None:
+    finding = udp_finding("a", heard)
+    assert finding.verdict == verdict
+    assert means in finding.means
+    assert bool(finding.do) == (verdict == "bad")
+
+
+@pytest.mark.parametrize(("mtu", "verdicts"), [(None, []), (1500, ["good"]), (576, ["bad"])])
+def test_the_largest_datagram_has_to_fit(mtu: int | None, verdicts: list[str]) -> None:
+    assert [one.verdict for one in mtu_findings("a", mtu)] == verdicts
+
+
+def test_who_is_doubted_by_one_and_answers_us_cannot_be_reached_from_there() -> None:
+    views = {"a": {"a": "alive", "b": "suspect", "gone": "dead"}, "b": {"a": "alive", "b": "alive", "gone": "dead"}}
+    (finding,) = reach_findings(views)
+    assert finding.subject == "a to b"
+    assert "closed" in finding.means
