@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .swim import Member
 
 NAMESPACE: Final = "swimring"
+MONITORING: Final = "monitoring"
+"""What every node answers beside it, for monitors, unless its program offers a service of this name."""
 _TOLD_AT_ONCE: Final = 128  # about 128 KiB at most: a small part of a message, and of the window of a stream
 
 

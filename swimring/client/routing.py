@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
     _Perform: TypeAlias = Callable[[Link, int, int], Awaitable[_T]]
 
+_MONITORING: Final = "monitoring"
+"""What every node answers, unless a service of this name is offered."""
 _LEARN_WITHIN: Final = 1.0
 
 _log = logging.getLogger("swimring.client")
@@ -229,7 +231,7 @@ class Routing:
         Raises:
             NoSuchHandler: nobody offers the service.
         """
-        if message.ns == NAMESPACE:
+        if message.ns == NAMESPACE or (message.ns == _MONITORING and not self._directory.offering(_MONITORING)):
             return self._first(self._home_first(), message, attempts)
         if message.ns and not self._directory.offering(message.ns):
             await self._follower.refresh()  # somebody may have begun to offer it

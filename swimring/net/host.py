@@ -6,6 +6,7 @@ import os
 import random
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 
 class Host(ABC):
@@ -26,6 +27,10 @@ class Host(ABC):
     def entropy(self, size: int) -> bytes:
         """``size`` unpredictable bytes: for secrets, salts and nonces."""
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that this process has in memory now, and had at most; 0 where nobody tells."""
+        return 0, 0
+
 
 class SystemHost(Host):
     """The real machine."""
@@ -45,3 +50,13 @@ class SystemHost(Host):
     def entropy(self, size: int) -> bytes:
         """Bytes from the operating system."""
         return os.urandom(size)
+
+    def memory(self) -> tuple[int, int]:
+        """What the operating system says; a read of a file that is none, so that nothing waits for a disk."""
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            status = Path("/proc/self/status").read_text()
+        except OSError:
+            return 0, 0
+        peak = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), "0")
+        return pages * os.sysconf("SC_PAGE_SIZE"), int(peak) * 1024

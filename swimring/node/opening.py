@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 import trio
 
 from swimring import mux, swim
-from swimring.builtin import builtin_service
+from swimring.builtin import MONITORING, builtin_service
 from swimring.discovery import loopback_seeds, open_finder, take_loopback_port
 from swimring.gossip import open_gossiper
 from swimring.identity import NodeId
@@ -32,6 +32,7 @@ from .groups import lone_error_raised_bare
 from .handling import Handling
 from .keys import Keys
 from .listening import MAX_GOSSIP, MAX_MUX, TLS_REQUIRED, Protocol, Reception
+from .monitoring import monitoring_service
 from .node import Node
 from .settings import Settings, check_settings, name_of
 from .watching import Watch
@@ -259,6 +260,8 @@ class _Opening:
         async with self._owning(gossiper, rebalancer) as ownership:
             ownership.register(builtin)
             services = [builtin, *self._settings.services]
+            if all(service.name != MONITORING for service in services):
+                services.append(monitoring_service(node))
             serve = Handling(
                 node,
                 services,

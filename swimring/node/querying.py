@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from swimring.builtin import NAMESPACE
+from swimring.builtin import MONITORING, NAMESPACE
 from swimring.codec import encode
 from swimring.errors import ConfigError, InvalidRequest, NodeClosed
 from swimring.patterns import Pattern
@@ -87,7 +87,7 @@ def queried(
     known = {member.name: member for member in members if member.status.active}
 
     def is_asked(member: Member) -> bool:
-        offers = ns == NAMESPACE or ns in member.metadata.services
+        offers = ns in {NAMESPACE, MONITORING} or ns in member.metadata.services
         return (offers if asked is None else member.name in asked) and wanted.matches(member.metadata.tags)
 
     names = {member.name for member in known.values() if is_asked(member)}

@@ -10,6 +10,8 @@ from swimring.net import Host
 
 from .simulation import dice
 
+MEMORY: Final = 64 * 1024 * 1024
+"""Bytes that a simulated process takes."""
 EPOCH_MS: Final = 1_750_000_000_000
 """What every wall clock shows when the virtual clock shows zero, in milliseconds since 1970."""
 
@@ -76,3 +78,7 @@ class SimulatedHost(Host):
     def entropy(self, size: int) -> bytes:
         """Bytes that look random and repeat with the seed."""
         return self._entropy.randbytes(size)
+
+    def memory(self) -> tuple[int, int]:
+        """That of a small process: what many nodes share says nothing of one."""
+        return MEMORY, MEMORY

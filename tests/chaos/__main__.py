@@ -24,7 +24,7 @@ from .runs import Found, Plan
 from .scale import scale
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
     "rolling": runs.rolling,
@@ -70,7 +70,7 @@ def main() -> int:
         found = trio.run(partial(RUNS[name], plan))
     except* Broken as group:
         found = Found(name=name, figures={}, broken=[str(error) for error in _leaves(group)])
-    machine: dict[str, object] = {
+    machine: Mapping[str, object] = {
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -82,7 +82,7 @@ def main() -> int:
     return 1 if found.broken else 0
 
 
-def _print(found: Found, plan: Plan, machine: dict[str, object]) -> None:
+def _print(found: Found, plan: Plan, machine: Mapping[str, object]) -> None:
     print(f"{found.name}: {plan.keys:,} keys, {plan.rate:,.0f} calls/s, seed {plan.seed}; {machine}")
     for name, value in found.figures.items():
         if name == "slowest":

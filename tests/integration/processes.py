@@ -79,6 +79,8 @@ class Terminal(Running):
             await trio.lowlevel.wait_readable(self._descriptor)
             try:
                 chunk = os.read(self._descriptor, 65536)
+            except BlockingIOError:
+                continue
             except OSError:  # nobody has the other end any more
                 chunk = b""
             if not chunk:
@@ -137,6 +139,7 @@ async def in_terminal(*arguments: str, cwd: Path | None = None, columns: int = 1
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        preexec_fn=_take_terminal,  # so that Ctrl-C is a signal
         env={**environment(), "TERM": "xterm-256color"},
     )
     os.close(theirs)
@@ -151,6 +154,10 @@ async def in_terminal(*arguments: str, cwd: Path | None = None, columns: int = 1
                 await process.wait()
             nursery.cancel_scope.cancel()
             os.close(ours)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ app = App(
     config=(sources,),
 )
 
+app.register_install_completion_command()
+
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
 
@@ -94,13 +96,67 @@ def dev(
 @app.command
 def members(
     *,
+    watch: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Show the members of the cluster, as the node that answers believes them to be."""
-    from . import asking  # noqa: PLC0415 - see above
+    """Show the members of the cluster, as the node that answers believes them to be.
 
-    asking.members(access=access, as_json=as_json)
+    Parameters
+    ----------
+    watch:
+        Show them again whenever one changes, until Ctrl-C.
+    """
+    from . import asking, watching  # noqa: PLC0415 - see above
+
+    (watching.watch_members if watch else asking.members)(access=access, as_json=as_json)
+
+
+@app.command
+def ring(service: str | None = None, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Draw the ring of a service: the share of each node, and the circle unrolled.
+
+    Parameters
+    ----------
+    service:
+        The service. Default: the only one there is.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.ring(service, access=access, as_json=as_json)
+
+
+@app.command
+def tail(*, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Print what happens in the cluster as it happens, until Ctrl-C: who comes, is doubted, dies, leaves, drains."""
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.tail(access=access, as_json=as_json)
+
+
+@app.command
+def top(
+    *,
+    sort: str = "rate",
+    every: float = 2.0,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each handler did on all nodes in the last minute: calls a second, p50, p99, errors.
+
+    Parameters
+    ----------
+    sort:
+        By rate, p99 or errors.
+    every:
+        Seconds between two looks.
+    once:
+        Look once.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.top(sort=sort, every=every, once=once, access=access, as_json=as_json)
 
 
 @app.command
@@ -133,6 +189,31 @@ def lookup(
         access=access,
         as_json=as_json,
     )
+
+
+@app.command
+def trace(
+    key: str,
+    /,
+    *,
+    duration: Annotated[str, Parameter(name="--for", help="How long, such as 30s or 2m.")] = "30s",
+    service: str | None = None,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Show the calls for a key on the node that owns it, as they end, with what they took.
+
+    Parameters
+    ----------
+    key:
+        The key.
+    service:
+        The service whose key it is. Default: the only one there is.
+    """
+    from . import tracing  # noqa: PLC0415 - see above
+
+    seconds = tracing.read_seconds(duration)
+    tracing.trace(key, service=service, seconds=seconds, access=access, as_json=as_json)
 
 
 @app.command
@@ -247,6 +328,42 @@ def schema(target: str, /, *, as_json: AsJson = False) -> None:
     from . import describing  # noqa: PLC0415 - see above
 
     describing.schema(load_services(target), as_json=as_json)
+
+
+@app.command
+def new(name: str, /, *, template: str = "hello", as_json: AsJson = False) -> None:
+    """Write a folder with a service to start from, and tests of it that pass.
+
+    Parameters
+    ----------
+    name:
+        The folder; its last part is the name of the service.
+    template:
+        hello, kv or chat.
+    """
+    from . import starting  # noqa: PLC0415 - see above
+
+    starting.new(name, template=template, as_json=as_json)
+
+
+@app.command
+def sim(*tests: str, seeds: int = 100, first: int = 0, processes: int | None = None) -> int:
+    """Run the tests that take `cluster` under many schedules; say the lowest seed that fails, and how to replay it.
+
+    Parameters
+    ----------
+    tests:
+        Files, folders or options for pytest after --. Default: those of this folder.
+    seeds:
+        How many.
+    first:
+        The first of them.
+    processes:
+        How many at once. Default: one for each processor.
+    """
+    from . import sweeping  # noqa: PLC0415 - see above
+
+    return sweeping.sweep(tests, seeds=seeds, first=first, processes=processes)
 
 
 @app.command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swimring.admin.http import AUTO, OFF
+from swimring.admin.http import AUTO, OFF, open_site
 from swimring.identity import Address
 from swimring.node import NodeSettings, check_settings
 from swimring.observe import check_logging
@@ -43,6 +43,7 @@ def check(services: Sequence[Service], sources: Sources, watching: WatchOptions,
         told["cluster"] = "unnamed"  # it will be that of the service, which is not known here
     check_settings(tuple(services), **told)
     check_logging(watching.log_level, watching.log_format)
+    open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     if watching.admin not in {AUTO, OFF}:
         Address.parse(watching.admin, setting="admin")
     said = sum(1 for setting in sources.settings.values() if setting.place)

@@ -124,7 +124,7 @@ class WatchOptions:
     ] = False
     admin_token_file: Annotated[
         str | None,
-        Parameter(env_var="SWIMRING_ADMIN_TOKEN_FILE", help="File with that token, readable by its owner only."),
+        Parameter(help="File with that token, readable by its owner only."),
     ] = None
     log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
     log_format: Annotated[

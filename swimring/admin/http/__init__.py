@@ -1,5 +1,6 @@
 """The admin port of a node: a small HTTP server, health for whoever restarts nodes, and what monitors read."""
 
+from .asking import handlers_of
 from .health import Health, Stage
 from .messages import EVENTS, HTML, Answer, HttpRequest, HttpResponse, Send, event, json_response, problem
 from .opening import AUTO, OFF, open_admin, open_site
@@ -20,6 +21,7 @@ __all__ = [
     "Stage",
     "Steering",
     "event",
+    "handlers_of",
     "json_response",
     "open_admin",
     "open_site",

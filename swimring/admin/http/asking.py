@@ -69,7 +69,7 @@ class Asking:
         """
         async with self._lock:
             if trio.current_time() >= self._until:
-                told = await self.each(["traffic", "trips"], {})
+                told = await self.each(["traffic", "trips", "ownership"], {})
                 self._picture = {
                     "nodes": [{k: v for k, v in one.items() if k != "traffic"} for one in told],
                     "handlers": handlers_of(told),

@@ -90,7 +90,7 @@ function spark(history) {
 function bars(on) {
   const names = Object.keys(on).sort(), total = names.reduce((sum, name) => sum + on[name], 0);
   const words = names.map((name) => `${name} ${number(on[name])}/s`).join(", ");
-  const parts = total > 0 ? names.map((name) => h("i", { "--node": colour(name), "--part": on[name] })) : [];
+  const parts = total > 0 ? names.map((name) => h("i", { "--node": colour(name) })) : [];
   parts.forEach((part, index) => { part.style.flexGrow = on[names[index]]; });
   return h("span", { class: "bars", role: "img", "aria-label": words, title: words }, ...parts);
 }
@@ -128,15 +128,19 @@ export function showOwnership(cluster, members) {
     bar.value = total - left;
     bar.hidden = total === 0;
   });
-  const holding = cluster.nodes.filter((node) => node.ownership);
+  const holding = cluster.nodes.filter((node) => node.ownership && (node.ownership.scopes || node.ownership.copies || node.ownership.tracked));
   find("held").hidden = holding.length === 0;
   keyed(body("held"), holding, (node) => node.name, (node) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(node.name), node.name)),
-    cell("Open", "num"), cell("Copies", "num"), cell("Size", "num"), cell("To bring", "num")), (row, node) => {
-    const [open, copies, size, left] = row.querySelectorAll("td"), told = node.ownership;
+    cell("Open", "num"), cell("Copies", "num"), cell("Size", "num"), cell("To bring", "num"), cell("Tracked", "num"), h("td", { "data-label": "Open keys", class: "full" }, h("details", {}, h("summary"), h("ul")))), (row, node) => {
+    const [open, copies, size, left, tracked, keys] = row.querySelectorAll("td"), told = node.ownership;
     text(open, number(told.scopes));
     text(copies, number(told.copies));
     text(size, bytes(told.copy_bytes));
     text(left, number(told.keys_left));
+    text(tracked, number(told.tracked));
+    keys.firstElementChild.hidden = told.open.length === 0;
+    text(keys.querySelector("summary"), told.open.length < told.scopes ? `${told.open.length} of ${told.scopes}` : `all ${told.scopes}`);
+    keyed(keys.querySelector("ul"), told.open, (one) => one.join("\n"), ([service, key]) => h("li", {}, service, " ", h("b", {}, key)), () => {});
   });
 }
 

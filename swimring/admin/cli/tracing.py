@@ -1,0 +1,93 @@
+"""``swimring trace``: what is asked of one key while somebody looks, with latencies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from swimring.client import connect
+from swimring.errors import ConfigError
+from swimring.service import Request, Service
+
+from .output import print_json, print_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swimring.client import Mesh
+    from swimring.swim import Member
+
+    from .access import Access
+
+SUMMED: Final = 100_000
+"""Calls that the summary takes into account: the last ones."""
+
+_there: Final = Service("monitoring")
+
+
+@_there.on("calls", idempotent=True)
+async def _calls(request: Request, *, of: str, service: str = "") -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
+    raise NotImplementedError  # it is the owner's own that answers
+    yield {}
+
+
+def trace(key: str, *, service: str | None, seconds: float, access: Access, as_json: bool) -> None:
+    """Print each call for ``key`` that its owner handles in so many seconds, and then what they took."""
+    if not seconds > 0:
+        raise ConfigError("for", seconds, "a time above 0, such as 30s")
+    secret, tls = access.secret(), access.tls.settings()
+
+    async def run() -> None:
+        with anyio.fail_after(access.within + seconds):
+            async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
+                owner, cluster = mesh.lookup(key, service), mesh.cluster
+            async with connect(owner.address, cluster=cluster, secret=secret, tls=tls) as mesh:
+                if not as_json:
+                    print_text(f"{key} is on {owner.name} at {owner.address}; its calls for {seconds:g} s:")
+                seen = await _follow(mesh, key, service or "", seconds, as_json=as_json)
+        if not as_json:
+            print_text(_summary(seen, owner, seconds))
+
+    anyio.run(run)
+
+
+async def _follow(mesh: Mesh, key: str, service: str, seconds: float, *, as_json: bool) -> Sequence[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    with anyio.move_on_after(seconds):
+        async with mesh.open(_calls, of=key, service=service) as calls:
+            async for call in calls:
+                seen.append(call)
+                del seen[:-SUMMED]
+                if as_json:
+                    print_json(call)
+                else:
+                    took = f"{call['seconds'] * 1000:8.2f} ms"
+                    print_text(f"{took}  {call['outcome']:<12} {call['service']}:{call['cmd']} from {call['peer']}")
+    return seen
+
+
+def _summary(seen: Sequence[dict[str, Any]], owner: Member, seconds: float) -> str:
+    if not seen:
+        return f"none on {owner.name} in {seconds:g} s"
+    took, missed = sorted(call["seconds"] for call in seen), seen[-1]["missed"]
+    good = sum(call["outcome"] == "ok" for call in seen)
+    half, most = (1000 * took[int(share * (len(took) - 1))] for share in (0.5, 0.99))
+    more = f"; {missed} more were too many to tell" if missed else ""
+    return f"{len(seen)} calls, {good} ok; half within {half:.2f} ms, 99 in 100 within {most:.2f} ms{more}"
+
+
+def read_seconds(text: str) -> float:
+    """Seconds from ``30``, ``30s``, ``500ms`` or ``2m``.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    for unit, worth in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
+        if text.endswith(unit):
+            try:
+                return float(text.removesuffix(unit)) * worth
+            except ValueError:
+                break
+    raise ConfigError("for", text, "a time such as 30s, 500ms or 2m")
