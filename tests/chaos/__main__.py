@@ -36,7 +36,7 @@ RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
 }
 QUICK = {
     "rolling": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
-    "kill": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
+    "kill": Plan(keys=60, rate=20, rounds=1, victims=1, quick=True),
     "freeze": Plan(keys=60, rate=20, rounds=1, quick=True),
     "zombie": Plan(keys=40, rate=30, rounds=1, quick=True),
     "partition": Plan(keys=60, rate=20, rounds=1, quick=True),
