@@ -4,6 +4,7 @@
 what else the machine does meets all of them. CPU time of the process, caller and handler together.
 """
 
+# ruff: noqa: T201 - a program prints
 from __future__ import annotations
 
 import argparse
@@ -17,7 +18,7 @@ import trio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from swimring.node import open_node
@@ -26,9 +27,7 @@ from swimring.observe.tracing import Tracing
 from swimring.service import Request, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
+    from collections.abc import Callable
 
     from swimring.instrument import Instrument
     from swimring.node import Node
@@ -70,11 +69,11 @@ async def call_many(node: Node, key: str, calls: int) -> None:
 
 async def measure(node: Node, key: str, calls: int) -> float:
     """Microseconds of CPU for one call."""
-    began = time.process_time()  # noqa: TID251 - what is measured is this very clock
+    began = time.process_time()
     async with trio.open_nursery() as nursery:
         for _ in range(IN_FLIGHT):
             nursery.start_soon(call_many, node, key, calls // IN_FLIGHT)
-    return (time.process_time() - began) / (calls // IN_FLIGHT * IN_FLIGHT) * 1e6  # noqa: TID251
+    return (time.process_time() - began) / (calls // IN_FLIGHT * IN_FLIGHT) * 1e6
 
 
 async def main(rounds: int, calls: int) -> None:
