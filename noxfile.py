@@ -96,10 +96,21 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Run the chaos tests of the example, under 500 seeds each: `nox -s chaos -- --swimring-seeds 50`."""
+    """Break real processes under load, `nox -s chaos -- rolling --quick`, or run the example's tests, 500 seeds each.
+
+    Names: rolling, kill, freeze, zombie, partition (root and Linux), scale, and sweep, which runs the simulations of
+    ownership: `nox -s chaos -- sweep --seeds 500`. Without one: `nox -s chaos -- --swimring-seeds 50`.
+    """
     session.install(*WITH_TESTS)
-    session.chdir("examples/carts")
-    session.run("python", "-m", "pytest", *(session.posargs or ["--swimring-seeds", "500"]))
+    name, *arguments = session.posargs or ("",)
+    if name == "sweep":
+        files = [f"tests/simulation/test_{name}.py" for name in ("ownership", "fenced_store", "own", "copies")]
+        session.run("python", "-m", "pytest", "-q", *files, *(arguments or ["--seeds", "500"]))
+    elif name and not name.startswith("-"):
+        session.run("python", "-m", "tests.chaos", name, *arguments)
+    else:
+        session.chdir("examples/carts")
+        session.run("python", "-m", "pytest", *(session.posargs or ["--swimring-seeds", "500"]))
 
 
 @nox.session
@@ -116,6 +127,16 @@ def fuzz(session: nox.Session) -> None:
         return
     places = ("tests/fuzz", "tests/mux/test_conversation.py")
     session.run("python", "-m", "pytest", "-q", *places, *(session.posargs or ["--examples", "2000"]))
+
+
+@nox.session
+def dashboard(session: nox.Session) -> None:
+    """Drive the dashboard of real processes in a real Chromium; on Debian: apt install chromium chromium-driver."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        session.skip(f"no {' and no '.join(missing)}: apt install chromium chromium-driver")
+    session.install(*WITH_TESTS)
+    session.run("python", "-m", "pytest", "tests/dashboard", "--browser", *session.posargs)
 
 
 @nox.session

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .node import Node as Node
     from .node import open_node as open_node
     from .ownership import Moved as Moved
+    from .ownership import Own as Own
     from .ownership import RangesGained as RangesGained
     from .ownership import RangesLost as RangesLost
     from .ownership import ReplicaChanged as ReplicaChanged
@@ -89,7 +90,7 @@ _HOMES = {
     ".identity": ("Address", "Fence", "NodeId"),
     ".instrument": ("Instrument",),
     ".node": ("Node", "open_node"),
-    ".ownership": ("Moved", "RangesGained", "RangesLost", "ReplicaChanged"),
+    ".ownership": ("Moved", "Own", "RangesGained", "RangesLost", "ReplicaChanged"),
     ".service": (
         "Answer", "ByteStream", "Channel", "Endpoint", "KeyState", "Machine", "Objects", "Reply", "Request", "Service",
         "Store",
@@ -132,6 +133,7 @@ __all__ = [
     "NotOwner",
     "Objects",
     "Overloaded",
+    "Own",
     "OwnershipLost",
     "ProtocolError",
     "RangesGained",

@@ -24,6 +24,7 @@ SEEDS = 3
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, help=f"how many seeds to run each simulation under, by default {SEEDS}")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+    parser.addoption("--browser", action="store_true", help="run the tests that drive a Chromium, too")
     parser.addoption("--examples", type=int, help="how many new examples Hypothesis draws for each property")
 
 

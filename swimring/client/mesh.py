@@ -74,6 +74,13 @@ class Mesh(Asker):
             await self._directory.changed.wait()
         return self._directory.ring(service)
 
+    async def wait_changed(self, seen: tuple[Member, ...]) -> tuple[Member, ...]:
+        """Wait until the members are others than ``seen``, which `members` was; return what it is then."""
+        await checkpoint()
+        while self.members == seen:
+            await self._directory.changed.wait()
+        return self.members
+
     async def wait_gone(self, name: str) -> Member | None:
         """Wait until the member ``name`` takes no part, as far as is known here; its record, if there is one."""
         await checkpoint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -116,9 +117,8 @@ class Gossiper:
         self._prober = Prober(
             beliefs=beliefs, mail=mail, rounds=rounds, streams=streams, evidence=evidence, profile=profile, rng=rng
         )
-        self._healer = Healer(
-            beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=self._forget
-        )
+        forget = self._forget
+        self._healer = Healer(beliefs=beliefs, streams=streams, seeds=seeds, profile=profile, rng=rng, forget=forget)
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -147,9 +147,7 @@ class Gossiper:
 
     def statistics(self) -> GossipStatistics:
         """Numbers for people and monitors."""
-        counts = dict.fromkeys(Status, 0)
-        for member in self.members:
-            counts[member.status] += 1
+        counts = Counter(member.status for member in self.members)
         traffic, heard = self._mail.traffic, self._broadcasting.broadcasts
         return GossipStatistics(
             alive=counts[Status.ALIVE],
@@ -231,10 +229,9 @@ class Gossiper:
         self._membership.joined()
 
     async def leave(self) -> None:
-        """Say farewell, and keep answering until it has spread; takes ``leave_propagate`` seconds.
+        """Say farewell, and keep answering until it has spread, for ``leave_propagate`` seconds; nobody probes us then.
 
-        The node is not probed any more afterwards, and cannot join again. When it is cancelled, the farewell has been
-        said as far as it got.
+        It cannot join again. When it is cancelled, the farewell has been said as far as it got.
         """
         await trio.lowlevel.checkpoint()
         if self._membership.leaving:
@@ -289,7 +286,7 @@ class Gossiper:
     # ------------------------------------------------------------------------------------------------ running
 
     async def run(self) -> None:
-        """Run all duties, each under its supervisor.
+        """Run all duties under supervision.
 
         Raises:
             NameConflict: somebody runs under our name with a newer generation (in an exception group).

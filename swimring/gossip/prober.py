@@ -77,7 +77,10 @@ class Prober:
                 self._membership.health.note_lag(trio.current_time() - max(ready, round_ends))
 
     def probe_soon(self, name: str) -> None:
-        """Probe ``name`` at once, out of turn. When 64 wait already, the regular rounds will have to find out."""
+        """Probe ``name``, or try the port of a suspect, at once and out of turn.
+
+        When 64 wait already, the regular rounds will have to find out.
+        """
         try:
             self._urgent.send_nowait(name)
         except trio.WouldBlock:
@@ -94,7 +97,8 @@ class Prober:
             target = self._membership.get(name)
             if target is not None and self._wanted(name):
                 nursery.start_soon(self._evidence.examine, target)
-                nursery.start_soon(self._probe, target, nursery)
+                if target.status is Status.ALIVE:  # of a suspect the port tells more
+                    nursery.start_soon(self._probe, target, nursery)
 
     def _wanted(self, name: str) -> bool:
         member = self._membership.get(name)

@@ -6,7 +6,7 @@ from .opening import open_node
 from .peer import NodePeer
 from .placing import NodeEvent
 from .querying import Answers
-from .settings import NodeSettings, Settings
+from .settings import NodeSettings, Settings, check_settings
 from .statistics import NodeStatistics
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NodeSettings",
     "NodeStatistics",
     "Settings",
+    "check_settings",
     "lone_error_raised_bare",
     "open_node",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
+from swimring.errors import NodeClosed
 from swimring.instrument import Instruments
 from swimring.rpc import running_calls
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Report: TypeAlias = "Callable[[Mapping[str, Any]], object]"
 """Tells one part of a report; its argument says more exactly what is asked for. Plain values, and not too many."""
 
+MOST_KEYS: Final = 50
+"""Open keys that one report names."""
 MOST_CALLS: Final = 100
 """Running calls that one report tells, the oldest first; and suspicions."""
 
@@ -40,7 +44,7 @@ class Reporting(Operating):
         self.info: dict[str, Any] = {}
         """What the program adds to what this node tells of itself as ``ns: monitoring, cmd: info``."""
         self._nursery: trio.Nursery | None = None
-        self._reports: dict[str, Report] = {"running": self._tell_running}
+        self._reports: dict[str, Report] = {"running": self._tell_running, "ownership": self._tell_ownership}
 
     def statistics(self) -> NodeStatistics:
         """How this node is at this moment."""
@@ -79,7 +83,7 @@ class Reporting(Operating):
             "hand_off": {"total": hand_off.total, "left": hand_off.left},
             "suspicions": _suspicions(now.gossip.suspicions),
         }
-        told.update({name: self._reports[name](of) for name in about if name in self._reports})
+        told.update({name: self._reports[name](of) for name in dict.fromkeys(about) if name in self._reports})
         return told
 
     def running_calls(self) -> list[RunningCall]:
@@ -90,6 +94,16 @@ class Reporting(Operating):
         return [] if self._nursery is None else running_calls(self._nursery)
 
     # -------------------------------------------------------------------------------------------------- inside
+
+    def _tell_ownership(self, of: Mapping[str, Any]) -> dict[str, Any] | None:
+        """How much state is here, and which keys are open; None before this node has joined."""
+        try:
+            ownership = self.ownership
+        except NodeClosed:
+            return None
+        chosen = (each for each in ownership.open_keys() if of.get("service") in {None, each.service})
+        keys = [[each.service, each.key] for each, _ in zip(chosen, range(MOST_KEYS), strict=False)]
+        return {**asdict(ownership.statistics()), "tracked": len(self._tracking), "open": keys}
 
     def _tell_running(self, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         key: Key | None = of.get("key")

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool
 
-_VERSION: Final = metadata.version("swimring")
+try:
+    _version = metadata.version("swimring")
+except metadata.PackageNotFoundError:  # run from its source, as benchmarks do with the interpreter of their peers
+    _version = "unknown"
 _NO_CALLS: Final = CallStatistics(connections=0, streams=0, calling=0, handling=0)
 _DIGITS: Final = 12
 """Hexadecimal digits of a ring's version that a floating-point number, which monitors use, holds exactly."""
@@ -50,7 +53,7 @@ class NodeStatistics:
     ring_sequence: int
     calls: CallStatistics
     ownership: OwnershipStatistics | None = None
-    version: str = _VERSION
+    version: str = _version
     trio_version: str = trio.__version__
 
 

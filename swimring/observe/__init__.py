@@ -3,7 +3,7 @@
 `swimring.observe.metrics` needs the extra ``metrics``; import the module you use.
 """
 
-from .logs import JsonFormatter, RepeatFilter, set_up_logging
+from .logs import JsonFormatter, RepeatFilter, check_logging, set_up_logging
 from .timeline import Entry, Timeline
 from .traffic import HandlerTraffic, Traffic, percentile
 from .trips import Trips
@@ -16,6 +16,7 @@ __all__ = [
     "Timeline",
     "Traffic",
     "Trips",
+    "check_logging",
     "percentile",
     "set_up_logging",
 ]

@@ -95,6 +95,18 @@ class _Said:
         self.kept_back = 0
 
 
+def check_logging(level: str, form: str = "auto") -> None:
+    """Check what `set_up_logging` is to be told.
+
+    Raises:
+        ConfigError: no such level or format.
+    """
+    if level not in LEVELS:
+        raise ConfigError("log_level", level, f"use one of: {', '.join(LEVELS)}")
+    if form not in FORMATS:
+        raise ConfigError("log_format", form, f"use one of: {', '.join(FORMATS)}")
+
+
 def set_up_logging(
     level: str, *, form: str = "auto", facts: Mapping[str, str] | None = None, human: logging.Handler | None = None
 ) -> None:
@@ -109,10 +121,7 @@ def set_up_logging(
     Raises:
         ConfigError: no such level or format.
     """
-    if level not in LEVELS:
-        raise ConfigError("log_level", level, f"use one of: {', '.join(LEVELS)}")
-    if form not in FORMATS:
-        raise ConfigError("log_format", form, f"use one of: {', '.join(FORMATS)}")
+    check_logging(level, form)
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         handler: logging.Handler = logging.StreamHandler()
         handler.setFormatter(JsonFormatter(facts))

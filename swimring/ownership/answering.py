@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.errors import InvalidRequest, Moved, RemoteProtocolError
-from swimring.identity import MAX_KEY_BYTES, Fence
+from swimring.identity import Fence
 from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
 
 from .claiming import CLOSE, MAX_OTHERS
 from .fences import MAX_FENCE
-from .holdings import Verdict, read_copy, read_version
+from .holdings import Verdict, read_copy, read_place, read_version
 from .spreading import MAX_OFFERED
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class Answering:
             request: Request, service: str, subject: bytes, number: int, have: list[Any] | None, records: list[Any]
         ) -> list[Any]:
             """Give a key up, or promise that nothing older than this fence is kept here."""
-            if not 0 <= number <= MAX_FENCE or len(subject) > MAX_KEY_BYTES:
+            if not 0 <= number <= MAX_FENCE:
                 raise InvalidRequest("a claim is out of bounds")
+            place = _place(service, subject)
             self._asking.learn(records)
-            place = (service, subject)
             self._refuse_unless_owner(place, request.peer)
             await self._close(place)
             seen = self._promise(place, Fence(number, request.peer))
@@ -129,16 +129,19 @@ class Answering:
 
     def _put(self, copy: Copy) -> list[int]:
         verdict = self._holdings.put(copy)
-        if verdict is Verdict.HELD and copy.fence.owner != self._asking.me:
-            self._scopes.supersede(copy.place, copy.fence)
-            if self._scopes.is_mine(copy.place):
-                self._spreading.touch(copy.place, later=True)  # to our own replicas, unless we checkpoint before
+        if verdict is Verdict.HELD:
+            if copy.fence.owner != self._asking.me:
+                self._scopes.supersede(copy.place, copy.fence)
+            service, key = copy.place
+            if self._asking.me not in self._rings.ring(service).owners(key, copy.replicas + 1)[1:]:
+                # Ours, for our replicas, unless we checkpoint before; or that of others, who came to us by an old ring.
+                self._spreading.touch(copy.place, later=True)
         return [int(verdict), self._holdings.promised(copy.place).number]
 
     def _judge(self, version: Any) -> int:
         match version:
             case [str(service), bytes(key), number, owner, sequence, *_]:
-                place = (service, key)
+                place = _place(service, key)
             case _:
                 raise InvalidRequest("a malformed version")
         try:
@@ -149,6 +152,13 @@ class Answering:
         if held is not None and held.version >= offered:
             return _HAS
         return _REFUSES if offered[0] < self._holdings.promised(place) else _WANTS
+
+
+def _place(service: str, key: bytes) -> Place:
+    try:
+        return read_place(service, key)
+    except RemoteProtocolError as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _version(have: list[Any] | None) -> Version | None:

@@ -10,6 +10,7 @@ from swimring.errors import (
     CallError,
     HandlerFailed,
     InvalidRequest,
+    LocalProtocolError,
     Moved,
     NodeClosed,
     NoSuchHandler,
@@ -61,6 +62,8 @@ class Asking:
             return await self._calls.request_at(name, Outgoing(NAMESPACE, cmd, None, fields, idempotent=True))
         except NodeClosed as error:
             raise Unreachable(f"{self.me} has left, and asks nobody any more", owner=name) from error
+        except LocalProtocolError as error:  # larger than this node, or that one, takes messages
+            raise InvalidRequest(str(error), owner=name) from error
 
     async def ask_until_gone(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
         """Ask until there is an answer; None if the member is not here any more, or knows no such question."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from swimring.errors import RemoteProtocolError
-from swimring.identity import MAX_KEY_BYTES, Fence, key_bytes
+from swimring.identity import MAX_KEY_BYTES, MAX_NAME_CHARACTERS, Fence, key_bytes
 
 from .fences import MAX_FENCE, NO_FENCE
 
@@ -73,6 +73,17 @@ class Copy:
         return [service, key, self.fence.number, self.fence.owner, self.sequence, self.replicas, self.state]
 
 
+def read_place(service: str, key: bytes) -> Place:
+    """A place that another node named.
+
+    Raises:
+        RemoteProtocolError: no service or no key is called that: it is too long.
+    """
+    if len(service) > MAX_NAME_CHARACTERS or len(key) > MAX_KEY_BYTES:
+        raise RemoteProtocolError("a key of a service is out of bounds")
+    return service, key
+
+
 def read_copy(record: object) -> Copy:
     """The copy that another node sent.
 
@@ -84,9 +95,9 @@ def read_copy(record: object) -> Copy:
             fence, sequence = read_version(number, owner, sequence)
         case _:
             raise RemoteProtocolError("malformed copy of a state")
-    if len(key) > MAX_KEY_BYTES or len(state) > MAX_STATE_BYTES or not 0 <= replicas <= MAX_REPLICAS:
+    if len(state) > MAX_STATE_BYTES or not 0 <= replicas <= MAX_REPLICAS:
         raise RemoteProtocolError("a copy of a state is out of bounds")
-    return Copy(place=(service, key), fence=fence, sequence=sequence, replicas=replicas, state=state)
+    return Copy(place=read_place(service, key), fence=fence, sequence=sequence, replicas=replicas, state=state)
 
 
 def read_version(number: object, owner: object, sequence: object) -> Version:

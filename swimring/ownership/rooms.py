@@ -234,6 +234,7 @@ class Rooms:
         if self._rooms.get(room.place) is room:
             del self._rooms[room.place]
         self._resting(room).pop(room.place, None)
+        self._spreading.forget_calls(room.place)
 
     # ----------------------------------------------------------------------------------------------------- idling
 
@@ -243,7 +244,7 @@ class Rooms:
     def _enter(self, room: Room) -> None:
         room.callers += 1
         self._resting(room).pop(room.place, None)
-        self._spreading.hits[room.place] += 1
+        self._spreading.count_call(room.place)
 
     def _leave(self, room: Room) -> None:
         room.callers -= 1

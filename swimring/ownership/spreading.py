@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 BANDWIDTH: Final = 32 * 1024 * 1024
 PEERS_AT_ONCE: Final = 4
 MAX_OFFERED: Final = 1024
-MAX_COPIES: Final = 256 * 1024
+MAX_BYTES: Final = 256 * 1024
+"""In one message, unless one copy is larger."""
+_PER_VERSION: Final = 192
 LATER: Final = 1.0
 """Seconds that a key which has just opened waits: most are checkpointed before, and have nothing to spread then."""
 _FIRST_PAUSE: Final = 0.05
@@ -38,7 +40,7 @@ _HAS, _WANTS, _REFUSES = 0, 1, 2
 class Spreading:
     """The keys whose copies may be missing somewhere, and one task that brings them there.
 
-    There are at most as many as this node holds copies. ``hits`` counts calls, for the hottest go first.
+    There are at most as many as this node holds copies. Those with most calls go first.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Spreading:
         self._busy = False
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
-        self.hits: Counter[Place] = Counter()
+        self._hits: Counter[Place] = Counter()
         self.bytes_sent = 0
         self.copies_sent = 0
 
@@ -82,6 +84,15 @@ class Spreading:
             self._due[place] = None
         self._stirred.set()
 
+    def count_call(self, place: Place) -> None:
+        """The key was called."""
+        self._hits[place] += 1
+
+    def forget_calls(self, place: Place) -> None:
+        """The key is closed: who keeps nothing for it need not know how often it was called."""
+        if self._holdings.get(place) is None:
+            self._hits.pop(place, None)
+
     def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than before; iterate to its end, resting in between."""
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
@@ -94,7 +105,7 @@ class Spreading:
                 self._due[copy.place] = None
             if count % 256 == 255:
                 yield
-        hits = self.hits
+        hits = self._hits
         self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
         self._stirred.set()
 
@@ -192,18 +203,22 @@ class Spreading:
     def _drop_if_foreign(self, copy: Copy) -> None:
         service, key = copy.place
         around = self._rings.ring(service).owners(key, copy.replicas + 1)
-        held = self._holdings.get(copy.place)
-        if around and self._asking.me not in around and held is copy and not self._is_open(copy.place):
+        if not around or self._asking.me in around or self._is_open(copy.place):
+            return
+        if self._holdings.get(copy.place) is copy:
             self._holdings.drop(copy.place)
-            self.hits.pop(copy.place, None)
+            self._hits.pop(copy.place, None)
+        else:
+            self._due[copy.place] = None  # a newer one has come meanwhile
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""
         async with self._peers:
             try:
-                wanted = await self._offer(name, copies, lacking)
-                for some in _portions(wanted):
-                    await self._send(name, some, lacking)
+                for offered in _portions(copies, lambda copy: len(copy.place[1]) + _PER_VERSION):
+                    wanted = await self._offer(name, offered, lacking)
+                    for some in _portions(wanted, lambda copy: copy.cost):
+                        await self._send(name, some, lacking)
             except Moved as refusal:
                 self._asking.learn(refusal.records)
             except CallError:
@@ -212,7 +227,9 @@ class Spreading:
     async def _offer(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> list[Copy]:
         versions = [[*copy.place, copy.fence.number, copy.fence.owner, copy.sequence] for copy in copies]
         records = self._asking.records({self._asking.me})
-        answer = await self._ask(name, "offer", {"versions": versions, "records": records}, size=64 * len(versions))
+        answer = await self._ask(
+            name, "offer", {"versions": versions, "records": records}, size=_PER_VERSION * len(versions)
+        )
         wanted = []
         for copy, verdict in zip(copies, answer, strict=False):
             if verdict == _WANTS:
@@ -240,15 +257,15 @@ class Spreading:
         return answer if isinstance(answer, list) else []
 
 
-def _portions(copies: Iterable[Copy]) -> Iterator[list[Copy]]:
-    """Parts of at most `MAX_COPIES` bytes, or of one copy."""
+def _portions(copies: Iterable[Copy], cost: Callable[[Copy], int]) -> Iterator[list[Copy]]:
+    """Parts of at most `MAX_BYTES` by that measure, or of one copy."""
     portion: list[Copy] = []
     size = 0
     for copy in copies:
-        if portion and size + copy.cost > MAX_COPIES:
+        if portion and size + cost(copy) > MAX_BYTES:
             yield portion
             portion, size = [], 0
         portion.append(copy)
-        size += copy.cost
+        size += cost(copy)
     if portion:
         yield portion

@@ -174,6 +174,10 @@ class Tracking:
         self._services: dict[str, _WatchedKeys] = {}
         self._closed = False
 
+    def __len__(self) -> int:
+        """How many keys are tracked."""
+        return sum(len(watched) for watched in self._services.values())
+
     @contextmanager
     def open(self, service: str, key: Key, *, replicas: int) -> Iterator[Tracker]:
         """Track ``key``, which lives here, with that many replicas, while the block runs.

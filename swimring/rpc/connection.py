@@ -35,6 +35,7 @@ from swimring.mux import (
 from swimring.service import Writers
 
 from .calling import Calling, Superseded
+from .heap import keep_freed_memory
 from .reading import reader
 from .serving import Serving
 from .streams import PeerStream
@@ -198,6 +199,7 @@ class Connection:
 
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
+        keep_freed_memory()
         limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
         stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
         self._streams[stream_id] = stream

@@ -6,6 +6,7 @@ Nothing is noted while calls run. Who asks pays for a walk through the tasks of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +98,7 @@ def _call_of(task: trio.lowlevel.Task) -> RunningCall | None:
         began=job.arrived,
         deadline=job.deadline,
         where=_outside_of_us(frames[at + 1 :]),
-        children=tuple(_below(task))[:MOST_CHILDREN],
+        children=tuple(islice(_below(task), MOST_CHILDREN)),
     )
 
 

@@ -13,10 +13,12 @@ from .invariants import (
     Claim,
     Invariant,
     InvariantBroken,
+    OpenClaim,
     acknowledged_survive,
     each_node_trusts_itself,
     incarnations_come_from_their_owner,
     one_owner_per_fence,
+    open_claims,
     views_converge,
 )
 from .load import Action, Check, Load, Outcome, Record
@@ -57,6 +59,7 @@ __all__ = [
     "NodeSetup",
     "Nodes",
     "NotRepeatable",
+    "OpenClaim",
     "Outcome",
     "Packet",
     "PacketKind",
@@ -79,6 +82,7 @@ __all__ = [
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
     "one_owner_per_fence",
+    "open_claims",
     "open_real_cluster",
     "open_sim_cluster",
     "open_simulated_network",

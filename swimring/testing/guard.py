@@ -49,7 +49,7 @@ _EVENTS: Final = {
     **dict.fromkeys(["socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"], _SOCKET),
     **dict.fromkeys(["subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"], _THREAD),
     **dict.fromkeys(["open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir"], _FILE),
-    **dict.fromkeys(["os.truncate", "sqlite3.connect"], _FILE),
+    **dict.fromkeys(["os.truncate", "os.link", "os.symlink", "os.utime", "os.chmod", "sqlite3.connect"], _FILE),
 }
 _NOT_STRICT: Final = _FILE
 """Libraries read files of their own; sockets, threads and processes are nobody's."""
@@ -177,7 +177,10 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _is_no_file(path: object) -> bool:
-    return not isinstance(path, str) or path == os.devnull or path.startswith(zoneinfo.TZPATH)
+    if not isinstance(path, str | bytes):
+        return True  # a descriptor, which was opened before
+    name = os.fsdecode(path)
+    return name == os.devnull or name.startswith(zoneinfo.TZPATH)
 
 
 # ------------------------------------------------------------------------------------------------------- the functions
@@ -191,13 +194,14 @@ def _watch_functions(undo: contextlib.ExitStack) -> None:
         replaced[id(original)] = guarding = _guarding(original, f"{module.__name__}.{name}", instead, strict=strict)
         undo.callback(setattr, module, name, original)
         setattr(module, name, guarding)
-    for module in list(sys.modules.values()):
-        file = vars(module).get("__file__")
+    for found in list(sys.modules.values()):
+        names = getattr(found, "__dict__", {})  # not all is a module: None forbids an import
+        file = names.get("__file__")
         if isinstance(file, str) and origin_of(file) is Origin.USER:
-            for name, value in list(vars(module).items()):
+            for name, value in list(names.items()):
                 if id(value) in replaced:
-                    undo.callback(vars(module).__setitem__, name, value)
-                    vars(module)[name] = replaced[id(value)]
+                    undo.callback(names.__setitem__, name, value)
+                    names[name] = replaced[id(value)]
     for owner, name, guarding in (
         (threading.Thread, "start", _guarding(threading.Thread.start, "threading.Thread.start", _THREAD, strict=True)),
         (random.Random, "seed", _seeding(random.Random.seed, "random.Random")),

@@ -6,8 +6,10 @@ says at which events it is asked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from swimring.errors import NodeClosed
 from swimring.swim import Status
 
 from .load import Outcome
@@ -128,13 +130,40 @@ class Claim(Protocol):
         ...
 
 
-def one_owner_per_fence(claims: Callable[[SimNode], Iterable[Claim]]) -> Invariant:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenClaim:
+    """A key with state that is open on a node.
+
+    Attributes:
+        service: the service of the key.
+        key: the key.
+        fence: under which its checkpoints are kept.
+        owner: the node.
+    """
+
+    service: str
+    key: Key
+    fence: Hashable
+    owner: str
+
+
+def open_claims(node: SimNode) -> Iterator[OpenClaim]:
+    """The keys that are open on ``node`` now, by `Node.own` and by calls; none before it has joined."""
+    try:
+        ownership = node.node.ownership
+    except NodeClosed:
+        return
+    for one in ownership.open_keys():
+        yield OpenClaim(service=one.service, key=one.key, fence=one.fence, owner=node.name)
+
+
+def one_owner_per_fence(claims: Callable[[SimNode], Iterable[Claim]] = open_claims) -> Invariant:
     """No two nodes ever claim a key under the same fence, neither at once nor one after the other.
 
     All claims that were seen are remembered. A paused node, which cannot know that it has lost a key, is asked, too.
 
     Args:
-        claims: what a node that runs claims now.
+        claims: what a node that runs claims now; default: the keys that are open there.
     """
     owners: dict[tuple[str, Key, Hashable], str] = {}
 

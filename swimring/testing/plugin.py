@@ -81,6 +81,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if inspect.iscoroutinefunction(item.obj):
         item.stash[_FUNCTION] = item.obj
         item.obj = (_reality if item.config.getoption("swimring_real") else _simulation)(item, item.obj)
+        if type(item) is not pytest.Function:  # pytest-asyncio's, in its auto mode: it would await what we return
+            vars(item)["runtest"] = functools.partial(pytest.Function.runtest, item)
 
 
 def _takes_our_cluster(item: pytest.Function) -> bool:

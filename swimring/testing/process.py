@@ -153,6 +153,7 @@ class RealNode(Impossible):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0,  # so the kernel ends those that are stopped, too, if the test run is killed
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         try:

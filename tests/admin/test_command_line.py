@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import TypeAlias
 
 import pytest
 
-from swimring.admin.cli import main
 from swimring.admin.cli.asking import read_fields
 from swimring.admin.cli.entry import exit_status
 from swimring.admin.cli.output import print_json, print_table, print_text
@@ -26,21 +23,9 @@ from swimring.errors import (
     Unreachable,
 )
 
-Run: TypeAlias = Callable[..., tuple[int, str, str]]
+from .command import Run, run
 
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run one command in this process: exit status, stdout, stderr."""
-
-    def run_command(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return run_command
+__all__ = ["run"]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 
 from swimring.admin.http import HttpRequest, Site, Stage
 from swimring.observe.metrics import Metrics
-from tests.node.nodes import Shop, node_at, nodes_at, simulated
+from tests.node.nodes import Shop, nodes_at, simulated
 
 if TYPE_CHECKING:
     from swimring.admin.http import HttpResponse
@@ -51,6 +50,7 @@ async def test_without_metrics_their_page_says_what_to_install() -> None:
 async def test_writing_and_pages_that_do_not_exist_are_refused() -> None:
     site = Site()
     assert (await site.answer(HttpRequest(method="POST", path="/api/members"))).status == 405
+    assert (await get(site, "/api/orders/drain")).status == 405
     assert (await get(site, "/../etc/passwd")).status == 404
 
 
@@ -85,28 +85,3 @@ async def test_a_question_that_makes_no_sense_is_the_clients_fault(network: Simu
         response = await get(site, "/api/lookup", key="k" * 2000)
         assert response.status == 400
         assert "key" in content(response)["error"]
-
-
-@simulated
-async def test_changes_of_the_membership_are_sent_as_they_are_learnt(network: SimulatedNetwork) -> None:
-    shop, site, heard = Shop(), Site(), list[bytes]()
-
-    async def send(data: bytes) -> None:
-        heard.append(data)
-        await trio.lowlevel.checkpoint()
-
-    async with nodes_at(network, "a", shop.service) as (a,):
-        site.show(a)
-        body = (await get(site, "/api/events")).body
-        assert not isinstance(body, bytes)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(body, send)
-            await trio.testing.wait_all_tasks_blocked()
-            assert [each.split(b"\n")[0] for each in heard] == [b"event: members"]
-            async with node_at(network, "b", shop.service, join=["a:7979"]):
-                await a.wait_ring(nodes=2)
-                await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-    names = [each.split(b"\n")[0] for each in heard]
-    assert b"event: MemberJoined" in names
-    assert b"event: RangesLost" in names

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trustme
 
 from swimring.certificates import TlsSettings
+from swimring.testing import allow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +19,19 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 class Authority:
     """Signs certificates into files of ``folder``."""
 
+    @allow("its certificate is a file, too")
     def __init__(self, folder: Path, name: str = "ca") -> None:
         self.folder = folder
         self.ca = trustme.CA()
         self.file = folder / f"{name}.pem"
         self.ca.cert_pem.write_to_path(self.file)
 
+    @allow("its file is read anew")
+    def trust_also(self, other: Authority) -> None:
+        """Whoever has the file of this one also takes what ``other`` signs."""
+        self.file.write_bytes(self.file.read_bytes() + other.file.read_bytes())
+
+    @allow("nodes of a simulation read their certificates from files, as others do")
     def issue(self, name: str = "node", *hosts: str, **settings: Any) -> TlsSettings:
         """A certificate for ``hosts`` in the files of ``name``, which are overwritten if they are there."""
         expires = settings.pop("not_after", None)

@@ -213,10 +213,10 @@ async def sink(request: Request) -> Reply[str]:
 
 @app.on("cut")
 async def cut(request: Request) -> None:
-    """Lose every connection of this node that somebody else has made."""
+    """Lose every connection of this node that somebody else has made, and those to whoever asks."""
     node: Any = request.node
     for connection in node._routing._peers.connections:
-        if not connection.dialled:
+        if not connection.dialled or connection.peer_name == request.peer:
             connection.close("cut by the test")
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
+
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9])")
 
 
 class Running:
@@ -58,6 +65,39 @@ class Running:
         return status
 
 
+class Terminal(Running):
+    """One command in a pseudo-terminal: what it shows, without the escape codes, and the keys that are pressed."""
+
+    def __init__(self, process: trio.Process, descriptor: int) -> None:
+        super().__init__(process)
+        self._descriptor = descriptor
+        self.raw = ""
+        """What it wrote, with escape codes."""
+
+    async def listen(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            try:
+                chunk = os.read(self._descriptor, 65536)
+            except BlockingIOError:
+                continue
+            except OSError:  # nobody has the other end any more
+                chunk = b""
+            if not chunk:
+                break
+            self.raw += chunk.decode(errors="replace")
+            self.said = _ESCAPES.sub("", self.raw).replace("\r", "")
+            self._more.set()
+            self._more = trio.Event()
+        self._more.set()
+        self._silent.set()
+
+    async def press(self, keys: str) -> None:
+        """Type ``keys``; Ctrl-C is ``\\x03``."""
+        await trio.lowlevel.wait_writable(self._descriptor)
+        os.write(self._descriptor, keys.encode())
+
+
 @asynccontextmanager
 async def running(target: str, *options: str, cwd: Path | None = None) -> AsyncIterator[Running]:
     """Run a node on a free port; whatever is left of it is killed at the end of the block."""
@@ -85,6 +125,39 @@ async def started(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Run
             with trio.CancelScope(shield=True):
                 process.kill()
                 await process.wait()
+
+
+@asynccontextmanager
+async def in_terminal(*arguments: str, cwd: Path | None = None, columns: int = 120) -> AsyncIterator[Terminal]:
+    """Start ``swimring`` in a terminal of its own; whatever is left of it is killed at the end of the block."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "swimring", *arguments],
+        cwd=cwd,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # so that Ctrl-C is a signal
+        env={**environment(), "TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    terminal = Terminal(process, ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(terminal.listen)
+        try:
+            yield terminal
+        finally:
+            with trio.CancelScope(shield=True):
+                process.kill()
+                await process.wait()
+            nursery.cancel_scope.cancel()
+            os.close(ours)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @contextmanager

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import TYPE_CHECKING
+import zipfile
+from pathlib import Path, PurePath
 
 import h11
 import pytest
 import trio
+from hatchling.builders.wheel import WheelBuilder
 from prometheus_client.parser import text_string_to_metric_families
 
 from .processes import running
 from .test_run import HELLO
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 async def get(url: str, path: str) -> tuple[int, bytes]:
@@ -67,3 +66,30 @@ async def test_an_admin_address_that_cannot_be_is_one_line_of_error(where: str, 
             assert await node.wait_ended() == 2
     assert text in node.said
     assert "Traceback" not in node.said
+
+
+async def test_a_node_that_shall_take_orders_without_a_token_does_not_start(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with running(HELLO, "--cluster", f"bare-{tmp_path.name}", "--admin-write") as node:
+            assert await node.wait_ended() == 2
+    assert "--admin-token-file" in node.said
+    assert "Traceback" not in node.said
+
+
+async def test_an_admin_port_off_loopback_only_tells_and_warns(tmp_path: Path) -> None:
+    options = ("--cluster", f"off-{tmp_path.name}", "--join", "127.0.0.1:1", "--admin", "0.0.0.0:0")
+    with trio.fail_after(60):
+        async with running(HELLO, *options) as node:
+            line = json.loads(await node.wait_said("is not on loopback"))
+            assert line["level"] == "warning"
+            assert "it takes no orders" in line["msg"]
+            await node.wait_said("can be watched at")
+
+
+def test_the_wheel_contains_the_page(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    (wheel,) = WheelBuilder(str(root)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        page = {PurePath(name).name for name in archive.namelist() if name.startswith("swimring/admin/http/page/")}
+    assert page == {file.name for file in (root / "swimring/admin/http/page").iterdir()}
+    assert "index.html" in page

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,15 @@ async def test_observers_add_parts_and_parts_that_nobody_has_are_left_out(networ
         told = await a.peer("b").request({**ASK, "about": ["twice", "nonsense"], "of": {"number": 21}}, idempotent=True)
         assert told["twice"] == 42
         assert "nonsense" not in told
+
+
+@simulated
+async def test_a_part_that_is_asked_for_many_times_is_made_once(network: SimulatedNetwork) -> None:
+    asked = list[object]()
+    async with nodes_at(network, "ab", Shop().service) as (a, b):
+        b.add_report("costly", asked.append)
+        await a.peer("b").request({**ASK, "about": ["costly"] * 1000}, idempotent=True)
+    assert len(asked) == 1
 
 
 async def lower(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -109,3 +119,20 @@ async def test_suspicions_under_way_are_told_with_their_accusers_and_their_end(n
             assert suspicion["suspect"] == "c"
             assert suspicion["accusers"]
             assert 0 < suspicion["left"] <= suspicion["lasts"]
+
+
+@dataclass
+class Total:
+    value: int = 0
+
+
+@simulated
+async def test_keys_that_are_open_and_keys_that_are_tracked_are_told(network: SimulatedNetwork) -> None:
+    shop = Shop()
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        key = key_of(a, "b")
+        assert b.report(["ownership"], {})["ownership"]["open"] == []
+        async with b.own(key, Total), b.track(key):
+            told = (await a.peer("b").request({**ASK, "about": ["ownership"]}, idempotent=True))["ownership"]
+            assert (told["scopes"], told["tracked"], told["open"]) == (1, 1, [["shop", key.encode()]])
+            assert b.report(["ownership"], {"service": "bank"})["ownership"]["open"] == []

@@ -90,6 +90,7 @@ def test_a_copy_reads_as_it_was_written() -> None:
         ["counter", b"k", 1, "n1", -1, 0, b""],
         ["counter", b"k", 1, "n1", 1, 17, b""],
         ["counter", bytes(1025), 1, "n1", 1, 0, b""],
+        ["c" * 129, b"k", 1, "n1", 1, 0, b""],
         ["counter", b"k", 1, "n1", 1, 0, bytes(512 * 1024 + 1)],
     ],
 )

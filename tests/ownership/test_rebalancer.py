@@ -323,6 +323,24 @@ async def test_a_snapshot_says_where_owner_or_copies_have_changed() -> None:
     assert newer.owners("chat", "k", 2) == ()
 
 
+async def test_a_place_that_was_asked_for_before_is_the_one_of_the_ring_of_now() -> None:
+    rebalancer = rebalancer_of(member("a"), member("b"))
+    keys = [f"key {number}" for number in range(5000)]  # more than are remembered
+
+    def places() -> list[tuple[Member | None, str]]:
+        return [rebalancer.place("kv", key) for key in keys]
+
+    def looked_up() -> list[tuple[Member | None, str]]:
+        return [(rebalancer.owner("kv", key), rebalancer.version("kv")) for key in keys]
+
+    assert places() == places() == looked_up()
+    rebalancer.update([member("a"), member("c"), member("b", generation=2)])
+    rebalancer.flush()
+    assert places() == places() == looked_up()
+    assert {owner and (owner.name, owner.generation) for owner, _ in places()} == {("a", 1), ("b", 2), ("c", 1)}
+    assert rebalancer.place("other", "key") == (None, rebalancer.version("other"))
+
+
 async def test_a_follower_gets_the_current_snapshot_then_each_one_and_then_the_end() -> None:
     rebalancer = rebalancer_of(member("a"))
     heard: list[int] = []

@@ -12,7 +12,7 @@ from swimring.errors import HandlerFailed, Overloaded
 from swimring.service import Request, Service
 from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
 
-from .counters import Counters
+from .counters import Counters, grown
 
 if TYPE_CHECKING:
     from swimring.testing import SimCluster
@@ -22,8 +22,7 @@ KEYS = [f"k{number}" for number in range(100)]
 
 async def repaired(cluster: SimCluster) -> None:
     """Wait until no node knows of a copy that is missing anywhere; all have it from then on."""
-    await cluster.settled()
-    await trio.sleep(2)  # a key that has just opened waits that long
+    await grown(cluster)
     for one in cluster.running:
         assert one.node.ownership_statistics().keys_left == 0
 
@@ -64,6 +63,58 @@ def test_copies_are_where_the_ring_wants_them_after_nodes_came_and_went(seed: in
                 await repaired(cluster)
                 assert misplaced(cluster, replicas) == []
             assert await counters.wrong(cluster, exact=True) == []
+
+    run_simulation(scenario, seed=seed)
+
+
+def copies_sent(cluster: SimCluster) -> int:
+    return sum(one.node.ownership_statistics().copies_sent for one in cluster.running)
+
+
+def test_nothing_is_copied_for_a_node_that_comes_back_until_its_time_is_over(seed: int) -> None:
+    async def scenario() -> None:
+        counters = Counters(replicas=1, idle=1.0)
+        async with open_sim_cluster() as cluster:
+            await cluster.start(5, counters.service, restart_hold=60)
+            await grown(cluster)
+            for key in KEYS:
+                await counters.add_one(cluster, key)
+            await grown(cluster)
+            away = dice("away", current_seed()).choice(cluster.running)
+            away.crash()
+            await cluster.settled()
+            sent = copies_sent(cluster)
+            await trio.sleep(20)
+            assert copies_sent(cluster) == sent
+            await trio.sleep(60)
+            assert copies_sent(cluster) > sent
+            await repaired(cluster)
+            assert misplaced(cluster, 1) == []
+            assert await counters.wrong(cluster, exact=True) == []
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_keys_and_states_of_any_size_are_brought_over_in_several_messages(seed: int) -> None:
+    app = Service("counter")
+    blobs = app.own_keys(bytes)
+
+    @app.on("keep")
+    async def keep(request: Request, size: int) -> None:
+        own = blobs.of(request)
+        own.state = bytes(size)
+        await own.checkpoint()
+
+    async def scenario() -> None:
+        async with open_sim_cluster() as cluster:
+            (old,) = await cluster.start(1, app)
+            for number in range(600):
+                key = f"{number}-{'x' * 1000}"
+                await old.node.call(keep, key, 500_000 if number % 100 == 0 else 3)
+            (new,) = await cluster.start(1, app)
+            await grown(cluster)
+            await old.drain()
+            assert len(new.node.ownership.holdings) == 600
 
     run_simulation(scenario, seed=seed)
 
@@ -130,7 +181,7 @@ def test_a_state_that_was_not_checkpointed_is_handed_off_in_a_planned_move(seed:
                 await owner.drain()
                 if text != "c":
                     await owner.restart()
-                    await cluster.settled()
+                    await grown(cluster)
             assert said == ["a", "b", "c"]
 
     run_simulation(scenario, seed=seed)

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from swimring.errors import OwnershipLost
-from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
+from swimring.testing import current_seed, dice, one_owner_per_fence, open_sim_cluster, run_simulation
 
-from .counters import Counters, one_owner_at_a_time, one_owner_per_fence, open_at_once
+from .counters import Counters, grown, one_owner_at_a_time, open_at_once
 
 if TYPE_CHECKING:
     import random
@@ -27,7 +27,7 @@ def test_a_rolling_restart_loses_no_call_and_no_count(seed: int, work: float) ->
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(5, counters.service)
             await cluster.settled()
-            cluster.check(one_owner_at_a_time, one_owner_per_fence)
+            cluster.check(one_owner_at_a_time, one_owner_per_fence())
             async with counters.load(cluster, rate=50):
                 await trio.sleep(1)
                 for node in nodes:
@@ -49,7 +49,7 @@ def test_two_scopes_of_a_key_are_never_open_at_once_while_nodes_come_and_go(seed
         counters = Counters(replicas=0)
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(2, counters.service)
-            cluster.check(one_owner_at_a_time, one_owner_per_fence)
+            cluster.check(one_owner_at_a_time, one_owner_per_fence())
             async with counters.load(cluster, keys=60, rate=60):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(cluster.start, 2, counters.service)
@@ -149,7 +149,7 @@ def test_both_sides_of_a_partition_serve_and_the_later_fence_wins(seed: int) -> 
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(5, counters.service)
             await cluster.settled()
-            cluster.check(one_owner_per_fence)
+            cluster.check(one_owner_per_fence())
             few, many = nodes[:2], nodes[2:]
             keys = [f"k{number}" for number in range(20)]
             for key in keys:
@@ -184,7 +184,7 @@ def test_an_owner_that_wakes_writes_nothing_with_its_old_fence(seed: int) -> Non
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(5, counters.service)
             await cluster.settled()
-            cluster.check(one_owner_per_fence)
+            cluster.check(one_owner_per_fence())
             victim = dice("victim", current_seed()).choice(nodes)
             counters.patience = 40.0
             async with counters.load(cluster, rate=50):
@@ -247,13 +247,12 @@ def test_one_fault_after_the_other_loses_no_acknowledged_count(seed: int) -> Non
         async with open_sim_cluster() as cluster:
             await cluster.start(5, counters.service)
             await cluster.settled()
-            cluster.check(one_owner_per_fence)
+            cluster.check(one_owner_per_fence())
             async with counters.load(cluster, rate=25):
                 for _ in range(4):
                     await trio.sleep(rng.uniform(0, 2))
                     await _something_happens(cluster, counters, rng)
-                    await cluster.settled()
-                    await trio.sleep(3)  # until what the fault has cost in copies is repaired
+                    await grown(cluster)  # until what the fault has cost in copies is repaired
             await cluster.settled()
             assert await counters.wrong(cluster) == [], counters.failures
             assert counters.refused == []

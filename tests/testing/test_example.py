@@ -1,6 +1,6 @@
 """examples/carts: its tests pass on the repaired shop and find the bug of the naive one, under a few seeds here.
 
-`nox -s chaos` runs them under hundreds.
+`nox -s chaos` runs them under hundreds, `nox -s chaos -- --swimring-real` on processes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = [] if "swimring" in entry_points(group="pytest11").names else ["-p", "swimring.testing.plugin"]
@@ -39,8 +37,3 @@ def test_the_naive_shop_loses_items_and_the_failure_says_under_which_seed_and_wh
     assert re.search(r"AssertionError: <Load: .* acknowledged.* lost>: \[", out)
     assert "pytest 'test_carts.py::test_a_bad_minute_loses_nothing' --naive --swimring-seed 3\n" in out
     assert re.search(r"partition n1 n2 \| n3 n4 n5\n", out)
-
-
-@pytest.mark.slow
-def test_it_runs_on_real_processes_as_far_as_that_can_be_done() -> None:
-    assert "1 passed, 1 skipped" in run("--swimring-real", "-k", "minute or new_nodes")

@@ -1,6 +1,6 @@
 """What a simulation refuses, whom it names, and what it lets pass."""
 
-# ruff: noqa: TID251, PLW0108, PTH208, SIM115, ASYNC105
+# ruff: noqa: TID251, PLW0108, PTH123, PTH208, SIM115, ASYNC105
 # All that is forbidden is what these tests are made of, and a lambda is the line that is named.
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "dice without a seed": (lambda: random.Random(), r"random\.Random without a seed", r"host\.rng"),
     "dice seeded anew": (lambda: random.seed(), r"random\.seed without a seed", r"host\.rng"),
     "open": (lambda: Path(__file__).open().close(), "open", r"request\.node\.store"),
+    "open bytes": (lambda: open(os.fsencode(__file__)).close(), "open", r"request\.node\.store"),
+    "link": (lambda: os.link("/tmp/never", "/tmp/ever"), r"os\.link", r"request\.node\.store"),
     "read_text": (lambda: Path(__file__).read_text(), r"pathlib.*\.read_text \(open\)", r"request\.node\.store"),
     "write_text": (lambda: Path("/tmp/never").write_text(""), r"\.write_text \(open\)", r"request\.node\.store"),
     "listdir": (lambda: os.listdir("."), r"os\.listdir", r"request\.node\.store"),
@@ -300,6 +302,11 @@ def test_other_threads_go_on_as_they_like() -> None:
     run(act)
     thread.join()
     assert found[1] == '"""'
+
+
+def test_an_import_that_somebody_forbids_is_no_module_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "not_to_be_imported", None)
+    assert run(lambda: 7) == 7
 
 
 def test_everything_is_as_before_when_a_simulation_has_ended() -> None:

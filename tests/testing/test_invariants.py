@@ -18,6 +18,7 @@ from swimring.testing import (
     each_node_trusts_itself,
     incarnations_come_from_their_owner,
     one_owner_per_fence,
+    open_claims,
     open_sim_cluster,
     run_simulation,
     views_converge,
@@ -236,6 +237,30 @@ def test_a_fence_belongs_to_one_owner_for_ever(
     with pytest.raises(InvariantBroken) as broken:
         simulate(rule)
     assert broken.value.wrong == [wrong]
+
+
+def test_by_default_a_node_claims_what_it_has_open() -> None:
+    async def rule(cluster: SimCluster) -> None:
+        owning = Service("owning")
+        owning.own_keys(int)
+
+        @owning.on("touch")
+        async def touch(request: Request) -> str:
+            return request.node.name
+
+        one, two = await cluster.start(2, owning)
+        await cluster.settled()
+        cluster.check(one_owner_per_fence())
+        keys = [f"k{number}" for number in range(20)]
+        owners = {key: await one.node.call(touch, key) for key in keys}
+        for node in (one, two):
+            mine = {claim.key for claim in open_claims(node) if claim.owner == node.name}
+            assert mine == {key.encode() for key in keys if owners[key] == node.name}
+        await two.drain()
+        assert {await one.node.call(touch, key) for key in keys} == {one.name}
+        assert len(list(open_claims(one))) == len(keys)
+
+    simulate(rule)
 
 
 # ---------------------------------------------------------------------------------------------------------------- leaks

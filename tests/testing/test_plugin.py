@@ -34,9 +34,10 @@ async def where(request: Request) -> str:
 class Project:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self._pytester = pytester
+        self.place = pytester.path
 
     def run(self, source: str, *arguments: str) -> str:
-        (self._pytester.path / "test_it.py").write_text(SERVICE + source)
+        (self.place / "test_it.py").write_text(SERVICE + source)
         plugin = [] if INSTALLED else ["-p", "swimring.testing.plugin"]
         done = self._pytester.runpytest_inprocess("-p", "no:cacheprovider", *plugin, "test_it.py", *arguments)
         return f"{done.stdout}{done.stderr}"
@@ -201,6 +202,36 @@ async def test_of_anyio(anyio_backend_name):
     assert re.search(r" passed in ", out)  # how many depends on the mode: anyio runs some of them twice
     assert "failed" not in out
     assert "skipped" not in out
+
+
+def test_a_plugin_that_takes_every_coroutine_for_its_own_leaves_ours_to_us(project: Project) -> None:
+    """As pytest-asyncio does in its auto mode."""
+    (project.place / "conftest.py").write_text("""
+import asyncio, inspect
+import pytest
+
+class Ours(pytest.Function):
+    def runtest(self):
+        asyncio.run(self.obj(**{name: self.funcargs[name] for name in self._fixtureinfo.argnames}))
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector, name, obj):
+    items = yield
+    for item in items or ():
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.__class__ = Ours
+    return items
+""")
+    source = """
+async def test_calls(cluster):
+    await cluster.start(1, app)
+    await trio.sleep(10)
+
+async def test_of_theirs(tmp_path):
+    import asyncio
+    await asyncio.sleep(0)
+"""
+    assert "2 passed" in project.run(source)
 
 
 def test_only_a_coroutine_function_can_take_a_cluster(project: Project) -> None:

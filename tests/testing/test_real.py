@@ -105,12 +105,14 @@ def test_real_processes_have_no_schedules_to_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_nodes_die_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("doing", ["pass", "node.pause()"])
+async def test_nodes_die_with_a_test_run_that_is_killed(tmp_path: Path, doing: str) -> None:
     (tmp_path / "test_waits.py").write_text(
         SUITE.partition("async def test_passes")[0]
-        + """
+        + f"""
 async def test_waits(cluster):
     (node,) = await cluster.start(1, app, profile="local")
+    {doing}
     print("node", node.pid, flush=True)
     await trio.sleep_forever()
 """

@@ -9,14 +9,21 @@ from cyclopts import Parameter
 
 from swimring.certificates import TlsSettings
 from swimring.errors import ConfigError
-from swimring.security import read_secret_file
+from swimring.security import read_secret_file, secret_keys
 
 SecretFile = Annotated[
     str | None,
     Parameter(
-        env_var="SWIMRING_SECRET_FILE",
         help="File with the secret of the cluster: one key a line, hex or base64, readable by its owner only.",
     ),
+]
+
+
+Secret = Annotated[str | None, Parameter(show=False)]
+"""In the environment only: a command line can be read by everybody, and `sources` refuses it there."""
+Config = Annotated[
+    str | None,
+    Parameter(help="File with settings. Default: swimring.toml, or [tool.swimring] in pyproject.toml, of this folder."),
 ]
 
 
@@ -27,17 +34,15 @@ class Tls:
 
     tls_cert: Annotated[
         str | None,
-        Parameter(env_var="SWIMRING_TLS_CERT", help="File with this program's certificate, in PEM."),
+        Parameter(help="File with this program's certificate, in PEM."),
     ] = None
     tls_key: Annotated[
         str | None,
-        Parameter(env_var="SWIMRING_TLS_KEY", help="File with the key of that certificate, readable by nobody else."),
+        Parameter(help="File with the key of that certificate, readable by nobody else."),
     ] = None
     tls_ca: Annotated[
         str | None,
-        Parameter(
-            env_var="SWIMRING_TLS_CA", help="File with the authority that signs who may connect, and nobody else."
-        ),
+        Parameter(help="File with the authority that signs who may connect, and nobody else."),
     ] = None
     tls_check_host: Annotated[
         bool,
@@ -80,17 +85,21 @@ class Access:
             help="A node to ask, HOST:PORT or unix:/PATH; may be repeated. Default: the nodes on this machine.",
         ),
     ] = ()
+    secret: Secret = None
     secret_file: SecretFile = None
     tls: Tls = PLAIN
+    config: Config = None
     within: Annotated[float, Parameter(help="Seconds to wait for the answer; also the deadline of the handler.")] = 10.0
 
-    def secret(self) -> tuple[bytes, ...] | None:
+    def keys(self) -> tuple[bytes, ...] | None:
         """The keys of the cluster, if it has a secret.
 
         Raises:
-            ConfigError: the file cannot be used.
+            ConfigError: the file cannot be used, or holds no key.
         """
-        return None if self.secret_file is None else read_secret_file(self.secret_file)
+        if self.secret_file is not None:
+            return read_secret_file(self.secret_file)
+        return secret_keys(self.secret) or None
 
 
 ANY = Access()

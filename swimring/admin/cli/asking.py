@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -16,9 +17,12 @@ from .output import print_json, print_table, print_text
 from .talking import Files, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from .access import Access
+
+
+COLUMNS: Final = ("name", "address", "status", "services", "weight", "takes", "zone")
 
 
 def members(*, access: Access, as_json: bool) -> None:
@@ -28,18 +32,21 @@ def members(*, access: Access, as_json: bool) -> None:
         known = [describe(member) for member in mesh.members]
         if as_json:
             print_json(known)
-            return
-        rows = [
-            (
-                one["name"], one["address"], one["status"], ", ".join(one["services"]), str(one["weight"]),
-                one["takes"], one["zone"],
-            )
-            for one in known
-        ]  # fmt: skip
-        columns = ("name", "address", "status", "services", "weight", "takes", "zone")
-        print_table(columns, rows, title=f"cluster {mesh.cluster}")
+        else:
+            print_table(COLUMNS, member_rows(known), title=f"cluster {mesh.cluster}")
 
-    _with_mesh(ask, access)
+    with_mesh(ask, access)
+
+
+def member_rows(known: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A row of `COLUMNS` for each member as `describe` puts it."""
+    return [
+        (
+            one["name"], one["address"], one["status"], ", ".join(one["services"]), str(one["weight"]),
+            one["takes"], one["zone"],
+        )
+        for one in known
+    ]  # fmt: skip
 
 
 def lookup(
@@ -61,7 +68,7 @@ def lookup(
             also = f" (replicas: {', '.join(other.name for other in others)})" if others else ""
             print_text(f"{owner.name} at {owner.address}{also}")
 
-    _with_mesh(ask, access)
+    with_mesh(ask, access)
 
 
 def call(
@@ -86,7 +93,7 @@ def call(
         except Exception as error:  # noqa: BLE001 - of the handler, whatever it is: the line on stderr tells it all
             raise as_told(error) from None
 
-    _with_mesh(ask, access)
+    with_mesh(ask, access)
 
 
 def read_fields(fields: Sequence[str]) -> dict[str, Any]:
@@ -111,18 +118,23 @@ def read_fields(fields: Sequence[str]) -> dict[str, Any]:
     return read
 
 
-def _with_mesh(
-    ask: Callable[[Mesh], Awaitable[None]],
-    access: Access,
-) -> None:
+def with_mesh(ask: Callable[[Mesh], Awaitable[None]], access: Access, *, endless: bool = False) -> None:
+    """Connect and ``ask``; if that is ``endless`` only connecting is bounded.
+
+    Raises:
+        CallError: it took longer than ``--within``.
+        NotJoined: nobody answers.
+    """
     if not access.within > 0:
         raise ConfigError("within", access.within, "a number of seconds above 0")
-    secret, tls = access.secret(), access.tls.settings()
+    secret, tls = access.keys(), access.tls.settings()
 
     async def run() -> None:
         try:
-            with anyio.fail_after(access.within):
+            with anyio.fail_after(access.within) as scope:
                 async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
+                    if endless:
+                        scope.deadline = math.inf
                     await ask(mesh)
         except TimeoutError:
             raise CallError(f"no answer within {access.within:g} s", maybe_executed=True) from None

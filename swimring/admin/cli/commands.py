@@ -11,6 +11,7 @@ from swimring.admin.loading import load_services
 
 from .access import ANY, Access
 from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
+from .sources import Sources
 
 
 def _version() -> str:
@@ -20,7 +21,17 @@ def _version() -> str:
         return "not installed"  # run from a checkout
 
 
-app = App(name="swimring", help="Turn a few Python processes into one autonomous, sharded service.", version=_version)
+sources = Sources()
+app = App(
+    name="swimring",
+    help="Turn a few Python processes into one autonomous, sharded service.",
+    help_epilogue="Options that say how a node runs or how to reach one are also read from the environment, --join as "
+    "SWIMRING_JOIN, and from swimring.toml, as join: see `swimring config show --origin`.",
+    version=_version,
+    config=(sources,),
+)
+
+app.register_install_completion_command()
 
 # What the commands call is imported by those that do: the answer of `swimring lookup` waits for no import of Trio,
 # and `swimring run` needs no client.
@@ -36,6 +47,7 @@ def run(
     *,
     options: NodeOptions = LOOPBACK,
     watching: WatchOptions = QUIETLY,
+    supervised: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> int:
     """Run one node until Ctrl-C or SIGTERM, which leave gracefully; a second one does not wait.
 
@@ -43,22 +55,108 @@ def run(
     ----------
     target:
         What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    supervised:
+        Its stdin is a socket of the process that owns it: see `swimring.admin.fleet`.
     """
     from . import running  # noqa: PLC0415 - see above
 
-    return running.run(load_services(target), watching, **options.settings())
+    return running.run(load_services(target), watching, sources, supervised=supervised, **options.settings())
+
+
+@app.command
+def dev(
+    target: str,
+    /,
+    *,
+    nodes: Annotated[int, Parameter(name=("--nodes", "-n"))] = 3,
+    cluster: str | None = None,
+    reload: Annotated[bool, Parameter(negative="")] = False,
+    log_level: str = "info",
+) -> int:
+    """Run several nodes on this machine, a process each, with keys to kill, drain, freeze, heal and add them.
+
+    Parameters
+    ----------
+    target:
+        What to run, MODULE:NAME or FILE.py:NAME, such as hello:app.
+    nodes:
+        How many.
+    cluster:
+        The name of their cluster. Default: the name of the service.
+    reload:
+        When a Python file beside the target, or below this folder, changes, drain and restart a node at a time.
+    log_level:
+        What they log: debug, info, warning or error.
+    """
+    from . import developing  # noqa: PLC0415 - see above
+
+    return developing.dev(target, nodes=nodes, cluster=cluster, reload=reload, log_level=log_level)
 
 
 @app.command
 def members(
     *,
+    watch: Annotated[bool, Parameter(negative="")] = False,
     access: Access = ANY,
     as_json: AsJson = False,
 ) -> None:
-    """Show the members of the cluster, as the node that answers believes them to be."""
-    from . import asking  # noqa: PLC0415 - see above
+    """Show the members of the cluster, as the node that answers believes them to be.
 
-    asking.members(access=access, as_json=as_json)
+    Parameters
+    ----------
+    watch:
+        Show them again whenever one changes, until Ctrl-C.
+    """
+    from . import asking, watching  # noqa: PLC0415 - see above
+
+    (watching.watch_members if watch else asking.members)(access=access, as_json=as_json)
+
+
+@app.command
+def ring(service: str | None = None, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Draw the ring of a service: the share of each node, and the circle unrolled.
+
+    Parameters
+    ----------
+    service:
+        The service. Default: the only one there is.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.ring(service, access=access, as_json=as_json)
+
+
+@app.command
+def tail(*, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Print what happens in the cluster as it happens, until Ctrl-C: who comes, is doubted, dies, leaves, drains."""
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.tail(access=access, as_json=as_json)
+
+
+@app.command
+def top(
+    *,
+    sort: str = "rate",
+    every: float = 2.0,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each handler did on all nodes in the last minute: calls a second, p50, p99, errors.
+
+    Parameters
+    ----------
+    sort:
+        By rate, p99 or errors.
+    every:
+        Seconds between two looks.
+    once:
+        Look once.
+    """
+    from . import watching  # noqa: PLC0415 - see above
+
+    watching.top(sort=sort, every=every, once=once, access=access, as_json=as_json)
 
 
 @app.command
@@ -233,6 +331,42 @@ def schema(target: str, /, *, as_json: AsJson = False) -> None:
 
 
 @app.command
+def new(name: str, /, *, template: str = "hello", as_json: AsJson = False) -> None:
+    """Write a folder with a service to start from, and tests of it that pass.
+
+    Parameters
+    ----------
+    name:
+        The folder; its last part is the name of the service.
+    template:
+        hello, kv or chat.
+    """
+    from . import starting  # noqa: PLC0415 - see above
+
+    starting.new(name, template=template, as_json=as_json)
+
+
+@app.command
+def sim(*tests: str, seeds: int = 100, first: int = 0, processes: int | None = None) -> int:
+    """Run the tests that take `cluster` under many schedules; say the lowest seed that fails, and how to replay it.
+
+    Parameters
+    ----------
+    tests:
+        Files, folders or options for pytest after --. Default: those of this folder.
+    seeds:
+        How many.
+    first:
+        The first of them.
+    processes:
+        How many at once. Default: one for each processor.
+    """
+    from . import sweeping  # noqa: PLC0415 - see above
+
+    return sweeping.sweep(tests, seeds=seeds, first=first, processes=processes)
+
+
+@app.command
 def demo(
     *,
     files: int | None = None,
@@ -290,3 +424,48 @@ def _change_keys(cmd: str, fields: dict[str, str], access: Access) -> int:
     from . import rotating  # noqa: PLC0415 - see above
 
     return rotating.ask_all(cmd, fields, access)
+
+
+config = App(name="config", help="Show and check the settings that a node would run with here.")
+app.command(config)
+
+
+@config.command(name="show")
+def show_config(
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    origin: Annotated[bool, Parameter(negative="")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show every setting of `swimring run` in this folder; those of a secret are never shown.
+
+    Parameters
+    ----------
+    origin:
+        Say where each comes from: a flag, the environment, a file, or nowhere.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    del options, watching  # what was said is in the sources, with its origin
+    configuring.show(sources, origin=origin, as_json=as_json)
+
+
+@config.command(name="check")
+def check_config(
+    target: str | None = None,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+) -> None:
+    """Check that a node would start with the settings of this folder, as far as that can be known without starting it.
+
+    Parameters
+    ----------
+    target:
+        What would run, MODULE:NAME or FILE.py:NAME. Default: only the settings are checked.
+    """
+    from . import configuring  # noqa: PLC0415 - see above
+
+    configuring.check(() if target is None else load_services(target), sources, watching, options.settings())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from .access import PLAIN, SecretFile, Tls
+from .access import PLAIN, Config, Secret, SecretFile, Tls
 
 if TYPE_CHECKING:
     from swimring.node import NodeSettings
@@ -55,6 +55,7 @@ class NodeOptions:
         Parameter(help="Seconds for which the others keep this node's place once it is gone, because it comes back."),
     ] = 0
     insecure: Annotated[bool, Parameter(negative="", help="Allow listening off loopback without a secret.")] = False
+    secret: Secret = None
     secret_file: SecretFile = None
     seal: Annotated[str, Parameter(help="With a secret: require; on the way there first accept, then prefer.")] = (
         "require"
@@ -71,6 +72,8 @@ class NodeOptions:
         str | None,
         Parameter(help="A directory of this node's own: its files, and its last generation."),
     ] = None
+
+    config: Config = None
 
     def settings(self) -> NodeSettings:
         """What these options say.
@@ -90,6 +93,7 @@ class NodeOptions:
             "zone": self.zone,
             "restart_hold": self.restart_hold,
             "insecure": self.insecure,
+            "secret": self.secret,
             "secret_file": self.secret_file,
             "seal": self.seal,
             "tls": self.tls.settings(self.tls_mode),
@@ -111,6 +115,17 @@ class WatchOptions:
         str,
         Parameter(help="HOST:PORT for health, metrics and the dashboard, or off. Default: a loopback port from 8079."),
     ] = "auto"
+    admin_write: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Let the dashboard drain, cordon and evict nodes, for whoever has the token in --admin-token-file.",
+        ),
+    ] = False
+    admin_token_file: Annotated[
+        str | None,
+        Parameter(help="File with that token, readable by its owner only."),
+    ] = None
     log_level: Annotated[str, Parameter(help="What to log: debug, info, warning or error.")] = "info"
     log_format: Annotated[
         str, Parameter(help="human or json. Default: human on a terminal, JSON otherwise (auto).")

@@ -120,7 +120,7 @@ class _Cluster:
     def __init__(self, mesh: Mesh, access: Access) -> None:
         self.mesh = mesh
         self._access = access
-        self._secret, self._tls = access.secret(), access.tls.settings()
+        self._secret, self._tls = access.keys(), access.tls.settings()
 
     @property
     def active(self) -> list[Member]:
@@ -172,7 +172,7 @@ def _tell(name: str, cmd: str, said: str, access: Access, as_json: bool) -> None
 def _with_cluster(ask: Callable[[_Cluster], Awaitable[None]], access: Access) -> None:
     if not access.within > 0:
         raise ConfigError("within", access.within, "a number of seconds above 0")
-    secret, tls = access.secret(), access.tls.settings()
+    secret, tls = access.keys(), access.tls.settings()
 
     async def run() -> None:
         try:

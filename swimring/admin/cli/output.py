@@ -41,10 +41,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     """Print a table; into a pipe without frame and title, no cell cut short. Words that are a status are coloured."""
     console = Console()
     if console.is_terminal:
-        table = Table(*columns, title=title)
+        console.print(make_table(columns, rows, title=title))
     else:
-        console = Console(width=_UNBOUNDED)
         table = Table(*columns, box=None, pad_edge=False)
+        _fill(table, rows)
+        Console(width=_UNBOUNDED).print(table)
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str) -> Table:
+    """A table for a terminal. Words that are a status are coloured."""
+    table = Table(*columns, title=title)
+    _fill(table, rows)
+    return table
+
+
+def _fill(table: Table, rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console.print(table)

@@ -35,7 +35,7 @@ def ask_all(
         ConfigError: there is no secret to ask with, or the new key is none.
         NotJoined: nobody answers.
     """
-    own, tls = access.secret(), access.tls.settings()
+    own, tls = access.keys(), access.tls.settings()
     if own is None:
         raise ConfigError("secret-file", None, "say which file has the secret of the cluster")
     new = read_secret_file(fields["file"], setting="new")[0] if "file" in fields else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
+from swimring.admin.fleet import open_supervision
 from swimring.admin.http import Stage, open_admin, open_site
 from swimring.errors import ConfigError
 from swimring.node import open_node
@@ -23,40 +25,57 @@ if TYPE_CHECKING:
     from swimring.service import Service
 
     from .node_options import WatchOptions
+    from .sources import Sources
 
 
-def run(services: tuple[Service, ...], watching: WatchOptions, **settings: Unpack[NodeSettings]) -> int:
-    """Run a node that offers ``services``; return the exit status.
+def run(
+    services: tuple[Service, ...],
+    watching: WatchOptions,
+    sources: Sources,
+    *,
+    supervised: bool = False,
+    **settings: Unpack[NodeSettings],
+) -> int:
+    """Run a node that offers ``services``; return the exit status. ``supervised`` by the process on its stdin.
 
     Raises:
         ConfigError: a setting is wrong, or an address cannot be bound.
         NameConflict: another process runs under this name with a newer generation.
     """
     human = RichHandler(console=Console(stderr=True), show_path=False)
+    human.setFormatter(logging.Formatter("%(message)s"))  # else the level and the logger are said twice
     set_up_logging(watching.log_level, form=watching.log_format, human=human)
     try:
-        return trio.run(_serve_until_told, services, watching, settings)
+        return trio.run(_serve_until_told, services, watching, sources, supervised, settings)
     except OSError as error:
         raise ConfigError("listen", settings.get("listen"), error.strerror or str(error)) from error
 
 
-async def _serve_until_told(services: tuple[Service, ...], watching: WatchOptions, settings: NodeSettings) -> int:
+async def _serve_until_told(
+    services: tuple[Service, ...],
+    watching: WatchOptions,
+    sources: Sources,
+    supervised: bool,  # noqa: FBT001 - trio.run passes no keywords
+    settings: NodeSettings,
+) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
     files = settings.get("secret_file") is not None or settings.get("tls") is not None
-    site = open_site()
-    with open_stopping() as stopping, stopping.opening, open_reloading(files=files) as reloading:
+    site = open_site(write=watching.admin_write, token_file=watching.admin_token_file)
+    with open_stopping() as stopping, stopping.opening, open_reloading(sources, files=files) as reloading:
         async with (
+            open_supervision(supervised=supervised, leave=stopping.leave) as owner,
             open_admin(watching.admin, site) as url,
             open_node(*services, instruments=site.instruments, **settings) as node,
             trio.open_nursery() as nursery,
         ):
             stopping.opened()
             site.show(node)
+            nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")
-            _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
-            if url is not None:
-                _say(f"{node.name} can be watched at {url}")
+            if not supervised:  # else the owner says it for all of them
+                _say_serving(node, url)
+            await owner.tell_serving(name=node.name, address=str(node.me.address), url=url)
             nursery.start_soon(_leave_when_drained, node, stopping, name="swimring drain")
             await stopping.asked.wait()
             site.health.reached(Stage.LEAVING)
@@ -67,7 +86,13 @@ async def _serve_until_told(services: tuple[Service, ...], watching: WatchOption
 
 async def _leave_when_drained(node: Node, stopping: Stopping) -> None:
     await node.wait_drain_asked()
-    stopping.asked.set()
+    stopping.leave()
+
+
+def _say_serving(node: Node, url: str | None) -> None:
+    _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
+    if url is not None:
+        _say(f"{node.name} can be watched at {url}")
 
 
 def _company(node: Node) -> str:

@@ -49,7 +49,8 @@ class Stopping:
         """What was started runs: from now on the first signal only asks."""
         self._opened = True
 
-    def _ask(self) -> None:
+    def leave(self) -> None:
+        """Leave, as the first signal asks; what takes long to start is not waited for."""
         self.asked.set()
         if not self._opened:
             self.opening.cancel()
@@ -62,7 +63,7 @@ class Stopping:
             last_resort = threading.Timer(STOP_WITHIN, os._exit, [INTERRUPTED])
             last_resort.daemon = True
             last_resort.start()
-        self._token.run_sync_soon(self._ask if self._signals == 1 else self._everything.cancel)
+        self._token.run_sync_soon(self.leave if self._signals == 1 else self._everything.cancel)
 
 
 @contextmanager

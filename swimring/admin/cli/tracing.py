@@ -37,7 +37,7 @@ def trace(key: str, *, service: str | None, seconds: float, access: Access, as_j
     """Print each call for ``key`` that its owner handles in so many seconds, and then what they took."""
     if not seconds > 0:
         raise ConfigError("for", seconds, "a time above 0, such as 30s")
-    secret, tls = access.secret(), access.tls.settings()
+    secret, tls = access.keys(), access.tls.settings()
 
     async def run() -> None:
         with anyio.fail_after(access.within + seconds):

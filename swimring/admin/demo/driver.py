@@ -96,9 +96,11 @@ async def _drive(console: Console, cluster: str, files: list[Path], processes: l
     """Count on the ring and show the result; None if that failed, with the reason shown."""
     result = None
     try:
-        # The processes of the ring read this variable, too.
-        secret_file = os.environ.get("SWIMRING_SECRET_FILE")
-        async with open_node(cluster=cluster, name=f"{cluster}-driver", weight=0, secret_file=secret_file) as node:
+        # The processes of the ring read these variables, too.
+        file, secret = os.environ.get("SWIMRING_SECRET_FILE"), os.environ.get("SWIMRING_SECRET")
+        async with open_node(
+            cluster=cluster, name=f"{cluster}-driver", weight=0, secret_file=file, secret=secret
+        ) as node:
             with trio.move_on_after(_DONE_WITHIN):
                 result = await _Drive(node, processes, files, console).run()
             if result is None:

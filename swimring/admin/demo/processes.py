@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -48,7 +49,8 @@ async def node_processes(target: str, *, cluster: str, count: int) -> AsyncItera
 
 async def _start(target: str, cluster: str, name: str, folder: Path) -> NodeProcess:
     log = folder / f"{name}.log"
-    command = [sys.executable, "-m", "swimring", "run", target, "--cluster", cluster, "--name", name]
+    own = ("--cluster", cluster, "--name", name, "--config", os.devnull)  # whatever this folder is set up for
+    command = [sys.executable, "-m", "swimring", "run", target, *own]
     with log.open("wb") as output:
         process = await trio.lowlevel.open_process(
             command,

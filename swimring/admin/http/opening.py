@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from swimring.errors import ConfigError, MissingExtra
 from swimring.identity import Address
 
 from .site import Site
+from .steering import Steering, read_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,15 +23,21 @@ OFF: Final = "off"
 
 _TRIED: Final = 20
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_log = logging.getLogger("swimring.http")
 
 
-def open_site() -> Site:
-    """A site with metrics, if the extra ``metrics`` is installed."""
+def open_site(*, write: bool = False, token_file: str | None = None) -> Site:
+    """A site with metrics, if the extra ``metrics`` is installed. With ``write`` it takes orders with a token.
+
+    Raises:
+        ConfigError: with ``write``, the file with the token is missing, or cannot be used.
+    """
+    steering = Steering(read_token(token_file)) if write else None
     try:
         from swimring.observe.metrics import Metrics  # noqa: PLC0415 - optional
     except MissingExtra:
-        return Site()
-    return Site(Metrics())
+        return Site(steering=steering)
+    return Site(Metrics(), steering=steering)
 
 
 @asynccontextmanager
@@ -72,5 +80,13 @@ async def _take_free_port(site: Site, stack: AsyncExitStack) -> str | None:
 async def _listen(host: str, port: int, site: Site, stack: AsyncExitStack) -> str:
     from .server import open_http  # noqa: PLC0415 - needs the extra
 
+    if host not in _LOOPBACK:
+        _log.warning("the admin port %s is not on loopback: %s", Address(host, port), _danger(site))
     bound = await stack.enter_async_context(open_http(host, port, site.answer, only_local=host in _LOOPBACK))
     return f"http://{Address(host, bound)}/"
+
+
+def _danger(site: Site) -> str:
+    if site.steering.writable:
+        return "whoever listens in between learns the token that orders need; put TLS in front of it"
+    return "whoever reaches it reads names, addresses and keys; it takes no orders"

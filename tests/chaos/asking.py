@@ -1,0 +1,285 @@
+"""The one who asks, in a process of its own: a member that takes no keys, makes calls at a rate, and adds them up.
+
+``python -m tests.chaos.asking CLUSTER NAME LISTEN JOIN...``: each line of stdin is a command as JSON, answered by a
+line of JSON on stdout. It ends when stdin does.
+"""
+
+# ruff: noqa: TID251 - latencies are compared with moments of another process
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from swimring import open_node
+from swimring.errors import CallError
+from swimring.swim import FULL_SHARE, Status
+
+from . import bank, counters
+from .records import Record, summary
+
+if TYPE_CHECKING:
+    from swimring import Node
+
+_MOST_UNDER_WAY = 20_000
+
+
+class Book:
+    """What the answers so far say about each key."""
+
+    def __init__(self) -> None:
+        self.began: Counter[str] = Counter()
+        self.acknowledged: Counter[str] = Counter()
+        self.maybe: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def check(self, key: str, value: int, least: int) -> None:
+        """An answer has to count what was acknowledged before it was asked for, and nothing that was never begun."""
+        most = self.began[key] - self.refused[key]
+        if not least <= value <= most:
+            self.wrong.append(f"{key}: {value}, not {least} to {most}")
+
+
+class Asking:
+    """One load, over and over."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        self._node = node
+        self._service = service
+        self._add: Any = counters.add if service == counters.app.name else bank.deposit
+        self._read: Any = counters.read if service == counters.app.name else bank.balance
+        self.book = Book()
+        self.records: list[Record] = []
+        self._making: trio.CancelScope | None = None
+        self._ended = trio.Event()
+        self._skipped = 0
+
+    # ------------------------------------------------------------------------------------------------ commands
+
+    async def settled(self, nursery: trio.Nursery, *, names: list[str]) -> float:
+        """Wait until exactly these members take keys, all they should; the seconds it took."""
+        began = time.monotonic()
+        async with self._node.member_events() as events:
+            while not self._agrees(names):
+                with trio.move_on_after(0.5):  # a ring follows the members a moment later
+                    await events.__anext__()
+        return time.monotonic() - began
+
+    def _agrees(self, names: list[str]) -> bool:
+        alive = {
+            member.name
+            for member in self._node.members
+            if member.status is Status.ALIVE
+            and self._service in member.metadata.services
+            and member.metadata.standing.share == FULL_SHARE
+        }
+        try:
+            return alive == set(names) and len(self._node.ring(self._service)) == len(names)
+        except CallError:
+            return False
+
+    async def dead(self, nursery: trio.Nursery, *, name: str) -> float:
+        """Wait until a member is not believed to be alive any more; the moment."""
+        async with self._node.member_events() as events:
+            while any(m.name == name and m.status in (Status.ALIVE, Status.SUSPECT) for m in self._node.members):
+                await events.__anext__()
+        return time.monotonic()
+
+    async def touch(self, nursery: trio.Nursery, *, keys: int, first: int = 0, patience: float = 60.0) -> float:
+        """Count each key once; the seconds it took."""
+        began, numbers = time.monotonic(), iter(range(first, first + keys))
+
+        async def next_ones() -> None:
+            for number in numbers:
+                await self._add_one(f"k{number}", time.monotonic(), patience)
+
+        async with trio.open_nursery() as hands:
+            for _ in range(50):
+                hands.start_soon(next_ones)
+        return time.monotonic() - began
+
+    async def begin(
+        self, nursery: trio.Nursery, *, keys: int, rate: float, reads: float, patience: list[float], seed: int
+    ) -> bool:
+        """Make calls from now on: ``reads`` of them idempotent; ``patience`` of those that count, and of those."""
+        self.records.clear()
+        self._ended = trio.Event()
+        nursery.start_soon(self._make, random.Random(seed), keys, rate, reads, patience)
+        return True
+
+    async def end(self, nursery: trio.Nursery) -> dict[str, Any]:
+        """Make no more, wait for the last, and add up."""
+        assert self._making is not None
+        self._making.cancel()
+        await self._ended.wait()
+        return {**summary(self.records), "skipped": self._skipped, "wrong": self.book.wrong[:20]}
+
+    async def verify(
+        self, nursery: trio.Nursery, *, exact: bool, patience: float = 60.0, most: int = 10_000
+    ) -> dict[str, Any]:
+        """Read every key that was counted, and others up to ``most``; what does not fit what was acknowledged."""
+        counted = sorted(self.book.began, key=lambda key: (-self.book.began[key], key))
+        keys, lost, doubtful = iter(counted[:most]), [], 0
+
+        async def next_ones() -> None:
+            nonlocal doubtful
+            for key in keys:
+                with trio.fail_after(patience):
+                    value = await self._node.call(self._read, key)
+                least = self.book.acknowledged[key]
+                limit = least if exact else least + self.book.maybe[key]
+                doubtful += self.book.maybe[key] > 0
+                if not least <= value <= limit:
+                    lost.append(f"{key}: {value}, not {least} to {limit}")
+
+        async with trio.open_nursery() as hands:
+            for _ in range(50):
+                hands.start_soon(next_ones)
+        return {"keys": len(counted[:most]), "lost": lost[:20], "keys_in_doubt": doubtful}
+
+    async def about(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, Any]:
+        """What each of these nodes says about itself."""
+        return {name: await self._node.peer(name).call(counters.about) for name in names}
+
+    async def fences(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, dict[str, int]]:
+        """Which keys are open on each of these nodes, under which fence."""
+        return {name: await self._node.peer(name).call(counters.fences) for name in names}
+
+    async def fill(self, nursery: trio.Nursery, *, names: list[str], keys: int, chunk: int = 2_000) -> int:
+        """Fill the memory of these nodes with counters that were counted once; how many copies they keep."""
+        kept = 0
+        for first in range(0, keys, chunk):
+            for name in names:
+                kept += await self._node.peer(name).call(counters.fill, None, first, min(chunk, keys - first))
+        for number in range(keys):
+            self.book.began[f"k{number}"] += 1
+            self.book.acknowledged[f"k{number}"] += 1
+        return kept
+
+    async def inventory(self, nursery: trio.Nursery, *, names: list[str], keys: int, chunk: int = 2_000) -> int:
+        """How many counters are where they belong."""
+        found = 0
+        for first in range(0, keys, chunk):
+            for name in names:
+                found += await self._node.peer(name).call(counters.inventory, None, first, min(chunk, keys - first))
+        return found
+
+    async def owners(self, nursery: trio.Nursery, *, keys: int) -> dict[str, int]:
+        """How many of the keys each node owns."""
+        return Counter(self._node.lookup(f"k{number}", service=self._service).name for number in range(keys))
+
+    async def values(self, nursery: trio.Nursery, *, keys: int) -> dict[str, int]:
+        """What each key says."""
+        return {f"k{number}": await self._node.call(self._read, f"k{number}") for number in range(keys)}
+
+    async def tally(self, nursery: trio.Nursery) -> dict[str, int]:
+        """What calls failed with, all in all."""
+        return Counter(record.error for record in self.records if record.error)
+
+    async def members(self, nursery: trio.Nursery) -> dict[str, str]:
+        """Who is taken for what."""
+        return {member.name: member.status.name for member in self._node.members}
+
+    # ---------------------------------------------------------------------------------------------------- calls
+
+    async def _make(self, rng: random.Random, keys: int, rate: float, reads: float, patience: list[float]) -> None:
+        due = time.monotonic()
+        async with trio.open_nursery() as calls:
+            with trio.CancelScope() as self._making:
+                while True:
+                    due += rng.expovariate(rate)  # arrivals that know nothing of each other, and of how late we are
+                    await trio.sleep(max(0.0, due - time.monotonic()))
+                    key = f"k{rng.randrange(keys)}"
+                    idempotent = rng.random() < reads
+                    if len(calls.child_tasks) >= _MOST_UNDER_WAY:
+                        self._skipped += 1
+                    elif idempotent:
+                        calls.start_soon(self._read_one, key, due, patience[1])
+                    else:
+                        calls.start_soon(self._add_one, key, due, patience[0])
+        self._ended.set()
+
+    async def _add_one(self, key: str, due: float, patience: float) -> None:
+        self.book.began[key] += 1
+        least = self.book.acknowledged[key] + 1
+        began = time.monotonic()
+        error = "late"
+        try:
+            with trio.move_on_after(patience):
+                value = await self._node.call(self._add, key)
+                error = ""
+                self.book.acknowledged[key] += 1
+                self.book.check(key, value, least)
+        except CallError as failed:
+            error = f"{type(failed).__name__}{' maybe' if failed.maybe_executed else ' refused'}"
+        except bank.Replaced:
+            error = "Replaced maybe"
+        if error.endswith("refused"):
+            self.book.refused[key] += 1
+        elif error:
+            self.book.maybe[key] += 1
+        self._note(key, due, began, error, patience, idempotent=False)
+
+    async def _read_one(self, key: str, due: float, patience: float) -> None:
+        least = self.book.acknowledged[key]
+        began = time.monotonic()
+        error = "late"
+        try:
+            with trio.move_on_after(patience):
+                value = await self._node.call(self._read, key)
+                error = ""
+                self.book.check(key, value, least)
+        except CallError as failed:
+            error = type(failed).__name__
+        except bank.Replaced:
+            error = "Replaced"
+        self._note(key, due, began, error, patience, idempotent=True)
+
+    def _note(self, key: str, due: float, began: float, error: str, patience: float, *, idempotent: bool) -> None:
+        now = time.monotonic()
+        self.records.append(
+            Record(
+                key=key,
+                due=due,
+                latency=now - due,
+                overrun=max(0.0, now - began - patience),
+                error=error,
+                idempotent=idempotent,
+            )
+        )
+
+
+async def main(cluster: str, name: str, listen: str, service: str, join: list[str]) -> None:
+    """Answer one command after the other."""
+    async with open_node(
+        cluster=cluster, name=name, listen=listen, join=join, profile="local", weight=0, insecure=True
+    ) as node:
+        asking = Asking(node, service)
+        async with trio.open_nursery() as nursery:
+            async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
+                rest = b""
+                async for chunk in stdin:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        nursery.start_soon(_answer, asking, nursery, json.loads(line))
+            nursery.cancel_scope.cancel()
+
+
+async def _answer(asking: Asking, nursery: trio.Nursery, command: dict[str, Any]) -> None:
+    number, what = command.pop("number"), command.pop("do")
+    try:
+        answer = {"number": number, "value": await getattr(asking, what)(nursery, **command)}
+    except Exception as error:  # noqa: BLE001 - told to the driver, which ends the run
+        answer = {"number": number, "error": repr(error)}
+    os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])

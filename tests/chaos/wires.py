@@ -1,0 +1,90 @@
+"""Two networks of namespaces, joined by one wire that can be cut. Needs root, and Linux with ``ip``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NETWORK = "10.213.77"
+
+
+def why_not() -> str | None:
+    """Why there can be no namespaces here."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "there is no program ip (iproute2)"
+    probe = f"chaos-probe-{secrets.token_hex(3)}"
+    done = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return f"no network namespace can be made: {done.stderr.strip()}"
+    _ip("netns", "del", probe)
+    return None
+
+
+class Wires:
+    """Places with an address each, some on the left, some on the right."""
+
+    def __init__(self, sides: Sequence[str]) -> None:
+        self._hub = f"chaos-{secrets.token_hex(3)}"
+        self.sides = sides
+        """For each place ``left`` or ``right``."""
+
+    def place(self, number: int) -> list[str]:
+        """What runs a command at that place."""
+        return ["ip", "netns", "exec", f"{self._hub}-{number}"]
+
+    def host(self, number: int) -> str:
+        return f"{NETWORK}.{number + 1}"
+
+    def lay(self) -> None:
+        _ip("netns", "add", self._hub)
+        for side in ("left", "right"):
+            self._in_hub("link", "add", side, "type", "bridge")
+            self._in_hub("link", "set", side, "up")
+        self._in_hub("link", "add", "wire", "type", "veth", "peer", "name", "eriw")
+        for end, side in (("wire", "left"), ("eriw", "right")):
+            self._in_hub("link", "set", end, "master", side, "up")
+        for number, side in enumerate(self.sides):
+            place = f"{self._hub}-{number}"
+            _ip("netns", "add", place)
+            self._in_hub("link", "add", f"p{number}", "type", "veth", "peer", "name", "eth0", "netns", place)
+            self._in_hub("link", "set", f"p{number}", "master", side, "up")
+            _ip("-n", place, "addr", "add", f"{self.host(number)}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                _ip("-n", place, "link", "set", device, "up")
+
+    def take_away(self) -> None:
+        for name in [*(f"{self._hub}-{number}" for number in range(len(self.sides))), self._hub]:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+    def cut(self) -> None:
+        self._in_hub("link", "set", "wire", "down")
+
+    def mend(self) -> None:
+        self._in_hub("link", "set", "wire", "up")
+
+    def _in_hub(self, *words: str) -> None:
+        _ip("-n", self._hub, *words)
+
+
+@contextmanager
+def open_wires(sides: Sequence[str]) -> Iterator[Wires]:
+    """Lay them, and take them away at the end of the block."""
+    wires = Wires(sides)
+    try:
+        wires.lay()
+        yield wires
+    finally:
+        wires.take_away()
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
