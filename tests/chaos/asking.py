@@ -230,7 +230,7 @@ class Asking:
         except CallError as failed:
             error = f"{type(failed).__name__}{' maybe' if failed.maybe_executed else ' refused'}"
             if isinstance(failed, HandlerFailed):
-                error = f"{failed} maybe"
+                error = f"{failed.type_name}: {failed.message[:80]} maybe"
         except bank.Replaced:
             error = "Replaced maybe"
         if error.endswith("refused"):
