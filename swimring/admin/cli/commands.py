@@ -60,6 +60,10 @@ def run(
     """
     from . import running  # noqa: PLC0415 - see above
 
+    if options.workers != 1:
+        from . import supervising  # noqa: PLC0415 - see above
+
+        return supervising.supervise(target, sources, workers=options.workers)
     return running.run(load_services(target), watching, sources, supervised=supervised, **options.settings())
 
 

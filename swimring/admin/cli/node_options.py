@@ -73,6 +73,9 @@ class NodeOptions:
         Parameter(help="A directory of this node's own: its files, and its last generation."),
     ] = None
 
+    workers: Annotated[
+        int, Parameter(help="How many nodes, a process each, NAME-1 to NAME-N, on ports that follow one another.")
+    ] = 1
     config: Config = None
 
     def settings(self) -> NodeSettings:

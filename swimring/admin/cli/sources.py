@@ -85,6 +85,11 @@ class Sources:
             if setting.origin in {Origin.ENVIRONMENT, Origin.FILE}:
                 _give(mine[name], setting)
 
+    @property
+    def flagged(self) -> set[str]:
+        """The names of those that the command line says."""
+        return set(self._flags)
+
     def read_again(self) -> dict[str, Setting]:
         """What has another value now that the file is read again, by name; flags and the environment stay.
 
