@@ -111,9 +111,16 @@ class Certificates:
         try:
             self.reload()
         except ConfigError as error:
-            _log.warning("the certificates changed and cannot be used, those of before go on: %s", error)
+            _log.warning(
+                "the certificates changed and cannot be used, those of before go on: %s",
+                error,
+                extra={"event": "certificates.refused"},
+            )
         else:
-            _log.info("the certificates changed: connections from now on use the new ones")
+            _log.info(
+                "the certificates changed: connections from now on use the new ones",
+                extra={"event": "certificates.reloaded"},
+            )
 
     def _look(self) -> _Stamp:
         return tuple(_stamp(path) for path in (self._settings.cert, self._settings.key, self._settings.ca))

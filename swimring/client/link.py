@@ -128,7 +128,9 @@ class Link:
         except* RemoteProtocolError as errors:
             self.close(str(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
-            _log.exception("the connection to %s crashed", self.peer)
+            _log.exception(
+                "the connection to %s crashed", self.peer, extra={"event": "connection.crashed", "peer": self.peer}
+            )
             self.close(f"a fault of the client: {errors.exceptions[0]!r}")
         finally:
             self._end()

@@ -217,7 +217,9 @@ class Routing:
         try:
             self._directory.apply(refusal.records)
         except RemoteProtocolError as fault:
-            _log.warning("%s shows records that are none: %s", name, fault)
+            _log.warning(
+                "%s shows records that are none: %s", name, fault, extra={"event": "records.refused", "peer": name}
+            )
         return changed.is_set()
 
     # -------------------------------------------------------------------------------------------------- targets

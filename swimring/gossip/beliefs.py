@@ -85,7 +85,9 @@ class Beliefs:
         change = self._follow(self.membership.evict(name, now=trio.current_time()))
         if change is not None:
             self.verdicts.append(name)
-            _log.warning("%s is evicted: an operator has declared it dead", name)
+            _log.warning(
+                "%s is evicted: an operator has declared it dead", name, extra={"event": "member.evicted", "peer": name}
+            )
         return change is not None
 
     def update_metadata(self, metadata: Metadata) -> None:
@@ -137,9 +139,20 @@ class Beliefs:
         for event in change.events:
             if isinstance(event, NameConflicted):
                 more = f" ({event.repeated} more times since the last line)" if event.repeated else ""
-                _log.warning("%s is claimed by %s and by %s%s", member.name, member.address, event.other, more)
+                _log.warning(
+                    "%s is claimed by %s and by %s%s",
+                    member.name,
+                    member.address,
+                    event.other,
+                    more,
+                    extra={"event": "member.conflict", "peer": member.name},
+                )
             else:
                 _log.info(
-                    "%s %s (generation %d, incarnation %d)", member.name, member.status.word, *member.precedence[:2]
+                    "%s %s (generation %d, incarnation %d)",
+                    member.name,
+                    member.status.word,
+                    *member.precedence[:2],
+                    extra={"event": f"member.{member.status.word}", "peer": member.name},
                 )
             self.listeners.publish(event)

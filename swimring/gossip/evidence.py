@@ -63,7 +63,11 @@ class Evidence:
         self._open.add(member.name)
         try:
             if await self._confirmed(member, confirmations):
-                _log.info("%s refuses connections to us and to others: it is dead", member.name)
+                _log.info(
+                    "%s refuses connections to us and to others: it is dead",
+                    member.name,
+                    extra={"event": "member.refused", "peer": member.name},
+                )
                 self._beliefs.bury(member.id)
         finally:
             self._open.discard(member.name)

@@ -31,7 +31,6 @@ from .broadcasting import Broadcasting
 from .envelopes import Envelopes
 from .evidence import Evidence
 from .healer import Healer
-from .lateness import Lateness
 from .mail import Delivery, Mail
 from .names import Names
 from .prober import Prober
@@ -302,7 +301,6 @@ class Gossiper:
             "healer": self._healer.run,
             "relay": self._relay.run,
             "names": self._names.run,
-            "lateness": Lateness(self._membership, self._profile).run,
         }
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beliefs.wait_outbid, name="swimring name watch")
@@ -317,17 +315,15 @@ class Gossiper:
     async def _receive(self) -> None:
         while True:
             for payload, source in await self._datagrams.receive():
-                self._mail.traffic.datagrams_received += 1
-                self._mail.traffic.bytes_received += len(payload)
                 try:
                     envelope = self._envelopes.read_datagram(payload)
                 except BytesRefused as refusal:
-                    self._mail.traffic.count("in", None)
+                    self._mail.traffic.received(len(payload), None)
                     self._refusals.refuse("datagram", refusal, source)
                     if refusal.reason == "key":
                         await self._mail.show_key(source, at_most=len(payload))
                 else:
-                    self._mail.traffic.count("in", envelope.message)
+                    self._mail.traffic.received(len(payload), envelope.message)
                     await self._take(Delivery(envelope=envelope, source=source, size=len(payload)))
 
     async def _take(self, delivery: Delivery) -> None:

@@ -46,9 +46,17 @@ class Traffic:
     sends_failed: int = 0
     packets: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def count(self, direction: str, message: Message | None) -> None:
+    def received(self, size: int, message: Message | None) -> None:
         """One more datagram; without a message it was refused."""
-        self.packets[direction, "refused" if message is None else type(message).__name__] += 1
+        self.datagrams_received += 1
+        self.bytes_received += size
+        self.packets["in", "refused" if message is None else type(message).__name__] += 1
+
+    def sent(self, size: int, message: Message) -> None:
+        """One more datagram."""
+        self.datagrams_sent += 1
+        self.bytes_sent += size
+        self.packets["out", type(message).__name__] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +201,5 @@ class Mail:
             self.traffic.sends_failed += 1
             _log.debug("a datagram to %s could not be sent: %s", to, error)
             return False
-        self.traffic.datagrams_sent += 1
-        self.traffic.bytes_sent += len(payload)
-        self.traffic.count("out", message)
+        self.traffic.sent(len(payload), message)
         return True

@@ -10,6 +10,8 @@ import trio
 from swimring.instrument import Instrument
 from swimring.swim import MemberJoined, Ping, PingRequest, ProbeOrder, RoundTrips, Status, judge
 
+from .lateness import Lateness
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
@@ -62,6 +64,7 @@ class Prober:
         """Probe, for ever: one member an interval, and at once those whose connection was lost."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._probe_urgent, nursery)
+            nursery.start_soon(Lateness(self._membership, self._profile).run, name="swimring lateness")
             await trio.sleep(self._rng.uniform(0, self._profile.probe_interval))
             while True:
                 round_ends = trio.current_time() + self._profile.probe_interval * self._membership.health.factor
@@ -187,7 +190,11 @@ class Prober:
             return
         if answered and not asking.acked.is_set():
             if target.name not in self._by_stream_only:  # until a datagram of it arrives in time, once is enough
-                _log.warning("%s answers over a stream and not to datagrams: are they blocked?", target.name)
+                _log.warning(
+                    "%s answers over a stream and not to datagrams: are they blocked?",
+                    target.name,
+                    extra={"event": "member.stream_only", "peer": target.name},
+                )
                 self._by_stream_only.add(target.name)
             asking.acked.set()
 

@@ -44,5 +44,5 @@ async def supervise(duty: str, run: Callable[[], Awaitable[None]], instruments: 
             if crashes >= _TOO_MANY:
                 raise
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (crashes - 1))
-            _log.exception("the %s crashed and starts again in %.1f s", duty, pause)
+            _log.exception("the %s crashed and starts again in %.1f s", duty, pause, extra={"event": "duty.crashed"})
         await trio.sleep(pause)

@@ -40,7 +40,14 @@ async def gather(gossiper: Gossiper, *, metadata: Metadata, expect: int) -> None
         nonlocal seen
         count = swim.count_gathered(members)
         if count != seen:
-            _log.info("%s at %s waits for a cluster of %d members, %d here", me.name, me.address, expect, count)
+            _log.info(
+                "%s at %s waits for a cluster of %d members, %d here",
+                me.name,
+                me.address,
+                expect,
+                count,
+                extra={"event": "cluster.gathering"},
+            )
             seen = count
         return swim.is_formed(members, expect=expect)
 
@@ -58,7 +65,12 @@ async def gather(gossiper: Gossiper, *, metadata: Metadata, expect: int) -> None
         await gossiper.join(_whom_to_ask(gossiper))
         await gossiper.update_metadata(metadata)
         await _wait(gossiper, events, swim.all_have_formed)
-    _log.info("%s is in a cluster of %d members", me.name, swim.count_gathered(gossiper.members))
+    _log.info(
+        "%s is in a cluster of %d members",
+        me.name,
+        swim.count_gathered(gossiper.members),
+        extra={"event": "cluster.formed"},
+    )
 
 
 def answering_while_gathering(node: NodeView, dispatcher: Dispatcher) -> Serve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from swimring.service import Service
 
     from .settings import Settings
+
+_log = logging.getLogger("swimring.node")
 
 S = TypeVar("S")
 
@@ -103,8 +106,17 @@ class Keeping(Placing):
         self._show_members()
         await trio.lowlevel.checkpoint()
         if self._ownership is not None:
-            with trio.move_on_after(self._settings.hand_over_within):
+            began, within = trio.current_time(), self._settings.hand_over_within
+            with trio.move_on_after(within) as patience:
                 await self._ownership.hand_over(self._hand_off)
+            now, took = self._hand_off.now, trio.current_time() - began
+            if patience.cancelled_caught:
+                text = "%d of %d keys with state were not handed over within %g s"
+                _log.warning(text, now.left, now.total, within, extra={"event": "handoff.late"})
+            else:
+                _log.info(
+                    "%d keys with state were handed over in %.1f s", now.total, took, extra={"event": "handoff.done"}
+                )
 
     async def _hand_over(self) -> None:
         """Drain, if there is anything to hand over."""

@@ -47,9 +47,14 @@ class Keys:
             raise ConfigError("secret_file", None, "the keys of this node did not come from a file")
         before = set(self._keyring.ids)
         self._keyring.replace(await trio.to_thread.run_sync(read_secret_file, self._file))
-        _log.info("the keys are those of %s now: %s", self._file, ", ".join(self.ids()))
+        _log.info(
+            "the keys are those of %s now: %s", self._file, ", ".join(self.ids()), extra={"event": "secret.reloaded"}
+        )
         if before.isdisjoint(self._keyring.ids):
-            _log.warning("none of the keys of before is among them: members without a new one are refused from now on")
+            _log.warning(
+                "none of the keys of before is among them: members without a new one are refused from now on",
+                extra={"event": "secret.replaced"},
+            )
 
     def install(self, sealed: bytes) -> None:
         """Open with the key in the box ``sealed``, too.
@@ -62,7 +67,7 @@ class Keys:
             identity = self._keyring.install(box.plaintext)
         except (SealRefused, ConfigError) as error:
             raise InvalidRequest(f"the key cannot be installed: {error}") from error
-        _log.info("key %s installed", identity.hex())
+        _log.info("key %s installed", identity.hex(), extra={"event": "secret.installed"})
 
     def use(self, identity: str) -> None:
         """Seal with that key.
@@ -74,7 +79,7 @@ class Keys:
             self._keyring.use(_read(identity))
         except ConfigError as error:
             raise InvalidRequest(str(error)) from error
-        _log.info("key %s is the primary key", identity)
+        _log.info("key %s is the primary key", identity, extra={"event": "secret.primary"})
 
     def remove(self, identity: str) -> None:
         """Open nothing with that key any more; one that is not there is no error, so that this can be repeated.
@@ -89,7 +94,7 @@ class Keys:
             self._keyring.remove(key_id)
         except ConfigError as error:
             raise InvalidRequest(str(error)) from error
-        _log.info("key %s removed", identity)
+        _log.info("key %s removed", identity, extra={"event": "secret.removed"})
 
 
 def _read(identity: str) -> bytes:

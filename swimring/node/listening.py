@@ -96,7 +96,7 @@ class Reception:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away; whoever waited for it on this side has been told by its own protocol
         except Exception as error:  # noqa: BLE001 - a fault in serving one connection is never the end of the node
-            _log.exception("serving the connection from %s crashed", remote)
+            _log.exception("serving the connection from %s crashed", remote, extra={"event": "connection.crashed"})
             self._instruments.tell(Instrument.duty_failed, "reception", error)
         finally:
             await trio.aclose_forcefully(stream)

@@ -5,6 +5,7 @@ Every method hands the question to the part that knows; `opening.py` puts the pa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from .keys import Keys
     from .querying import Answers
     from .settings import Settings
+
+_log = logging.getLogger("swimring.node")
 
 _handling: Final[ContextVar[Node | None]] = ContextVar("swimring_handling", default=None)
 
@@ -211,6 +214,7 @@ class Node(Reporting, Asker):
         """
         await self._hand_over()
         self._left = True
+        _log.info("%s leaves cluster %s", self.name, self.cluster, extra={"event": "node.leaving"})
         await self._gossiper.leave()
 
     def hurry(self) -> None:

@@ -175,6 +175,7 @@ class _Opening:
             "not authenticated" if self._keyring is None else "authenticated when they connect",
             "never" if certificates is None else "not always",
             "use TLS" if certificates is None else "require TLS as soon as every node has it",
+            extra={"event": "node.exposed"},
         )
 
     def _receptions(
@@ -235,13 +236,20 @@ class _Opening:
             await node.say_farewell()  # some may know us already
             raise
         if joined:
-            _log.info("%s joined cluster %s; members that answered: %d", node.name, settings.cluster, joined)
+            _log.info(
+                "%s joined cluster %s; members that answered: %d",
+                node.name,
+                settings.cluster,
+                joined,
+                extra={"event": "node.joined"},
+            )
         elif settings.join:
             _log.warning(
                 "nobody of cluster %s answers at %s; %s goes on alone and keeps trying",
                 settings.cluster,
                 ", ".join(map(str, settings.join)),
                 node.name,
+                extra={"event": "node.alone"},
             )
 
     def _rebalancer(self, gossiper: Gossiper) -> Rebalancer:

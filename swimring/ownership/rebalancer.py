@@ -8,6 +8,7 @@ waits for a pause before it publishes, so that keys move once and not ten times.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from swimring.identity import Key
     from swimring.ring import Move, Reassignment
+
+_log = logging.getLogger("swimring.ownership")
 
 QUIET: Final = 0.1
 """Seconds without a change after which the changes so far are published."""
@@ -241,6 +244,8 @@ class Rebalancer:
             ring = new.rings.get(name, self._empty)
             if ring is not old.rings.get(name):
                 self._instruments.tell(Instrument.ring_changed, name, ring.version, len(ring))
+                facts = {"event": "ring.changed", "ring": ring.version}
+                _log.info("the ring of %s has %d nodes", name, len(ring), extra=facts)
 
     def _offering(self, weights: Mapping[str, float]) -> tuple[Member, ...]:
         willing = [name for name, weight in weights.items() if weight > 0] or list(weights)

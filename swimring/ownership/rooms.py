@@ -143,7 +143,12 @@ class Room:
         try:
             self._hand_off(scope)
         except (OwnershipLost, Overloaded, LocalProtocolError) as error:
-            _log.warning("the state of %s was not handed off after its last checkpoint: %s", scope, error)
+            _log.warning(
+                "the state of %s was not handed off after its last checkpoint: %s",
+                scope,
+                error,
+                extra={"event": "handoff.failed"},
+            )
         self._scopes.finish(scope)
 
     def _hand_off(self, scope: Scope) -> None:

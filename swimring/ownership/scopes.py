@@ -190,7 +190,12 @@ class Scopes:
         with trio.move_on_at(scope.deadline):
             await scope.closed.wait()
         if scope.is_keeping:
-            _log.warning("%s did not end within its %g s: its fence is dead now", scope, scope.terms.budget)
+            _log.warning(
+                "%s did not end within its %g s: its fence is dead now",
+                scope,
+                scope.terms.budget,
+                extra={"event": "key.overdue"},
+            )
             self.finish(scope)
 
     def finish(self, scope: Scope) -> None:
@@ -204,7 +209,7 @@ class Scopes:
         """Another owner has ``fence``: a scope with a lesser one is dead."""
         scope = self._scopes.get(place)
         if scope is not None and scope.is_keeping and scope.fence < fence:
-            _log.warning("%s was superseded by %s", scope, fence)
+            _log.warning("%s was superseded by %s", scope, fence, extra={"event": "key.superseded"})
             self._kill(scope, Cause.SUPERSEDED)
 
     def _kill(self, scope: Scope, cause: Cause) -> None:
@@ -230,7 +235,7 @@ class Scopes:
                 self._freeze(scope)
 
     def _freeze(self, scope: Scope) -> None:
-        _log.warning("%s is void: this process stood still", scope)
+        _log.warning("%s is void: this process stood still", scope, extra={"event": "key.frozen"})
         self._kill(scope, Cause.FROZEN)
 
     def _epoch(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .outgoing import Outgoing
+
+_log = logging.getLogger("swimring.rpc")
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _REQUEST: Final = CallKind.REQUEST  # as quick to look up as it is often needed
@@ -322,3 +325,5 @@ class Calling:
         if pending.answer is None:
             owner = self._connection.peer_name
             self._connection.instruments.tell(Instrument.call_orphaned, out.ns, out.cmd, out.key, owner)
+            text = "%s has not said in time that its handler of %s:%s has ended, which nobody waits for"
+            _log.info(text, owner, out.ns, out.cmd, extra={"event": "request.orphaned", "peer": owner})

@@ -149,7 +149,11 @@ class Connection:
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
             self.reason = self.reason or str(errors.exceptions[0]) or "the connection broke"
         except* Exception as errors:  # noqa: BLE001 - a fault of one connection is never the end of the others
-            _log.exception("the connection with %s crashed", self.peer_name)
+            _log.exception(
+                "the connection with %s crashed",
+                self.peer_name,
+                extra={"event": "connection.crashed", "peer": self.peer_name},
+            )
             self.reason = self.reason or f"a fault of this node: {errors.exceptions[0]!r}"
             self.instruments.tell(Instrument.duty_failed, "connection", errors)
         finally:

@@ -113,35 +113,42 @@ class Faults:
 
     def loss(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams are lost with this probability, segments and handshakes late."""
-        return self._under(self.network.loss(probability, _hosts(nodes)), f"loss {probability:g}", nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.loss(probability, hosts), f"loss {probability:g}", hosts)
 
     def duplication(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams arrive twice with this probability."""
-        return self._under(self.network.duplication(probability, _hosts(nodes)), f"duplication {probability:g}", nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.duplication(probability, hosts), f"duplication {probability:g}", hosts)
 
     def reordering(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """Datagrams take up to 50 ms more with this probability, and are overtaken."""
-        return self._under(self.network.reordering(probability, _hosts(nodes)), f"reordering {probability:g}", nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.reordering(probability, hosts), f"reordering {probability:g}", hosts)
 
     def corruption(self, probability: float, nodes: Nodes | None = None) -> FaultBlock:
         """A bit of a datagram flips with this probability; segments are sent again, since checksums catch it."""
-        return self._under(self.network.corruption(probability, _hosts(nodes)), f"corruption {probability:g}", nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.corruption(probability, hosts), f"corruption {probability:g}", hosts)
 
     def latency(self, low: float, high: float, nodes: Nodes | None = None, *, tail: float = 0.0) -> FaultBlock:
         """Packets travel ``low`` to ``high`` seconds, and an exponentially distributed time of mean ``tail`` more."""
         text = f"latency {low:g} to {high:g} s" + (f" and {tail:g} s on average" if tail else "")
-        return self._under(self.network.latency(low, high, _hosts(nodes), tail=tail), text, nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.latency(low, high, hosts, tail=tail), text, hosts)
 
     def bandwidth(self, bytes_per_second: float, nodes: Nodes | None = None) -> FaultBlock:
         """Each direction between two nodes carries no more than that."""
         text = f"bandwidth {bytes_per_second:g} B/s"
-        return self._under(self.network.bandwidth(bytes_per_second, _hosts(nodes)), text, nodes)
+        hosts = _hosts(nodes)
+        return self._under(self.network.bandwidth(bytes_per_second, hosts), text, hosts)
 
     # ------------------------------------------------------------------------------------------------- connections
 
     def refuse(self, nodes: Nodes) -> FaultBlock:
         """``nodes`` refuse new connections; existing ones and datagrams go on."""
-        return self._under(self.network.refuse(names_of(nodes)), "connections refused", nodes)
+        hosts = names_of(nodes)
+        return self._under(self.network.refuse(hosts), "connections refused", hosts)
 
     def half_open(self, one: Nodes, other: Nodes) -> FaultBlock:
         """Connections that are open between them carry nothing any more, and nobody is told; new ones work."""
@@ -152,11 +159,15 @@ class Faults:
 
     def clock_skew(self, seconds: float, nodes: SimNodes) -> FaultBlock:
         """The wall clocks of ``nodes`` are that far ahead of what they showed, or behind: they jump, and jump back."""
-        return self._under(_skewed(_clocks(nodes), seconds), f"wall clock {seconds:+g} s at {_listed(names_of(nodes))}")
+        chosen = _each(nodes)
+        clocks = [node.clock for node in chosen]
+        return self._under(_skewed(clocks, seconds), f"wall clock {seconds:+g} s", names_of(chosen))
 
     def clock_drift(self, rate: float, nodes: SimNodes) -> FaultBlock:
         """The boot clocks of ``nodes`` gain ``rate`` seconds a second, or lose them: 0.001 gains 1 ms a second."""
-        return self._under(_drifting(_clocks(nodes), rate), f"boot clock {rate:+g} s/s at {_listed(names_of(nodes))}")
+        chosen = _each(nodes)
+        clocks = [node.clock for node in chosen]
+        return self._under(_drifting(clocks, rate), f"boot clock {rate:+g} s/s", names_of(chosen))
 
     # ------------------------------------------------------------------------------------------------------- disks
 
@@ -182,11 +193,12 @@ class Faults:
         return self._disk(DiskVerdict(forgets=True), "what is not synced is lost in a crash", nodes)
 
     def _disk(self, verdict: DiskVerdict, text: str, nodes: Nodes | None) -> FaultBlock:
-        hosts = None if nodes is None else frozenset(names_of(nodes))
-        return self._under(self.disks.inject(DiskTrouble(verdict, hosts)), text, nodes)
+        hosts = _hosts(nodes)
+        trouble = DiskTrouble(verdict, None if hosts is None else frozenset(hosts))
+        return self._under(self.disks.inject(trouble), text, hosts)
 
-    def _under(self, fault: AbstractContextManager[None], text: str, nodes: Nodes | None = None) -> FaultBlock:
-        where = "" if nodes is None else f" at {_listed(names_of(nodes))}"
+    def _under(self, fault: AbstractContextManager[None], text: str, hosts: list[str] | None = None) -> FaultBlock:
+        where = "" if hosts is None else f" at {_listed(hosts)}"
         return FaultBlock(self._both(fault, text + where))
 
     @contextlib.contextmanager
@@ -200,8 +212,8 @@ def names_of(nodes: Nodes) -> list[str]:
     return [node.name for node in nodes] if isinstance(nodes, Iterable) else [nodes.name]
 
 
-def _clocks(nodes: SimNodes) -> list[Clock]:
-    return [node.clock for node in nodes] if isinstance(nodes, Iterable) else [nodes.clock]
+def _each(nodes: SimNodes) -> list[SimNode]:
+    return list(nodes) if isinstance(nodes, Iterable) else [nodes]
 
 
 @contextlib.contextmanager

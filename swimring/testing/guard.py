@@ -189,19 +189,15 @@ def _is_no_file(path: object) -> bool:
 def _watch_functions(undo: contextlib.ExitStack) -> None:
     """Replace them in their modules, and in the user's modules that have imported them by name."""
     replaced: dict[int, Any] = {}
+    originals: dict[int, Any] = {}
     for module, name, instead, strict in _watched():
         original = vars(module)[name]
+        originals[id(original)] = original
         replaced[id(original)] = guarding = _guarding(original, f"{module.__name__}.{name}", instead, strict=strict)
         undo.callback(setattr, module, name, original)
         setattr(module, name, guarding)
-    for found in list(sys.modules.values()):
-        names = getattr(found, "__dict__", {})  # not all is a module: None forbids an import
-        file = names.get("__file__")
-        if isinstance(file, str) and origin_of(file) is Origin.USER:
-            for name, value in list(names.items()):
-                if id(value) in replaced:
-                    undo.callback(names.__setitem__, name, value)
-                    names[name] = replaced[id(value)]
+    undo.callback(_swap, {id(guarding): originals[known] for known, guarding in replaced.items()}, set(sys.modules))
+    _swap(replaced, set(sys.modules))
     for owner, name, guarding in (
         (threading.Thread, "start", _guarding(threading.Thread.start, "threading.Thread.start", _THREAD, strict=True)),
         (random.Random, "seed", _seeding(random.Random.seed, "random.Random")),
@@ -209,6 +205,17 @@ def _watch_functions(undo: contextlib.ExitStack) -> None:
     ):
         undo.callback(setattr, owner, name, vars(owner)[name])
         setattr(owner, name, guarding)
+
+
+def _swap(others: dict[int, Any], known: set[str]) -> None:
+    """Put ``others`` in the place of what has these ids: in the user's modules, and in all that are not ``known``."""
+    for module, found in list(sys.modules.items()):
+        names = getattr(found, "__dict__", {})  # not all is a module: None forbids an import
+        file = names.get("__file__")
+        if module not in known or (isinstance(file, str) and origin_of(file) is Origin.USER):
+            for name, value in list(names.items()):
+                if id(value) in others:
+                    names[name] = others[id(value)]
 
 
 def _watched() -> Iterator[tuple[ModuleType, str, str, bool]]:

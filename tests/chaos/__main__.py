@@ -10,9 +10,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -36,14 +36,14 @@ RUNS: dict[str, Callable[[Plan], Awaitable[Found]]] = {
 }
 QUICK = {
     "rolling": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
-    "kill": Plan(keys=60, rate=20, rounds=1, victims=2, quick=True),
+    "kill": Plan(keys=60, rate=20, rounds=1, victims=1, quick=True),
     "freeze": Plan(keys=60, rate=20, rounds=1, quick=True),
-    "zombie": Plan(keys=50, rate=30, rounds=1, quick=True),
+    "zombie": Plan(keys=40, rate=30, rounds=1, quick=True),
     "partition": Plan(keys=60, rate=20, rounds=1, quick=True),
     "scale": Plan(keys=20_000, rate=20, quick=True),
 }
 WHOLE = {
-    "zombie": Plan(keys=100, rate=40),
+    "zombie": Plan(keys=40, rate=30),
     "partition": Plan(keys=500, rate=40, rounds=1),
     "scale": Plan(keys=1_000_000, rate=100),
 }
@@ -67,7 +67,7 @@ def main() -> int:
     plan = QUICK[name] if quick else WHOLE.get(name, Plan())
     plan = Plan(**{**asdict(plan), **{key: value for key, value in given.items() if value is not None}})
     try:
-        found = trio.run(partial(RUNS[name], plan))
+        found = trio.run(_run, RUNS[name], plan)
     except* Broken as group:
         found = Found(name=name, figures={}, broken=[str(error) for error in _leaves(group)])
     machine: Mapping[str, object] = {
@@ -80,6 +80,21 @@ def main() -> int:
     else:
         _print(found, plan, machine)
     return 1 if found.broken else 0
+
+
+async def _run(run: Callable[[Plan], Awaitable[Found]], plan: Plan) -> Found:
+    """Run it; a signal ends it as an error would, and with it everything that it has started."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_at_signal)
+        found = await run(plan)
+        nursery.cancel_scope.cancel()
+    return found
+
+
+async def _end_at_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            raise Broken(f"ended by {signal.Signals(number).name}")
 
 
 def _print(found: Found, plan: Plan, machine: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from swimring import open_node
-from swimring.errors import CallError
+from swimring.errors import CallError, HandlerFailed
 from swimring.swim import FULL_SHARE, Status
 
 from . import bank, counters
@@ -146,18 +146,18 @@ class Asking:
 
     async def about(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, Any]:
         """What each of these nodes says about itself."""
-        return {name: await self._node.peer(name).call(counters.about) for name in names}
+        return {name: await self._ask_one(name, counters.about) for name in names}
 
     async def fences(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, dict[str, int]]:
         """Which keys are open on each of these nodes, under which fence."""
-        return {name: await self._node.peer(name).call(counters.fences) for name in names}
+        return {name: await self._ask_one(name, counters.fences) for name in names}
 
     async def fill(self, nursery: trio.Nursery, *, names: list[str], keys: int, chunk: int = 2_000) -> int:
         """Fill the memory of these nodes with counters that were counted once; how many copies they keep."""
         kept = 0
         for first in range(0, keys, chunk):
             for name in names:
-                kept += await self._node.peer(name).call(counters.fill, None, first, min(chunk, keys - first))
+                kept += await self._ask_one(name, counters.fill, first, min(chunk, keys - first))
         for number in range(keys):
             self.book.began[f"k{number}"] += 1
             self.book.acknowledged[f"k{number}"] += 1
@@ -168,7 +168,7 @@ class Asking:
         found = 0
         for first in range(0, keys, chunk):
             for name in names:
-                found += await self._node.peer(name).call(counters.inventory, None, first, min(chunk, keys - first))
+                found += await self._ask_one(name, counters.inventory, first, min(chunk, keys - first))
         return found
 
     async def owners(self, nursery: trio.Nursery, *, keys: int) -> dict[str, int]:
@@ -186,6 +186,16 @@ class Asking:
     async def members(self, nursery: trio.Nursery) -> dict[str, str]:
         """Who is taken for what."""
         return {member.name: member.status.name for member in self._node.members}
+
+    async def _ask_one(self, name: str, endpoint: Any, *arguments: Any) -> Any:
+        """Ask one node what it may be asked again, until it answers: the driver bounds how long."""
+        while True:
+            try:
+                return await self._node.peer(name).call(endpoint, None, *arguments)
+            except HandlerFailed:
+                raise
+            except CallError:
+                await trio.sleep(0.5)
 
     # ---------------------------------------------------------------------------------------------------- calls
 
@@ -213,12 +223,14 @@ class Asking:
         error = "late"
         try:
             with trio.move_on_after(patience):
-                value = await self._node.call(self._add, key)
+                value = await self._node.call(self._add, key, 1)
                 error = ""
                 self.book.acknowledged[key] += 1
                 self.book.check(key, value, least)
         except CallError as failed:
             error = f"{type(failed).__name__}{' maybe' if failed.maybe_executed else ' refused'}"
+            if isinstance(failed, HandlerFailed):
+                error = f"{failed.type_name}: {failed.message[:80]} maybe"
         except bank.Replaced:
             error = "Replaced maybe"
         if error.endswith("refused"):

@@ -16,7 +16,7 @@ from swimring import Request  # noqa: TC001 - annotations of handlers are evalua
 
 __all__ = ["Noted", "Replaced", "app", "balance", "deposit"]
 
-WRITES_TAKE = 0.1
+WRITES_TAKE = 0.5
 
 
 class Noted(Accounts):

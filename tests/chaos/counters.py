@@ -45,7 +45,7 @@ async def fences(request: Request) -> dict[str, int]:
     return {one.key.decode(): one.fence.number for one in node.ownership.open_keys() if one.service == app.name}
 
 
-@app.on("fill")
+@app.on("fill", idempotent=True)
 async def fill(request: Request, first: int, count: int) -> int:
     """Keep what one node should keep of these counters as if each had been counted once; how many it keeps."""
     node = cast("Node", request.node)

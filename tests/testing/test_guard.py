@@ -304,6 +304,14 @@ def test_other_threads_go_on_as_they_like() -> None:
     assert found[1] == '"""'
 
 
+def test_a_module_that_was_imported_in_a_simulation_has_the_real_clock_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, clocks_by_name.__name__)
+    again = run(lambda: importlib.import_module(clocks_by_name.__name__))
+    assert vars(again)["monotonic"] is time.monotonic
+
+
 def test_an_import_that_somebody_forbids_is_no_module_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "not_to_be_imported", None)
     assert run(lambda: 7) == 7

@@ -274,7 +274,7 @@ def test_nothing_is_left_when_all_calls_have_ended_and_what_is_left_is_told() ->
         await cluster.nothing_left()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.node.peer("n2").call, linger, None, 60.0)
-            with pytest.raises(AssertionError, match="something is left:\nn1: <Connection"):
+            with pytest.raises(AssertionError, match=r"something is left:\n\s*n1: <Connection"):
                 await cluster.nothing_left()
             nursery.cancel_scope.cancel()
         await cluster.nothing_left()

@@ -160,3 +160,20 @@ def test_a_flapping_partition_comes_and_goes(seed: int) -> None:
             return passed
 
     assert run_simulation(scenario, seed=seed) == [False, True, False, True]
+
+
+def test_a_fault_names_its_nodes_also_if_they_can_be_counted_only_once() -> None:
+    async def scenario() -> list[str]:
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(2)
+            for fault in (
+                cluster.loss(0.1, (node for node in nodes)),
+                cluster.refuse(node for node in nodes),
+                cluster.full_disk(node for node in nodes),
+                cluster.clock_skew(5, (node for node in nodes)),
+            ):
+                with fault:
+                    pass
+            return [happening.text for happening in cluster.history.faults if happening.text.endswith(" at n1 n2")]
+
+    assert len(run_simulation(scenario, seed=1)) == 8

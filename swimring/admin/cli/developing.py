@@ -19,7 +19,7 @@ from .lines import Lines
 from .stopping import INTERRUPTED, open_stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
     from swimring.admin.fleet import Child, Fleet
 
@@ -139,14 +139,9 @@ class _Session:
 
     async def _reload_at_changes(self, folder: Path) -> None:
         self._lines.say(f"a change of a Python file in {folder} restarts the nodes, one at a time")
-        from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - only with --reload
-
-        # What changes while the nodes are restarted is told at once then. Its thread ends when `stop` is set.
         with _stop_event() as stop:
-            found = awatch(folder, watch_filter=PythonFilter(), stop_event=stop, rust_timeout=500)
-            async with aclosing(found) as changes:
-                async for files in changes:
-                    names = sorted({str(Path(path).relative_to(folder)) for _, path in files})
+            async with aclosing(_changes(folder, stop)) as changes:
+                async for names in changes:
                     self._lines.say(f"changed: {', '.join(names)}")
                     await self._roll()
 
@@ -222,6 +217,14 @@ class _Session:
 
 def _how(status: int | None) -> str:
     return f"killed by signal {-status}" if status is not None and status < 0 else f"status {status}"
+
+
+async def _changes(folder: Path, stop: trio.Event) -> AsyncGenerator[list[str], None]:
+    """The Python files below ``folder`` that changed, until ``stop``; what changes while nobody asks is told then."""
+    from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - only with --reload
+
+    async for changes in awatch(folder, watch_filter=PythonFilter(), stop_event=stop, rust_timeout=500):
+        yield sorted({str(Path(path).relative_to(folder)) for _, path in changes})
 
 
 @contextmanager
