@@ -30,8 +30,8 @@ class Traffic:
         """The most bytes that one node sent in a second."""
         self.nodes: dict[str, dict[str, Any]] = {}
 
-    async def wait_quiet(self, names: Sequence[str]) -> float:
-        """Wait until nobody knows of a copy that is missing; the seconds it took."""
+    async def wait_quiet(self, names: Sequence[str], *, busy: float) -> float:
+        """Wait until copies of at most ``busy`` keys may be missing, which calls have just opened; the seconds."""
         began = trio.current_time()
         while True:
             self.nodes = await self._scene.asker.do("about", names=list(names), within=LONG)
@@ -42,7 +42,7 @@ class Traffic:
                     self.fastest = max(self.fastest, (told["bytes_sent"] - sent) / (now - at))
                 if now - at >= 1.0 or name not in self._sent:
                     self._sent[name] = (now, told["bytes_sent"])
-            if not any(told["keys_left"] for told in self.nodes.values()):
+            if sum(told["keys_left"] for told in self.nodes.values()) <= busy:
                 return trio.current_time() - began
             await trio.sleep(1.0)
 
@@ -51,15 +51,15 @@ async def scale(plan: Plan) -> Found:
     """Fill three nodes, start nine more, let them go again."""
     async with open_scene(plan, nodes=FEW, touched=False, env={"CHAOS_REPLICAS": "1"}) as scene:
         few = list(scene.fleet.members)
-        ask, traffic = scene.asker.do, Traffic(scene)
+        ask, traffic, busy = scene.asker.do, Traffic(scene), 3 * plan.rate + 10
         copies = await ask("fill", names=few, keys=plan.keys, within=LONG)
         await scene.begin(reads=0.5, patience=(60.0, 60.0))
-        filled = await traffic.wait_quiet(few)
+        filled = await traffic.wait_quiet(few, busy=busy)
         memory = sum(told["peak_mib"] for told in traffic.nodes.values())
         for member in scene.fleet.plan(free_addresses(MANY - FEW)):
             scene.note(f"{member.name} started")
             await member.start()
-        grown = await scene.settled(within=LONG) + await traffic.wait_quiet(list(scene.fleet.members))
+        grown = await scene.settled(within=LONG) + await traffic.wait_quiet(list(scene.fleet.members), busy=busy)
         owners: dict[str, int] = await ask("owners", keys=plan.keys, within=LONG)
         at_most = await ask("inventory", names=list(scene.fleet.members), keys=plan.keys, within=LONG)
         began = trio.current_time()
@@ -67,8 +67,11 @@ async def scale(plan: Plan) -> Found:
             if name not in few:
                 scene.note(f"SIGTERM {name}")
                 await member.leave()
-        shrunk = trio.current_time() - began + await scene.settled(within=LONG) + await traffic.wait_quiet(few)
+        shrunk = (
+            trio.current_time() - began + await scene.settled(within=LONG) + await traffic.wait_quiet(few, busy=busy)
+        )
         load = await scene.end()
+        await traffic.wait_quiet(few, busy=0)
         at_last = await ask("inventory", names=few, keys=plan.keys, within=LONG)
         checked = await ask("verify", exact=True, within=LONG)
         broken = [*failures(load, allow_maybe=False), *losses(load, checked), *complaints(scene)]
