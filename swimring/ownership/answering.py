@@ -14,7 +14,7 @@ from swimring.service import Request  # noqa: TC001 - annotations of handlers ar
 from .claiming import CLOSE, MAX_OTHERS
 from .fences import MAX_FENCE
 from .holdings import Verdict, read_copy, read_place, read_version
-from .spreading import MAX_OFFERED
+from .spreading import MAX_OFFERED, Told
 
 if TYPE_CHECKING:
     from swimring.service import Service
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .scopes import Scopes
     from .spreading import Spreading
 
-_HAS, _WANTS, _REFUSES = 0, 1, 2
 _REMEMBERED: Final = 2  # replicas of the key that is claimed: who asks has asked about the others itself
 
 
@@ -129,6 +128,7 @@ class Answering:
 
     def _put(self, copy: Copy) -> list[int]:
         verdict = self._holdings.put(copy)
+        keeps = self._keeps(copy.place, copy.version) is Told.KEEPS
         if verdict is Verdict.HELD:
             if copy.fence.owner != self._asking.me:
                 self._scopes.supersede(copy.place, copy.fence)
@@ -136,7 +136,7 @@ class Answering:
             if self._asking.me not in self._rings.ring(service).owners(key, copy.replicas + 1)[1:]:
                 # Ours, for our replicas, unless we checkpoint before; or that of others, who came to us by an old ring.
                 self._spreading.touch(copy.place, later=True)
-        return [int(verdict), self._holdings.promised(copy.place).number]
+        return [int(verdict), self._holdings.promised(copy.place).number, int(keeps)]
 
     def _judge(self, version: Any) -> int:
         match version:
@@ -148,10 +148,19 @@ class Answering:
             offered = read_version(number, owner, sequence)
         except RemoteProtocolError as error:
             raise InvalidRequest(str(error)) from error
+        told = self._keeps(place, offered)
+        if told is None:
+            told = Told.REFUSES if offered[0] < self._holdings.promised(place) else Told.WANTS
+        return int(told)
+
+    def _keeps(self, place: Place, version: Version) -> Told | None:
+        """Whether that version or a later one stays here by our ring, or is only here still; None if it is not."""
         held = self._holdings.get(place)
-        if held is not None and held.version >= offered:
-            return _HAS
-        return _REFUSES if offered[0] < self._holdings.promised(place) else _WANTS
+        if held is None or held.version < version:
+            return None
+        service, key = place
+        keepers = self._rings.ring(service).owners(key, held.replicas + 1)
+        return Told.KEEPS if self._asking.me in keepers else Told.HOLDS
 
 
 def _place(service: str, key: bytes) -> Place:

@@ -6,6 +6,7 @@ anew: what is there already costs a line of an offer.
 
 from __future__ import annotations
 
+import enum
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +15,10 @@ import trio
 
 from swimring.errors import CallError, Moved
 
-from .holdings import Verdict
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from swimring.ring import HashRing
 
     from .asking import Asking
     from .holdings import Copy, Holdings, Place
@@ -34,7 +35,18 @@ LATER: Final = 1.0
 """Seconds that a key which has just opened waits: most are checkpointed before, and have nothing to spread then."""
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-_HAS, _WANTS, _REFUSES = 0, 1, 2
+
+
+class Told(enum.IntEnum):
+    """What a node says of a version that it is offered; the values are those of the wire."""
+
+    KEEPS = 0
+    """It holds that one or a later one, and is the owner or a replica by its own ring."""
+    WANTS = 1
+    REFUSES = 2
+    """It promised to take none so old, and holds none."""
+    HOLDS = 3
+    """It holds it, and will drop it when others keep it."""
 
 
 class Spreading:
@@ -173,6 +185,7 @@ class Spreading:
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
         for place in places:
             self._due.pop(place, None)  # what is touched from now on is due again
+        rings = {service: self._rings.ring(service) for service, _ in batch}
         lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
         by_peer: dict[str, list[Copy]] = {}
         for place, names in lacking.items():
@@ -190,26 +203,34 @@ class Spreading:
                     self._due[place] = None
         done = [copy for place, copy in batch.items() if not lacking[place]]
         for copy in done:
-            self._drop_if_foreign(copy)
+            self._drop_if_foreign(copy, rings[copy.place[0]])
         return len(places) - len(batch) + len(done)
 
     def _targets(self, copy: Copy) -> tuple[str, ...]:
-        service, key = copy.place
-        around = self._rings.ring(service).owners(key, copy.replicas + 1)
-        if around[:1] == (self._asking.me,):
-            return around[1:]
-        return tuple(name for name in (around if self.draining else around[:1]) if name != self._asking.me)
+        """Who has to keep it before this node is done: a replica asks the owner, everybody else all of them."""
+        around = self._around(copy)
+        if self._asking.me in around[1:] and not self.draining:
+            return around[:1]
+        return tuple(name for name in around if name != self._asking.me)
 
-    def _drop_if_foreign(self, copy: Copy) -> None:
+    def _around(self, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
-        around = self._rings.ring(service).owners(key, copy.replicas + 1)
+        return self._rings.ring(service).owners(key, copy.replicas + 1)
+
+    def _drop_if_foreign(self, copy: Copy, asked_by: HashRing) -> None:
+        """Drop what all keepers by our ring have said to keep by theirs, if our ring is the one we asked by.
+
+        While that ring lasts this node tells nobody that it keeps the copy. So of nodes whose rings disagree the last
+        one to drop it was told by a node that keeps it still.
+        """
+        around = self._around(copy)
         if not around or self._asking.me in around or self._is_open(copy.place):
             return
-        if self._holdings.get(copy.place) is copy:
+        if self._holdings.get(copy.place) is copy and self._rings.ring(copy.place[0]) is asked_by:
             self._holdings.drop(copy.place)
             self._hits.pop(copy.place, None)
         else:
-            self._due[copy.place] = None  # a newer one has come meanwhile
+            self._due[copy.place] = None  # a newer one has come meanwhile, or a new ring
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""
@@ -232,18 +253,23 @@ class Spreading:
         )
         wanted = []
         for copy, verdict in zip(copies, answer, strict=False):
-            if verdict == _WANTS:
+            if verdict == Told.WANTS and self._brings(copy, name):
                 wanted.append(copy)
-            elif verdict in (_HAS, _REFUSES):  # what is refused was replaced by what is newer
+            elif verdict == Told.KEEPS:
                 lacking[copy.place].discard(name)
         return wanted
+
+    def _brings(self, copy: Copy, name: str) -> bool:
+        """Whether this node sends it: who is neither owner nor replica brings it to the owner, and the owner to others."""
+        around = self._around(copy)
+        return self.draining or self._asking.me in around or around[:1] == (name,)
 
     async def _send(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         fresh = [self._holdings.get(copy.place) or copy for copy in copies]
         size = sum(copy.cost for copy in fresh)
         answer = await self._ask(name, "replicate", {"copies": [copy.to_wire() for copy in fresh]}, size=size)
         for copy, told in zip(fresh, answer, strict=False):
-            if isinstance(told, list) and told and told[0] in (Verdict.HELD, Verdict.FENCED):
+            if isinstance(told, list) and told[2:3] == [1]:
                 lacking[copy.place].discard(name)
         self.bytes_sent += size
         self.copies_sent += len(fresh)

@@ -1,0 +1,51 @@
+"""Many nodes that join at once: no count that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
+
+from .counters import Counters, grown
+
+if TYPE_CHECKING:
+    from swimring.testing import SimCluster
+
+KEYS = [f"k{number}" for number in range(200)]
+
+
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_nine_nodes_that_join_three_at_once_lose_no_count(seed: int, replicas: int) -> None:
+    async def scenario() -> None:
+        counters = Counters(replicas=replicas, idle=1.0)
+        rng = dice("slow", current_seed())
+        async with open_sim_cluster() as cluster:
+            await cluster.start(3, counters.service, gradual=False)
+            await cluster.settled()
+            for key in KEYS:
+                await counters.add_one(cluster, key)
+            await trio.sleep(3)
+            with cluster.loss(0.2), contextlib.ExitStack() as slow:
+                async with counters.load(cluster, keys=200, rate=30):
+                    async with trio.open_nursery() as nursery:
+                        for number in range(9):
+                            nursery.start_soon(partial(cluster.start, 1, counters.service, gradual=False))
+                        await trio.sleep(0.01)
+                        for one in cluster.nodes:
+                            if rng.random() < 0.6:
+                                slow.enter_context(one.slow(rng.uniform(0.02, 0.5)))
+                    await trio.sleep(8)
+            await grown(cluster)
+            held = {c.place[1].decode() for one in cluster.running for c in one.node.ownership.holdings}
+            print("LOST", sorted(set(KEYS) - held))
+            wrong = await counters.wrong(cluster)
+            assert wrong == [], counters.failures
+
+    run_simulation(scenario, seed=seed)
