@@ -139,6 +139,8 @@ class Scopes:
     async def _claim(self, scope: Scope) -> None:
         epoch = self._epoch()
         claimed = await self._claims.claim(scope.place, scope.terms.replicas)
+        if scope.state is not State.CLAIMING:
+            return  # the key went away in the same moment as the last answer came
         if not self.is_mine(scope.place):
             scope.hear(Cause.THEIRS)
         elif self._epoch() == epoch and self._holdings.promised(scope.place) == claimed.fence:
