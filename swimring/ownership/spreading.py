@@ -260,7 +260,7 @@ class Spreading:
         return wanted
 
     def _brings(self, copy: Copy, name: str) -> bool:
-        """Whether this node sends it: who is neither owner nor replica brings it to the owner, and the owner to others."""
+        """Whether this node sends it: who is neither owner nor replica brings it to the owner alone."""
         around = self._around(copy)
         return self.draining or self._asking.me in around or around[:1] == (name,)
 

@@ -12,7 +12,7 @@ import trio.testing
 from swimring.identity import Address, Fence
 from swimring.net import SystemHost
 from swimring.ownership import Copy, Ownership, Rebalancer, open_ownership
-from swimring.service import Request, Service
+from swimring.service import Endpoint, Request, Service
 from swimring.swim import Member, Metadata, Status
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class One:
         other = self._everybody[name]
         await trio.sleep(JOURNEY)
         (endpoint,) = (one for one in other.service.endpoints if one.cmd == out.cmd)
+        assert isinstance(endpoint, Endpoint)
         answer = await endpoint(Request(node=None, peer=self.name), **out.fields)  # type: ignore[arg-type]
         await trio.sleep(JOURNEY)
         return answer
@@ -81,9 +82,7 @@ async def nodes(*names: str) -> AsyncIterator[list[One]]:
     async with trio.open_nursery() as nursery:
         for name in names:
             one = One(name, everybody, dict.fromkeys(names, 1))
-            opening = open_ownership(
-                name, membership=one.view, rings=one.rings, host=SystemHost(), patience=10.0
-            )
+            opening = open_ownership(name, membership=one.view, rings=one.rings, host=SystemHost(), patience=10.0)
             one.ownership = await nursery.start(_stay_open, opening)
             one.ownership.register(one.service)
         for one in everybody.values():
