@@ -196,7 +196,8 @@ class Ownership:
         """
         self._spreading.begin_draining()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._spreading.tell, progress)
+            # Counted before the first of them are on their way: those are not among what is left.
+            nursery.start_soon(self._spreading.tell, progress, self._spreading.keys_left)
             await self._hand_over_all()
             nursery.cancel_scope.cancel()
         progress.tell(total=progress.now.total, left=0)

@@ -138,9 +138,8 @@ class Spreading:
         while self.keys_left or self._busy:
             await self._progress.wait()
 
-    async def tell(self, progress: Progress) -> None:
-        """Tell how many keys are left, of those that were here at first, until cancelled."""
-        total = self.keys_left
+    async def tell(self, progress: Progress, total: int) -> None:
+        """Tell how many keys are left of ``total``, those that were here at first, until cancelled."""
         while True:
             progress.tell(total=total, left=min(self.keys_left, total))
             await self._progress.wait()
