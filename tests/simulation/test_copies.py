@@ -17,6 +17,8 @@ from .counters import Counters, grown
 if TYPE_CHECKING:
     from swimring.testing import SimCluster
 
+pytestmark = pytest.mark.costly
+
 KEYS = [f"k{number}" for number in range(100)]
 
 

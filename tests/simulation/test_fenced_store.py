@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 import trio
 
 from swimring.errors import CallError, NodeClosed
 from swimring.service import Request, Service
 from swimring.testing import SimCluster, SimNode, current_seed, dice, open_sim_cluster, run_simulation
+
+pytestmark = pytest.mark.costly
 
 KEYS = [f"k{number}" for number in range(12)]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from swimring.node import Node
     from swimring.testing import SimNode
 
+pytestmark = pytest.mark.costly
+
 
 @dataclass
 class Runs:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from swimring.testing import SimCluster, SimNode
 
+pytestmark = pytest.mark.costly
+
 # ------------------------------------------------------------------------------------------------- planned moves
 
 
