@@ -9,6 +9,7 @@ Hypothesis draws the same examples in every run and never looks at the time: a s
 from __future__ import annotations
 
 import inspect
+import signal
 
 import hypothesis
 import pytest
@@ -29,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has jobs in the background ignore it, and they hand that on: no process of a test would hear a Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     count = config.getoption("examples")
     if count is not None:
         hypothesis.settings.register_profile(LONG, deadline=None, max_examples=count, print_blob=True)

@@ -59,7 +59,8 @@ async def test_tail_and_members_tell_programs_of_each_change_in_a_line(cluster: 
                     await tail.wait_said('"event": "left"')
                 told = lines_of(tail)
                 assert {one["member"] for one in told} == {"b"}
-                assert {"join", "drain", "left"} <= {str(one["event"]) for one in told}
+                # A node without state drains and leaves in one moment, and who follows may hear of both as of one.
+                assert {"join", "left"} <= {str(one["event"]) for one in told} <= {"join", "drain", "left"}
                 assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", str(told[0]["ts"]))
                 await members.wait_said('"left"')
 
