@@ -12,6 +12,8 @@ from swimring.testing import current_seed, dice, open_sim_cluster, run_simulatio
 
 from .counters import Counters, grown
 
+pytestmark = pytest.mark.costly
+
 KEYS = [f"k{number}" for number in range(200)]
 
 
