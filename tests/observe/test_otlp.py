@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gzip
 import threading
 from contextlib import contextmanager
@@ -55,10 +56,14 @@ def test_a_collector_of_otlp_reads_the_spans_of_a_call_that_failed() -> None:
         tracing = Tracing(tracer_provider=provider)
         call = Span(kind=SpanKind.CALL, ns="shop", cmd="buy", key="secret")
         attempt = Span(kind=SpanKind.ATTEMPT, ns="shop", cmd="buy", key="secret", peer="b", call=call)
-        tracing.span_started(call)
-        tracing.span_started(attempt)
-        tracing.span_ended(attempt, "Unreachable")
-        tracing.span_ended(call, "Unreachable")
+
+        def fail() -> None:
+            tracing.span_started(call)
+            tracing.span_started(attempt)
+            tracing.span_ended(attempt, "Unreachable")
+            tracing.span_ended(call, "Unreachable")
+
+        contextvars.copy_context().run(fail)  # as a call has: a span is entered for the rest of its context
         provider.shutdown()
     spans = [span for one in taken for of in one.resource_spans for scope in of.scope_spans for span in scope.spans]
     assert [span.name for span in spans] == ["shop/buy", "shop/buy"]
