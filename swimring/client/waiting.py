@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from swimring.service import SessionStream, Waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from swimring.mux import Session
-    from swimring.service import Writers
 
 
 class Signal:
@@ -65,15 +59,4 @@ ANY_LOOP: Final = Waiting(
 class LinkStream(SessionStream):
     """A stream of a call of a client."""
 
-    def __init__(
-        self,
-        stream_id: int,
-        name: str,
-        session: Session,
-        poke: Callable[[], None],
-        *,
-        writers: Writers,
-        item_limits: tuple[int, int],
-    ) -> None:
-        """As `SessionStream`."""
-        super().__init__(stream_id, name, session, poke, writers=writers, item_limits=item_limits, waiting=ANY_LOOP)
+    _waiting = ANY_LOOP

@@ -12,10 +12,7 @@ from swimring.service import reset_code as _reset_code
 from .parking import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from swimring.mux import ResetCode, Session
-    from swimring.service import Writers
+    from swimring.mux import ResetCode
 
 TRIO: Final = Waiting(
     checkpoint=trio.lowlevel.checkpoint,
@@ -35,18 +32,7 @@ TRIO: Final = Waiting(
 class PeerStream(SessionStream):
     """A stream of a call between two nodes."""
 
-    def __init__(
-        self,
-        stream_id: int,
-        name: str,
-        session: Session,
-        poke: Callable[[], None],
-        *,
-        writers: Writers,
-        item_limits: tuple[int, int],
-    ) -> None:
-        """As `SessionStream`."""
-        super().__init__(stream_id, name, session, poke, writers=writers, item_limits=item_limits, waiting=TRIO)
+    _waiting = TRIO
 
 
 def reset_code(error: BaseException) -> ResetCode:

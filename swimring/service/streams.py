@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeVar, overload
 
 from swimring.errors import StreamLost, StreamReset
 from swimring.mux import ResetCode, StreamState
@@ -112,6 +112,8 @@ class SessionStream:
     what was sent and not read over there as well, so a slow reader stops its writer and nobody else.
     """
 
+    _waiting: ClassVar[Waiting]  # given by a subclass for each kind of event loop
+
     def __init__(
         self,
         stream_id: int,
@@ -121,7 +123,6 @@ class SessionStream:
         *,
         writers: Writers,
         item_limits: tuple[int, int],
-        waiting: Waiting,
     ) -> None:
         """Belong to a connection; made for each name that a call announces.
 
@@ -132,14 +133,13 @@ class SessionStream:
         self.name = name
         self._session = session
         self._poke = poke
-        self._waiting = waiting
         self._writers = writers
         self._chunks: deque[bytes] = deque()
         self._at_end = False
         self._broken: Callable[[int], CallError] | None = None
         self._closed = False
-        self._readable = waiting.signal()
-        self._writable = waiting.signal()
+        self._readable = self._waiting.signal()
+        self._writable = self._waiting.signal()
         self._sending = False
         self._turns = 0
         self.received = 0
