@@ -18,6 +18,7 @@ from swimring.mux import (
     ResetCode,
     error_of,
     stream_ids,
+    why_cancelled,
 )
 from swimring.service import checked_sources, hold
 
@@ -107,12 +108,13 @@ class Calling:
             CallError: what became of it.
             LocalProtocolError: the message cannot be sent at all.
         """
+        deadline = _deadline(message)
         call_id, pending = await self._begin(message, CallKind.REQUEST, hops, attempt)
         try:
             answer = await pending.wait()
         except anyio.get_cancelled_exc_class():
             if pending.answer is None:
-                await self.withdraw(call_id, pending, range(0), "the caller was cancelled")
+                await self.withdraw(call_id, pending, range(0), why_cancelled(deadline, now=anyio.current_time()))
             raise
         return self.value(answer, message.key)
 
@@ -212,8 +214,7 @@ class Calling:
 
     async def withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
-        late = anyio.current_effective_deadline() <= anyio.current_time()
-        self.cancel(call_id, streams, "the deadline passed" if late else reason)
+        self.cancel(call_id, streams, reason)
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace):
             await pending.wait()
         self._pending.pop(call_id, None)
@@ -224,9 +225,13 @@ class Calling:
             pending.settle(answer)
 
 
+def _deadline(message: Message) -> float:
+    return anyio.current_effective_deadline() if message.deadline is None else message.deadline
+
+
 def _header(message: Message, kind: CallKind, hops: int, attempt: int) -> CallHeader:
     """The routing header, with the time that is left until the deadline of the surrounding scopes."""
-    deadline = anyio.current_effective_deadline() if message.deadline is None else message.deadline
+    deadline = _deadline(message)
     return CallHeader(
         ns=message.ns,
         cmd=message.cmd,

@@ -1,6 +1,6 @@
 """Many calls and byte streams over one connection, without the connection: pure, for any event loop."""
 
-from .answers import Answer, error_of, outcome_of
+from .answers import Answer, error_of, outcome_of, why_cancelled
 from .calls import CALL_LIFE, CallState, CallStep
 from .events import (
     CallArrived,
@@ -87,4 +87,5 @@ __all__ = [
     "pack_item",
     "split_message",
     "stream_ids",
+    "why_cancelled",
 ]

@@ -45,3 +45,8 @@ def outcome_of(answer: Answer) -> str:
                 return type(error).__name__
         case CallError():
             return type(answer).__name__
+
+
+def why_cancelled(deadline: float, *, now: float) -> str:
+    """Why a call was cancelled that had that ``deadline`` when it began: afterwards no scope tells it."""
+    return "the deadline passed" if deadline <= now else "the caller was cancelled"

@@ -114,7 +114,7 @@ class Reporting(Operating):
 
     def _tell_running(self, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         key: Key | None = of.get("key")
-        chosen = (call for call in self.running_calls() if call.ns != "swimring" and key in {None, call.key})
+        chosen = (call for call in self.running_calls() if call.ns != "swimring" and (key is None or key == call.key))
         now = trio.current_time()
         return [_describe(call, now) for call, _ in zip(chosen, range(MOST_CALLS), strict=False)]
 

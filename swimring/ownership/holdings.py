@@ -91,7 +91,7 @@ def read_copy(record: object) -> Copy:
         RemoteProtocolError: it is none.
     """
     match record:
-        case [str(service), bytes(key), number, owner, sequence, int(replicas), bytes(state), *_]:
+        case [str(service), bytes(key), number, owner, sequence, replicas, bytes(state), *_] if type(replicas) is int:
             fence, sequence = read_version(number, owner, sequence)
         case _:
             raise RemoteProtocolError("malformed copy of a state")
@@ -107,7 +107,7 @@ def read_version(number: object, owner: object, sequence: object) -> Version:
         RemoteProtocolError: it is none.
     """
     match number, owner, sequence:
-        case (int(), str(), int()):
+        case (int(), str(), int()) if bool not in {type(number), type(sequence)}:
             if 0 < number <= MAX_FENCE and 0 <= sequence <= MAX_FENCE and 0 < len(owner) <= 128:
                 return Fence(number, owner), sequence
     raise RemoteProtocolError("malformed version of a state")

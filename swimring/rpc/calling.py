@@ -22,6 +22,7 @@ from swimring.mux import (
     encode_fields,
     error_of,
     stream_ids,
+    why_cancelled,
 )
 from swimring.service import checked_sources, hold
 
@@ -56,11 +57,6 @@ def _remaining() -> float:
     """The time that is left until the deadline of the surrounding scopes."""
     deadline = trio.current_effective_deadline()
     return deadline if deadline == math.inf else deadline - trio.current_time()
-
-
-def _why(deadline: float) -> str:
-    """Why a call was cancelled that had that ``deadline`` when it began: afterwards no scope tells it."""
-    return "the deadline passed" if deadline <= trio.current_time() else "the caller was cancelled"
 
 
 def _header(out: Outgoing, kind: CallKind) -> CallHeader:
@@ -178,7 +174,7 @@ class Calling:
         try:
             await trio.lowlevel.wait_task_rescheduled(pending.abort)
         except trio.Cancelled:
-            await self.withdraw(out, call_id, pending, range(0), _why(deadline))
+            await self.withdraw(out, call_id, pending, range(0), why_cancelled(deadline, now=trio.current_time()))
             raise
         answer = pending.answer
         if type(answer) is ReplyArrived:
@@ -214,7 +210,7 @@ class Calling:
         try:
             answer = await pending.wait()
         except trio.Cancelled:
-            await self.withdraw(header, call_id, pending, range(0), _why(deadline))
+            await self.withdraw(header, call_id, pending, range(0), why_cancelled(deadline, now=trio.current_time()))
             raise
         if isinstance(answer, (ReplyArrived, FailureArrived)):
             return Relayed(body=answer.body, failed=isinstance(answer, FailureArrived))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from swimring.instrument import Instrument, Instruments, Span, SpanKind
+from swimring.mux import why_cancelled
 from swimring.tracing import current_trace, enter_trace
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ class Following:
             return
         outcome = outcome_of(kind)
         if outcome == "cancelled":
-            late = self._deadline <= trio.current_time()
-            self.tell("cancelled", "the deadline passed" if late else "the caller was cancelled")
+            self.tell("cancelled", why_cancelled(self._deadline, now=trio.current_time()))
         self._instruments.tell(Instrument.span_ended, self._span, outcome)
 
 

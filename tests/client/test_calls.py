@@ -152,6 +152,23 @@ async def test_a_cancelled_call_is_cancelled_on_the_node_before_its_scope_ends()
             assert ended == ["a"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_node_is_told_whether_the_deadline_passed_or_the_caller_was_cancelled(*, late: bool) -> None:
+    async with tiny_cluster() as cluster:
+        node = await cluster.start("a", handler=never)
+        async with connect(node.address) as mesh, anyio.create_task_group() as tasks:
+            with anyio.move_on_after(0.05 if late else 100) as scope:
+
+                async def give_up() -> None:
+                    await node.wait_called()
+                    scope.cancel()
+
+                if not late:
+                    tasks.start_soon(give_up)
+                await mesh.request({**ASK, "key": "k"})
+        assert node.cancels[:1] == ["the deadline passed" if late else "the caller was cancelled"]
+
+
 async def test_a_node_that_does_not_confirm_a_cancel_is_waited_for_a_moment_only() -> None:
     async def stubborn(heard: Heard) -> object:
         with anyio.CancelScope(shield=True):

@@ -153,6 +153,7 @@ class TinyNode:
         self.followers = 0
         self._followed = anyio.Event()
         self.told_lost: list[str] = []
+        self.cancels: list[str] = []
         self._scope = anyio.CancelScope()
         self.raw_reply: bytes | None = None
         self._draining = False
@@ -259,6 +260,7 @@ class TinyNode:
                 connection.credit.set()
                 connection.credit = anyio.Event()
             case CancelArrived():
+                self.cancels.append(event.reason)
                 connection.scopes[event.call_id].cancel()
 
     async def _answer(self, call: CallArrived, scope: anyio.CancelScope, connection: _Connection) -> None:

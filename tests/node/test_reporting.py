@@ -88,8 +88,9 @@ async def test_who_runs_for_which_key_since_when_and_until_when_is_found_with_th
                 (1, "child"),
                 (2, "lower"),
             ]
-            wanted = {**ASK, "about": ["running"], "of": {"key": "another"}}
-            assert (await a.peer("b").request(wanted, idempotent=True))["running"] == []
+            for no_such in ("another", ["what", "has", "no", "hash"]):
+                wanted = {**ASK, "about": ["running"], "of": {"key": no_such}}
+                assert (await a.peer("b").request(wanted, idempotent=True))["running"] == []
             nursery.cancel_scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
         assert b.running_calls() == []
