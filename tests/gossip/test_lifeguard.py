@@ -76,6 +76,27 @@ async def test_a_node_in_bad_health_takes_longer_rounds() -> None:
         assert rounds == pytest.approx([2, 3, 4], abs=0.05), "no relay reports: a point of health after each"
 
 
+@simulated
+async def test_a_node_in_bad_health_waits_longer_between_members_that_answer() -> None:
+    async with open_cluster() as cluster:
+        node, *_ = await cluster.start_all(3, profile=LAN)
+        await next_probe(node)
+        for _ in range(3):  # each time it has to speak up, which costs a point
+            node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
+        assert node.gossiper.statistics().health == 3
+        ends = [await next_probe(node) for _ in range(5)]
+        rounds = [after - before for before, after in itertools.pairwise(ends)]
+        assert rounds == pytest.approx([4, 3, 2, 1], abs=0.05), "each answer is a point of health"
+
+
+async def next_probe(node: GossipNode) -> float:
+    """Wait for the end of the next probe round; the time then."""
+    seen = node.gossiper.statistics().probes
+    while node.gossiper.statistics().probes == seen:
+        await trio.sleep(0.01)
+    return trio.current_time()
+
+
 def relaying(cluster: Cluster, since: int) -> tuple[dict[tuple[NodeId, int, NodeId], list[Address]], set[int]]:
     """To whom each question for help went, by who asked, its number, and about whom; and the numbers of the reports."""
     asked, reported = defaultdict(list), set()
