@@ -2,6 +2,7 @@
 
 from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
+from .attached import AttachedStreams
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
@@ -25,6 +26,7 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "Asker",
+    "AttachedStreams",
     "BoundCall",
     "ByteStream",
     "Caller",

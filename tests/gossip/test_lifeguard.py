@@ -27,6 +27,8 @@ from swimring.swim import (
 from tests.gossip.nodes import PORT, open_cluster, record_of, simulated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.gossip.nodes import Cluster, GossipNode
 
 LAN = Profile.lan()
@@ -65,13 +67,7 @@ async def test_a_node_in_bad_health_takes_longer_rounds() -> None:
         for node in nodes[1:]:
             cluster.lose(node)
         await trio.sleep(0.01)
-        ends: list[float] = []
-        seen = nodes[0].gossiper.statistics().probes_failed
-        while len(ends) < 4:
-            await trio.sleep(0.01)
-            if (failed := nodes[0].gossiper.statistics().probes_failed) != seen:
-                seen = failed
-                ends.append(trio.current_time())
+        ends = await ends_of_rounds(4, lambda: nodes[0].gossiper.statistics().probes_failed)
         rounds = [after - before for before, after in itertools.pairwise(ends)]
         assert rounds == pytest.approx([2, 3, 4], abs=0.05), "no relay reports: a point of health after each"
 
@@ -80,21 +76,25 @@ async def test_a_node_in_bad_health_takes_longer_rounds() -> None:
 async def test_a_node_in_bad_health_waits_longer_between_members_that_answer() -> None:
     async with open_cluster() as cluster:
         node, *_ = await cluster.start_all(3, profile=LAN)
-        await next_probe(node)
+        await ends_of_rounds(1, lambda: node.gossiper.statistics().probes)
         for _ in range(3):  # each time it has to speak up, which costs a point
             node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
         assert node.gossiper.statistics().health == 3
-        ends = [await next_probe(node) for _ in range(5)]
+        ends = await ends_of_rounds(5, lambda: node.gossiper.statistics().probes)
         rounds = [after - before for before, after in itertools.pairwise(ends)]
         assert rounds == pytest.approx([4, 3, 2, 1], abs=0.05), "each answer is a point of health"
 
 
-async def next_probe(node: GossipNode) -> float:
-    """Wait for the end of the next probe round; the time then."""
-    seen = node.gossiper.statistics().probes
-    while node.gossiper.statistics().probes == seen:
+async def ends_of_rounds(count: int, rounds: Callable[[], int]) -> list[float]:
+    """When the next ``count`` of those that ``rounds`` counts have ended."""
+    ends: list[float] = []
+    seen = rounds()
+    while len(ends) < count:
         await trio.sleep(0.01)
-    return trio.current_time()
+        if rounds() != seen:
+            seen = rounds()
+            ends.append(trio.current_time())
+    return ends
 
 
 def relaying(cluster: Cluster, since: int) -> tuple[dict[tuple[NodeId, int, NodeId], list[Address]], set[int]]:
