@@ -10,17 +10,16 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from swimring.codec import decode
-from swimring.errors import ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.errors import ConnectionLost, RemoteProtocolError
 from swimring.mux import (
     CallHeader,
     CallKind,
     ReplyArrived,
-    ResetCode,
     error_of,
     stream_ids,
     why_cancelled,
 )
-from swimring.service import checked_sources, hold
+from swimring.service import DueCalls, checked_sources, hold
 
 from .waiting import ANY_LOOP
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.identity import Key
-    from swimring.mux import Answer, CallEnded, FailureArrived, GoAwayArrived, Limits, Session, StreamsOffered
+    from swimring.mux import Answer, Limits, Session
     from swimring.service import HeldCall, SessionStream
 
     from .link import Link
@@ -84,20 +83,16 @@ class _Sent:
         await self._calling.withdraw(self._id, self._pending, self._streams, reason)
 
 
-class Calling:
+class Calling(DueCalls[_Pending]):
     """The calls that were made over one connection and whose answers are due."""
 
     def __init__(self, link: Link, session: Session, limits: Limits) -> None:
         """No calls yet."""
+        super().__init__(link, session)
         self._link = link
-        self._session = session
         self._grace = limits.cancel_grace
-        self._pending: dict[int, _Pending] = {}
         self._room = anyio.Event()
         self._line = anyio.Lock(fast_acquire=True)
-
-    def __len__(self) -> int:
-        return len(self._pending)
 
     # ----------------------------------------------------------------------------------------- for the application
 
@@ -140,11 +135,6 @@ class Calling:
         async with hold(self._link, pending, named, sources, ways=ways, waiting=ANY_LOOP) as call:
             yield call
 
-    def cancel(self, call_id: int, streams: range, reason: str) -> None:
-        """Tell the other side that a call is given up, with its ``streams``."""
-        self._session.cancel(call_id, streams, reason)
-        self._link.poke()
-
     def value(self, answer: Answer, key: Key | None) -> Any:
         """The value of an answer, or the error that it is."""
         owner = self._link.peer.name
@@ -159,31 +149,9 @@ class Calling:
 
     # ---------------------------------------------------------------------------------------- for the connection
 
-    def on_answer(self, event: ReplyArrived | FailureArrived | CallEnded) -> None:
-        """An answer came in; of a call that nobody waits for any more it is dropped."""
-        self._settle(event.call_id, event)
-
-    def on_offer(self, event: StreamsOffered) -> None:
-        """Streams come with an answer; they are given up if nobody holds the call open."""
-        pending = self._pending.get(event.call_id)
-        if pending is None or pending.offered is None:
-            for stream_id in event.streams.values():
-                self._session.reset(stream_id, ResetCode.UNWANTED, "nobody reads the streams of this answer")
-            return
-        for name, stream_id in event.streams.items():
-            pending.offered[name] = self._link.attach(stream_id, name)
-
-    def on_go_away(self, event: GoAwayArrived) -> None:
-        """The node takes no more calls; those it had not accepted are certain not to have run."""
-        for call_id in event.refused:
-            self._settle(call_id, Draining(event.reason, retry_after=event.retry_after))
-
-    def on_lost(self, reason: str) -> None:
-        """The connection is gone: what was sent may have run."""
-        for call_id, pending in self._pending.items():
-            kind = ConnectionLost if self._session.was_sent(call_id) else Unreachable
-            pending.settle(kind(reason))
-        self._pending.clear()
+    def on_lost(self, reason: str, *, accepted: bool = True) -> None:
+        """The connection is gone: who waits to send finds that out."""
+        super().on_lost(reason, accepted=accepted)
         self._room.set()
 
     def nudge(self) -> None:
@@ -218,11 +186,6 @@ class Calling:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace):
             await pending.wait()
         self._pending.pop(call_id, None)
-
-    def _settle(self, call_id: int, answer: Answer) -> None:
-        pending = self._pending.pop(call_id, None)
-        if pending is not None:
-            pending.settle(answer)
 
 
 def _deadline(message: Message) -> float:
