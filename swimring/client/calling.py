@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from .link import Link
     from .message import Message
+
+_log = logging.getLogger("swimring.client")
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _MAX_ATTEMPT: Final = 255
@@ -64,23 +67,23 @@ class _Pending:
 class _Sent:
     """One call that was sent, for whoever holds it open."""
 
-    __slots__ = ("_calling", "_id", "_key", "_pending", "_streams")
+    __slots__ = ("_calling", "_id", "_message", "_pending", "_streams")
 
-    def __init__(self, calling: Calling, key: Key | None, call_id: int, pending: _Pending, streams: range) -> None:
+    def __init__(self, calling: Calling, message: Message, call_id: int, pending: _Pending, streams: range) -> None:
         self._calling = calling
-        self._key = key
+        self._message = message
         self._id = call_id
         self._pending = pending
         self._streams = streams
 
     def value(self, answer: Answer) -> Any:
-        return self._calling.value(answer, self._key)
+        return self._calling.value(answer, self._message.key)
 
     def cancel(self, reason: str) -> None:
         self._calling.cancel(self._id, self._streams, reason)
 
     async def withdraw(self, reason: str) -> None:
-        await self._calling.withdraw(self._id, self._pending, self._streams, reason)
+        await self._calling.withdraw(self._message, self._id, self._pending, self._streams, reason)
 
 
 class Calling(DueCalls[_Pending]):
@@ -109,7 +112,8 @@ class Calling(DueCalls[_Pending]):
             answer = await pending.wait()
         except anyio.get_cancelled_exc_class():
             if pending.answer is None:
-                await self.withdraw(call_id, pending, range(0), why_cancelled(deadline, now=anyio.current_time()))
+                reason = why_cancelled(deadline, now=anyio.current_time())
+                await self.withdraw(message, call_id, pending, range(0), reason)
             raise
         return self.value(answer, message.key)
 
@@ -131,7 +135,7 @@ class Calling(DueCalls[_Pending]):
         sources = checked_sources(message.streams)
         call_id, pending = await self._begin(message, CallKind.REQUEST, hops, attempt)
         ids = stream_ids(call_id, len(message.streams))
-        named, ways = dict(zip(message.streams, ids, strict=True)), _Sent(self, message.key, call_id, pending, ids)
+        named, ways = dict(zip(message.streams, ids, strict=True)), _Sent(self, message, call_id, pending, ids)
         async with hold(self._link, pending, named, sources, ways=ways, waiting=ANY_LOOP) as call:
             yield call
 
@@ -180,12 +184,15 @@ class Calling(DueCalls[_Pending]):
         self._link.poke()
         return call_id, pending
 
-    async def withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def withdraw(self, message: Message, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         self.cancel(call_id, streams, reason)
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace):
             await pending.wait()
         self._pending.pop(call_id, None)
+        if pending.answer is None:
+            owner, text = self._link.peer.name, "%s has not said in time that its handler of %s:%s has ended"
+            _log.info(text, owner, message.ns, message.cmd, extra={"event": "request.orphaned", "peer": owner})
 
 
 def _deadline(message: Message) -> float:
