@@ -85,8 +85,26 @@ async def test_a_node_in_bad_health_waits_longer_between_members_that_answer() -
         assert rounds == pytest.approx([4, 3, 2, 1], abs=0.05), "each answer is a point of health"
 
 
+@simulated
+async def test_a_node_in_bad_health_gives_a_direct_ping_more_time_before_it_asks_relays() -> None:
+    async with open_cluster() as cluster:
+        node, *others = await cluster.start_all(3, profile=LAN)
+
+        def sent(kind: str) -> int:
+            return node.gossiper.statistics().packets.get(("out", kind), 0)
+
+        await ends_of_rounds(1, lambda: sent("Ping"))
+        for other in others:
+            cluster.lose(other)
+        for _ in range(3):
+            node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
+        (pinged,) = await ends_of_rounds(1, lambda: sent("Ping"))
+        (asked,) = await ends_of_rounds(1, lambda: sent("PingRequest"))
+        assert asked - pinged == pytest.approx(4 * LAN.probe_timeout, abs=0.05)
+
+
 async def ends_of_rounds(count: int, rounds: Callable[[], int]) -> list[float]:
-    """When the next ``count`` of those that ``rounds`` counts have ended."""
+    """When the next ``count`` of those that ``rounds`` counts were over."""
     ends: list[float] = []
     seen = rounds()
     while len(ends) < count:
