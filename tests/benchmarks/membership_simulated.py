@@ -9,7 +9,6 @@ of 300 and 1,000 members, and Lifeguard with 64 and 100 members in place of 24 a
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import itertools
 import logging
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from swimring.swim import Metadata, Profile, shortest_suspicion
-from swimring.testing import dice, run_simulation
+from swimring.testing import PASS, Packet, Verdict, dice, run_simulation
 from tests.simulation.crowd import RESOLUTION, Crowd, Person, host_of, open_crowd
 from tests.simulation.plain_swim import open_lan_crowd
 
@@ -428,32 +427,68 @@ class _Tally:
 Pause = Literal["stopped", "blocked"]
 """A process that stands still with its timers, as after SIGSTOP; one whose messages wait while its timers go on."""
 
+_CUT = Verdict(cut=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """Each of ``hosts`` is cut off, from the others of them as well; all in one, as each packet asks each fault."""
+
+    hosts: frozenset[str]
+
+    def judge(self, packet: Packet) -> Verdict:
+        return _CUT if packet.source in self.hosts or packet.target in self.hosts else PASS
+
 
 def random_pauses(
-    members: int, *, kind: Pause, lifeguard: bool, bursts: int = 20, share: float = 0.05, seed: int = 1
+    members: int,
+    *,
+    kind: Pause,
+    lifeguard: bool,
+    bursts: int = 20,
+    share: float = 0.05,
+    within: float | None = None,
+    seed: int = 1,
 ) -> FalsePositives:
-    """G14: 5 % loss, and ``bursts`` times a random ``share`` of the members, of one half, pauses for 5 to 15 s."""
-    return run_simulation(functools.partial(_random_pauses, members, kind, lifeguard, bursts, share), seed=seed)
+    """G14: 5 % loss, and ``bursts`` times a random ``share`` of the members, of one half, pauses for 5 to 15 s.
+
+    They begin at random times ``within`` so many seconds and overlap, or come one after the other.
+    """
+    scenario = functools.partial(_random_pauses, members, kind, lifeguard, bursts, share, within)
+    return run_simulation(scenario, seed=seed)
 
 
-async def _random_pauses(members: int, kind: Pause, lifeguard: bool, bursts: int, share: float) -> FalsePositives:
+async def _random_pauses(
+    members: int, kind: Pause, lifeguard: bool, bursts: int, share: float, within: float | None
+) -> FalsePositives:
     async with open_lan_crowd(lifeguard=lifeguard) as crowd:
         await crowd.gather(members, within=5)
         await crowd.agree()
         rng = dice("pauses", members, crowd.network.seed)
         half = rng.sample(crowd.present, members // 2)
+        pausing: set[str] = set()
         tally = _Tally(crowd, {person.name for person in half})
+
+        async def burst(after: float) -> None:
+            await trio.sleep(after)
+            well = [person for person in half if person.name not in pausing]
+            victims = rng.sample(well, max(1, round(share * members)))
+            names = {victim.name for victim in victims}
+            pausing.update(names)
+            cut_off = crowd.network.inject(_Blocked(frozenset(victim.host for victim in victims)))
+            with crowd.paused(victims) if kind == "stopped" else cut_off:
+                await trio.sleep(rng.uniform(5, 15))
+            pausing.difference_update(names)
+
         with crowd.network.loss(0.05):
-            for _ in range(bursts):
-                victims = rng.sample(half, max(1, round(share * members)))
-                with contextlib.ExitStack() as pause:
-                    if kind == "stopped":
-                        pause.enter_context(crowd.paused(victims))
-                    else:
-                        for victim in victims:
-                            pause.enter_context(crowd.network.isolate(victim.host))
-                    await trio.sleep(rng.uniform(5, 15))
-                await trio.sleep(rng.uniform(0, 5))
+            if within is None:
+                for _ in range(bursts):
+                    await burst(0)
+                    await trio.sleep(rng.uniform(0, 5))
+            else:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(bursts):
+                        nursery.start_soon(burst, rng.uniform(0, within))
             return await tally.result(lifeguard)
 
 

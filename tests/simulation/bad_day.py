@@ -88,6 +88,7 @@ async def bad_day(
         crowd.lose(victims[1::2])
         known = await crowd.agree()
         tell(f"all knew of the deaths after {known:.1f} s")
+        assert trio.current_time() < hours.split, "too late: there would be no partition, or a shorter one"
         await trio.sleep_until(hours.split)
         left, right = crowd.present[::2], crowd.present[1::2]
         with crowd.network.partition([p.host for p in left], [p.host for p in right]):

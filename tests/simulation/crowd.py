@@ -193,10 +193,10 @@ class Crowd:
         truth = sum(Summary.of(person.gossiper.me).fingerprint for person in group) % 2**64
         return all(person.gossiper.checksum == truth for person in group)
 
-    async def agree(self) -> float:
-        """Wait until all that are present agree; the seconds that took."""
+    async def agree(self, group: Sequence[Person] | None = None) -> float:
+        """Wait until all of ``group``, or all that are present, agree; the seconds that took."""
         began = trio.current_time()
-        while not self.agree_now(self.present):  # noqa: ASYNC110 - the views of all are no event of anybody
+        while not self.agree_now(self.present if group is None else group):  # noqa: ASYNC110 - the views of all are no event of anybody
             await trio.sleep(LOOKS_EVERY)
         return trio.current_time() - began
 
