@@ -202,9 +202,13 @@ class Membership:
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
         """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
-        if self._records.get(rumour.member.name) is rumour.member and not rumour.accuser:
+        if self._records.get(rumour.member.name) is rumour.member and not self._could_confirm(rumour):
             return None  # the usual case, at once: everybody hears each rumour from many
         return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
+
+    def _could_confirm(self, rumour: Rumour) -> bool:
+        suspicion = self._suspicions.get(rumour.member.name) if rumour.accuser else None
+        return suspicion is not None and suspicion.hopes_for(rumour.accuser)
 
     def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member.name == self._me.name:

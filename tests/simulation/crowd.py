@@ -8,6 +8,7 @@ work in one process.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ def host_of(name: str) -> str:
     """The host of the member ``name``."""
     high, low = divmod(int(name.removeprefix("p")), 256)
     return f"10.0.{high}.{low}"
+
+
+def collect_rarely() -> None:
+    """A program of a large crowd has millions of live objects and next to no cycles: to go through all takes time."""
+    gc.set_threshold(100_000, 20, 20)
 
 
 class Watch:
