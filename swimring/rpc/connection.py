@@ -200,8 +200,15 @@ class Connection:
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
         keep_freed_memory()
-        limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
-        stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
+        stream = PeerStream(
+            stream_id,
+            name,
+            self.session,
+            self._writer.flush_bulk,
+            writers=self._writers,
+            item_limits=(self.limits.message, self.peer_message_limit),
+            gather=self._writer.flush_more,
+        )
         self._streams[stream_id] = stream
         return stream
 
