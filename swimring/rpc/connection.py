@@ -94,7 +94,8 @@ class Connection:
         # Usable: calls can be made. Not on a duplicate, which ends when the last one on it is over.
         self.reason = ""
         self.adopted = self.contested = False
-        self.heard = 0.0
+        # A clock at hand, because `trio.current_time` looks for it each time, and every call asks.
+        self.heard, self.now = 0.0, trio.lowlevel.current_clock().current_time
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
         self.poke, self.flush = self._writer.poke, self._writer.flush
@@ -245,7 +246,7 @@ class Connection:
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
-        self.heard = trio.current_time()
+        self.heard = self.now()
         self.calling.answered = 0
         try:
             for event in self.session.receive(data):
