@@ -90,7 +90,8 @@ class Connection:
         # Usable: calls can be made. Not on a duplicate, which ends when the last one on it is over.
         self.reason = ""
         self.adopted = self.contested = False
-        self.heard = 0.0
+        # A clock at hand, because `trio.current_time` looks for it each time, and every call asks.
+        self.heard, self.now = 0.0, trio.lowlevel.current_clock().current_time
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
         self.poke, self.flush = self._writer.poke, self._writer.flush
@@ -196,8 +197,15 @@ class Connection:
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
         keep_freed_memory()
-        limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
-        stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
+        stream = PeerStream(
+            stream_id,
+            name,
+            self.session,
+            self._writer.flush_bulk,
+            writers=self._writers,
+            item_limits=(self.limits.message, self.peer_message_limit),
+            gather=self._writer.flush_more,
+        )
         return self._streams.add(stream)
 
     def detach(self, stream_id: int) -> None:
@@ -233,7 +241,7 @@ class Connection:
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
-        self.heard = trio.current_time()
+        self.heard = self.now()
         self.calling.answered = 0
         try:
             for event in self.session.receive(data):

@@ -42,11 +42,6 @@ class Outgoing:
     following: Following | None = None
     """The call, or the attempt of it, for those who follow it; None if nobody does."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is what nearly every call is: a first attempt without streams and trace."""
-        return not (self.attempt or self.hops or self.streams or self.traceparent)
-
 
 def outgoing(
     message: Mapping[str, object],
