@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import trio
+
+from .gate import host_of
+
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
@@ -38,6 +42,11 @@ class Culprit:
     line: int
     function: str
     called: str
+
+    @property
+    def origin(self) -> Origin:
+        """Whose line it is."""
+        return origin_of(self.file)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}, in {self.function}, calls {self.called}"
@@ -108,9 +117,31 @@ def find_culprit(frame: FrameType | None, primitive: str, *, strict: bool, until
     return user or suspect
 
 
-def _culprit(frame: FrameType, called: str) -> Culprit:
+def find_waiting(primitive: str) -> Culprit | None:
+    """Who waits, in the user's code, for what the current task does: the nearest task around it that has such a line.
+
+    A file that is to be streamed is opened by a task of its own, which has no line of the user on its stack. Tasks of
+    a node belong to it, not to whoever waits for the node to end.
+    """
+    if not trio.lowlevel.in_trio_task():
+        return None
+    task = trio.lowlevel.current_task()
+    while task.parent_nursery is not None and host_of(task.parent_nursery.parent_task) == host_of(task):
+        task = task.parent_nursery.parent_task
+        called, found = primitive, None
+        for frame, line in reversed(list(task.iter_await_frames())):
+            if origin_of(frame.f_code.co_filename) is Origin.USER:
+                found = _culprit(frame, called, line=line)
+                break
+            called = _outer_name(frame, primitive) or called
+        if found is not None:
+            return found
+    return None
+
+
+def _culprit(frame: FrameType, called: str, *, line: int | None = None) -> Culprit:
     code = frame.f_code
-    return Culprit(file=code.co_filename, line=frame.f_lineno, function=code.co_qualname, called=called)
+    return Culprit(file=code.co_filename, line=line or frame.f_lineno, function=code.co_qualname, called=called)
 
 
 def _outer_name(frame: FrameType, primitive: str) -> str | None:

@@ -79,7 +79,7 @@ class Gate:
 
     def admits(self, task: trio.lowlevel.Task) -> bool:
         """Whether ``task`` may run now; if not, it will be let through later."""
-        host = task.context.get(_host)
+        host = host_of(task)
         if host is None:
             return True
         if host in self._stopped:
@@ -110,6 +110,11 @@ class _RunQueue(deque[trio.lowlevel.Task]):
 
     def let(self, task: trio.lowlevel.Task) -> None:
         super().append(task)
+
+
+def host_of(task: trio.lowlevel.Task) -> str | None:
+    """The host that ``task`` belongs to, if it is one of a simulated node."""
+    return task.context.get(_host)
 
 
 @contextlib.contextmanager
