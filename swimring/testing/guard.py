@@ -234,7 +234,7 @@ def _swap(others: dict[int, Any], known: set[str]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Watched:
-    """A function that is replaced; ``matters`` tells from its arguments whether this call would be another each time."""
+    """A function that is replaced; ``matters`` tells by its arguments whether a call would be another each time."""
 
     module: ModuleType
     name: str

@@ -42,7 +42,7 @@ _SHOWN: Final = 5
 def nothing_leaks(*, grace: float = GRACE, tasks: int = TASKS) -> Invariant:
     """No task, listener, connection or stream outlives the node or the call that it was for.
 
-    Every cluster of a simulation has this rule with its defaults; `open_sim_cluster(leaks=None)` takes another, or none.
+    Every cluster of a simulation has this rule from the start, unless `open_sim_cluster(rules=...)` says otherwise.
 
     Args:
         grace: virtual seconds that it may take to put things in order.

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swimring.errors import HandlerFailed
 from swimring.observe.metrics import MAX_COMMANDS, OTHER, Metrics
 from swimring.service import Request, Service
-from swimring.testing import SimulatedNetwork  # noqa: TC001
+from swimring.testing import SimulatedNetwork, VirtualClock
 from tests.node.nodes import Shop, key_of, nodes_at, simulated
 
 

@@ -1,4 +1,4 @@
-"""The rule that every cluster has from the start: nothing leaks. Each kind of leak is planted, and found at its moment."""
+"""The rule that every cluster has from the start: nothing leaks. Each kind is planted, and found at its moment."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_calls_streams_crashes_and_restarts_in_any_number_are_no_leaks(seed: int
     run_simulation(main, seed=seed)
 
 
-# -------------------------------------------------------------------------------------------------------- too many tasks
+# ------------------------------------------------------------------------------------------------------- too many tasks
 
 
 def test_more_tasks_than_a_node_may_have_are_found_when_the_next_call_has_ended() -> None:
