@@ -8,10 +8,11 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import trio
 
-from .gate import host_of
+from .gate import begun_by
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -117,25 +118,40 @@ def find_culprit(frame: FrameType | None, primitive: str, *, strict: bool, until
     return user or suspect
 
 
-def find_waiting(primitive: str) -> Culprit | None:
-    """Who waits, in the user's code, for what the current task does: the nearest task around it that has such a line.
+_started_by: Final[WeakKeyDictionary[trio.lowlevel.Task, ReferenceType[trio.lowlevel.Task]]] = WeakKeyDictionary()
 
-    A file that is to be streamed is opened by a task of its own, which has no line of the user on its stack. Tasks of
-    a node belong to it, not to whoever waits for the node to end.
+
+def note_start(task: trio.lowlevel.Task) -> None:
+    """Remember who has begun ``task``: the task that runs."""
+    if trio.lowlevel.in_trio_task():
+        _started_by[task] = ref(trio.lowlevel.current_task())
+
+
+def find_waiting(primitive: str) -> Culprit | None:
+    """Who waits, in the user's code, while the current task does that for it.
+
+    A file that is to be streamed is opened by a task of its own, which has no line of the user on its stack; whoever
+    has begun that task may have. Those of a node were not begun by whoever started the node.
     """
-    if not trio.lowlevel.in_trio_task():
-        return None
-    task = trio.lowlevel.current_task()
-    while task.parent_nursery is not None and host_of(task.parent_nursery.parent_task) == host_of(task):
-        task = task.parent_nursery.parent_task
-        called, found = primitive, None
-        for frame, line in reversed(list(task.iter_await_frames())):
-            if origin_of(frame.f_code.co_filename) is Origin.USER:
-                found = _culprit(frame, called, line=line)
-                break
-            called = _outer_name(frame, primitive) or called
+    task = trio.lowlevel.current_task() if trio.lowlevel.in_trio_task() else None
+    while task is not None:
+        starter = _started_by[task]() if task in _started_by else None
+        if starter is None or begun_by(starter) != begun_by(task):
+            return None
+        found = _find_in(starter, primitive)
         if found is not None:
             return found
+        task = starter
+    return None
+
+
+def _find_in(task: trio.lowlevel.Task, primitive: str) -> Culprit | None:
+    called = primitive
+    for frame, line in reversed(list(task.iter_await_frames())):
+        if origin_of(frame.f_code.co_filename) is Origin.USER:
+            return _culprit(frame, called, line=line)
+        if origin_of(frame.f_code.co_filename) is Origin.OURS:
+            called = _outer_name(frame, primitive) or called
     return None
 
 

@@ -119,7 +119,8 @@ class Post:
         self._context = contextvars.copy_context()
         self._failure: Exception | None = None
         self._failed = trio.Event()
-        self._due: Alarm | Nap = Nap()
+        self._nap = Nap()
+        self._due: Alarm | Nap = self._nap
 
     def at(self, due: float, deliver: Callable[[], None]) -> None:
         """Call ``deliver`` at ``due`` (Trio's clock)."""
@@ -141,7 +142,7 @@ class Post:
                 clock.forget(alarm)
         while self._failure is None:
             self._deliver()
-            await self._due.wait()
+            await self._nap.wait()
         raise self._failure
 
     def _deliver(self) -> None:

@@ -113,7 +113,22 @@ class _RunQueue(deque[trio.lowlevel.Task]):
 
 
 def host_of(task: trio.lowlevel.Task) -> str | None:
-    """The host that ``task`` belongs to, if it is one of a simulated node."""
+    """The host that ``task`` belongs to, if it is one of a simulated node.
+
+    Those that its tasks have begun do, wherever they run; and those that run in it, whoever has begun them: a
+    connection that is dialled because the test calls somebody is the node's.
+    """
+    around: trio.lowlevel.Task | None = task
+    while around is not None:
+        host = around.context.get(_host)
+        if host is not None:
+            return host
+        around = None if around.parent_nursery is None else around.parent_nursery.parent_task
+    return None
+
+
+def begun_by(task: trio.lowlevel.Task) -> str | None:
+    """The host whose tasks have begun ``task``."""
     return task.context.get(_host)
 
 

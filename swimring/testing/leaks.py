@@ -14,6 +14,7 @@ A cluster has it from the start. What it means at every moment:
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -106,8 +107,8 @@ class _Look:
         rooms = [self._tasks]
         counts = tasks_by_host()
         for node in cluster.running:
-            count = counts.get(node.name, {})
-            total = sum(count.values())
+            count = counts.get(node.name, Counter())
+            total = count.total()
             room = self._tasks + _PER_WORK * work_of(node) - total
             rooms.append(room)
             if room < 0:

@@ -19,6 +19,7 @@ from trio._core import _run as scheduler
 from swimring.errors import ConfigError
 
 from .clock import VirtualClock
+from .culprits import note_start
 from .guard import ask, guarded
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _seeded_scheduler(seed: int) -> Iterator[None]:
             def create(self: object, *args: Any, **kwargs: Any) -> None:
                 births[id(self)] = next(first)  # an address is used again only by a newer object, which comes by here
                 original(self, *args, **kwargs)
+                if isinstance(self, scheduler.Task):
+                    note_start(self)
 
             return create
 
