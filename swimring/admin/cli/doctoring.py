@@ -6,14 +6,13 @@ import errno
 import secrets
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from swimring.builtin import NAMESPACE
-from swimring.client import connect
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.gossip import Envelopes
 from swimring.identity import Address, NodeId
@@ -21,6 +20,8 @@ from swimring.net import SystemHost
 from swimring.security import Keyring, Sealing
 from swimring.swim import PROFILES, BytesRefused, Envelope, Ping
 
+from .access import ANY, Access, AsJson
+from .asking import dial
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from swimring.client import Mesh
     from swimring.swim import Member
-
-    from .access import Access
 
 GOOD: Final = "good"
 BAD: Final = "bad"
@@ -65,14 +64,13 @@ class Finding:
     do: str = ""
 
 
-def doctor(*, access: Access, as_json: bool) -> int:
+def doctor(*, access: Access = ANY, as_json: AsJson = False) -> int:
     """Print what was found; 0 if all is good, 1 if something is not.
 
     Raises:
         ConfigError: the options are wrong.
     """
-    if not access.within > 0:
-        raise ConfigError("within", access.within, "a number of seconds above 0")
+    access.check()
     findings = anyio.run(_examine, access)
     if as_json:
         print_json([asdict(one) for one in findings])
@@ -97,9 +95,7 @@ async def _examine(access: Access) -> list[Finding]:
         return findings
     try:
         with anyio.fail_after(access.within):
-            async with connect(
-                *reached, cluster=access.cluster, secret=access.keys(), tls=access.tls.settings()
-            ) as mesh:
+            async with dial(replace(access, join=tuple(reached))) as mesh:
                 findings.append(Finding(check="cluster", subject=mesh.cluster, verdict=GOOD, found="its nodes answer"))
                 findings += await _Examination(mesh, access).run()
     except (ConfigError, NotJoined) as error:
@@ -180,7 +176,7 @@ class _Examination:
     def __init__(self, mesh: Mesh, access: Access) -> None:
         self._mesh = mesh
         self._access = access
-        self._keys, self._tls = access.keys(), access.tls.settings()
+        self._keys = access.keys()
         self._findings: dict[str, list[Finding]] = {}
         self._views: dict[str, dict[str, str]] = {}
 
@@ -202,7 +198,7 @@ class _Examination:
                 await self._ask(member, findings)
 
     async def _ask(self, member: Member, findings: list[Finding]) -> None:
-        async with connect(member.address, cluster=self._mesh.cluster, secret=self._keys, tls=self._tls) as mesh:
+        async with dial(self._access, member, cluster=self._mesh.cluster) as mesh:
             before = datetime.now(tz=UTC).timestamp()
             report = await mesh.request({"ns": NAMESPACE, "cmd": "statistics"}, idempotent=True)
             after = datetime.now(tz=UTC).timestamp()
