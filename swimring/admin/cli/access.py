@@ -11,11 +11,16 @@ from swimring.certificates import TlsSettings
 from swimring.errors import ConfigError
 from swimring.security import read_secret_file, secret_keys
 
+from .suggesting import member_names, service_names
+
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of words.")]
 """Every command takes it, and prints nothing but JSON then: a document, or one a line."""
 Target = Annotated[str, Parameter(help="The service, MODULE:NAME or FILE.py:NAME, such as hello:app.")]
-MemberName = Annotated[str, Parameter(help="Its name, as `swimring members` shows it.")]
-OfService = Annotated[str | None, Parameter(help="The service whose ring is meant. Default: the only one there is.")]
+MemberName = Annotated[str, Parameter(help="Its name, as `swimring members` shows it.", completer=member_names)]
+OfService = Annotated[
+    str | None,
+    Parameter(help="The service whose ring is meant. Default: the only one there is.", completer=service_names),
+]
 
 SecretFile = Annotated[
     str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
@@ -11,21 +12,21 @@ from cyclopts import Parameter
 
 from swimring.builtin import describe
 from swimring.client import Mesh, connect
-from swimring.errors import CallError, ConfigError
+from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.service import as_told
 
 from .access import ANY, Access, AsJson, OfService
 from .output import print_json, print_table, print_text
+from .suggesting import service_names
 from .talking import Files, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from swimring.swim import Member
 
 
-ServiceName = Annotated[str, Parameter(help="The service, such as hello.")]
+ServiceName = Annotated[str, Parameter(help="The service, such as hello.", completer=service_names)]
 Handler = Annotated[str, Parameter(help="The handler, such as greet.")]
 Fields = Annotated[
     str, Parameter(help="The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.")
@@ -162,11 +163,10 @@ def with_mesh(
     access.check()
 
     async def run() -> None:
+        until = math.inf if endless else anyio.current_time() + access.within
         try:
-            with anyio.fail_after(access.within) as scope:
-                async with dial(access) as mesh:
-                    if endless:
-                        scope.deadline = math.inf
+            async with dial(access) as mesh:
+                with anyio.fail_after(until - anyio.current_time()):
                     await ask(mesh)
         except TimeoutError:
             raise CallError(late.format(access.within), maybe_executed=True) from None
@@ -174,13 +174,24 @@ def with_mesh(
     anyio.run(run)
 
 
-def dial(
-    access: Access, member: Member | None = None, *, cluster: str | None = None
-) -> AbstractAsyncContextManager[Mesh]:
+@asynccontextmanager
+async def dial(access: Access, member: Member | None = None, *, cluster: str | None = None) -> AsyncIterator[Mesh]:
     """Connect to the cluster that is meant, or to that very ``member`` of the one of that name.
 
     Raises:
         ConfigError: the secret or the certificates cannot be used.
+        NotJoined: nobody answers, or not within ``--within``.
     """
-    to = access.join if member is None else (member.address,)
-    return connect(*to, cluster=cluster or access.cluster, secret=access.keys(), tls=access.tls.settings())
+    to, connected = access.join if member is None else (member.address,), False
+    try:
+        with anyio.fail_after(access.within) as scope:
+            async with connect(
+                *to, cluster=cluster or access.cluster, secret=access.keys(), tls=access.tls.settings()
+            ) as mesh:
+                scope.deadline, connected = math.inf, True
+                yield mesh
+    except TimeoutError:
+        if connected:  # it is of the block
+            raise
+        where = ", ".join(map(str, to)) or "this machine"
+        raise NotJoined(f"no node answers at {where} within {access.within:g} s: `swimring doctor` says more") from None

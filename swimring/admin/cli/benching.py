@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from swimring.admin.bench import DISTRIBUTIONS, WATCHED, Load, Measured, Plan, Tally, echo, open_spawned
 from swimring.errors import ConfigError, NotJoined
+from swimring.node import lone_error_raised_bare
 
 from .access import ANY, Access, AsJson
 from .asking import dial, read_fields
@@ -172,6 +173,7 @@ class _Session:
         plan = replace(self.plan, seconds=self.plan.seconds / rounds)
         parts: dict[str, list[Measured]] = {who: [] for who in watchers}
         async with AsyncExitStack() as stack:
+            stack.enter_context(lone_error_raised_bare())
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._heed_signals)
             meshes = {who: await stack.enter_async_context(self._open(who)) for who in watchers}
@@ -298,7 +300,7 @@ def _tell(session: _Session, found: dict[str, Measured], *, as_json: bool) -> No
         print_table(("watched by", "calls", "calls/s", "p50", "p99", "failed", "CPU"), _compared(found), title=title)
         return
     for one in found.values():
-        print_table(("", ""), list(_rows(one)), title=title)
+        print_table(("", "measured"), list(_rows(one)), title=title)
         if one.busy > _FULL:
             print_text(
                 "This process was busy all the time: it is what limits the rate. Run several, on other machines."

@@ -60,6 +60,7 @@ def _ask_all(cmd: str, fields: Mapping[str, str], access: Access, *, new: bytes 
         ConfigError: there is no secret to ask with, or the new key is none.
         NotJoined: nobody answers.
     """
+    access.check()
     own = access.keys()
     if own is None:
         raise ConfigError("secret-file", None, "say which file has the secret of the cluster")

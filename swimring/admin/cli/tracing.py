@@ -43,16 +43,16 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Print each call for ``key`` that its owner handles in that time, and then what they took."""
+    access.check()
     seconds = read_seconds(duration, setting="for")
 
     async def run() -> None:
-        with anyio.fail_after(access.within + seconds):
-            async with dial(access) as mesh:
-                owner, cluster = mesh.lookup(key, service), mesh.cluster
-            async with dial(access, owner, cluster=cluster) as mesh:
-                if not as_json:
-                    print_text(f"{key} is on {owner.name} at {owner.address}; its calls for {seconds:g} s:")
-                seen = await _follow(mesh, key, service or "", seconds, as_json=as_json)
+        async with dial(access) as mesh:
+            owner, cluster = mesh.lookup(key, service), mesh.cluster
+        async with dial(access, owner, cluster=cluster) as mesh:
+            if not as_json:
+                print_text(f"{key} is on {owner.name} at {owner.address}; its calls for {seconds:g} s:")
+            seen = await _follow(mesh, key, service or "", seconds, as_json=as_json)
         if not as_json:
             print_text(_summary(seen, owner, seconds))
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from swimring.builtin import NAMESPACE, describe
 from swimring.errors import CallError, ConfigError, NotJoined
 
-from .access import ANY, Access, AsJson
+from .access import ANY, Access, AsJson, OfService
 from .asking import COLUMNS, dial, member_rows, with_mesh
 from .drawing import COLOURS, coloured, describe_ring, marks, share_rows, strip
 from .happening import happened
@@ -52,7 +52,7 @@ def watch_members(*, access: Access, as_json: bool) -> None:
 
 
 def ring(
-    service: Annotated[str | None, Parameter(help="The service. Default: the only one there is.")] = None,
+    service: OfService = None,
     /,
     *,
     access: Access = ANY,
