@@ -32,7 +32,8 @@ def why_not() -> str | None:
 class Wires:
     """Places with an address each, some on the left, some on the right."""
 
-    def __init__(self, sides: Sequence[str]) -> None:
+    def __init__(self, sides: Sequence[str], network: str = NETWORK) -> None:
+        self._network = network
         self._hub = f"chaos-{secrets.token_hex(3)}"
         self.sides = sides
         """For each place ``left`` or ``right``."""
@@ -42,7 +43,7 @@ class Wires:
         return ["ip", "netns", "exec", f"{self._hub}-{number}"]
 
     def host(self, number: int) -> str:
-        return f"{NETWORK}.{number + 1}"
+        return f"{self._network}.{number + 1}"
 
     def lay(self) -> None:
         _ip("netns", "add", self._hub)
@@ -81,9 +82,9 @@ class Wires:
 
 
 @contextmanager
-def open_wires(sides: Sequence[str]) -> Iterator[Wires]:
+def open_wires(sides: Sequence[str], *, network: str = NETWORK) -> Iterator[Wires]:
     """Lay them, and take them away at the end of the block."""
-    wires = Wires(sides)
+    wires = Wires(sides, network)
     try:
         wires.lay()
         yield wires

@@ -52,6 +52,11 @@ class Running:
             assert self.process.returncode is None or words in self.said, self.said
         return next(line for line in self.said.splitlines() if words in line)
 
+    async def wait_more(self) -> None:
+        """Wait until it says anything more."""
+        await self._more.wait()
+        assert self.process.returncode is None, self.said
+
     async def wait_address(self) -> str:
         """Wait until it serves; its HOST:PORT."""
         return address_in(await self.wait_said(" in cluster "))
@@ -129,19 +134,25 @@ async def started(*arguments: str, cwd: Path | None = None, prefix: Sequence[str
 
 
 @asynccontextmanager
-async def in_terminal(*arguments: str, cwd: Path | None = None, columns: int = 120) -> AsyncIterator[Terminal]:
+async def in_terminal(
+    *arguments: str,
+    cwd: Path | None = None,
+    columns: int = 120,
+    command: Sequence[str] = (sys.executable, "-m", "swimring"),
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Terminal]:
     """Start ``swimring`` in a terminal of its own; whatever is left of it is killed at the end of the block."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "swimring", *arguments],
+        [*command, *arguments],
         cwd=cwd,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
         preexec_fn=_take_terminal,  # so that Ctrl-C is a signal
-        env={**environment(), "TERM": "xterm-256color"},
+        env={**(environ or environment()), "TERM": "xterm-256color"},
     )
     os.close(theirs)
     terminal = Terminal(process, ours)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -16,9 +16,7 @@ from .tally import Tally
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
-
-    from swimring.client import Mesh
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .plan import Plan
 
@@ -50,13 +48,23 @@ class Measured:
         return self.tally.good / self.seconds if self.seconds else 0.0
 
 
+class Asked(Protocol):
+    """What a load asks of a client."""
+
+    def request(self, message: Mapping[str, Any], *, idempotent: bool = False) -> Awaitable[Any]:
+        """Make a call."""
+
+    def counters(self) -> dict[str, int]:
+        """Calls made, and retries."""
+
+
 class Load:
     """One run of a plan."""
 
     def __init__(
         self,
         plan: Plan,
-        mesh: Mesh,
+        mesh: Asked,
         *,
         rng: random.Random,
         nodes_cpu: Callable[[], float | None] = lambda: None,
