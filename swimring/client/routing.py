@@ -84,6 +84,8 @@ class Routing:
 
         With ``forward`` it is asked everything that nodes hand on to each other: what has no streams.
         """
+        self.calls = self.retries = 0
+        """Calls made, and attempts beyond the first of each."""
         self._directory = directory
         self._links = links
         self._follower = follower
@@ -155,12 +157,14 @@ class Routing:
     ) -> tuple[_T, str]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
+        self.calls += 1
         deadline = message.deadline = anyio.current_effective_deadline()
         message.forward = self._forward and not message.streams
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
                 target, hops = await self._next(message, attempts)
+                self.retries += attempts.count > 1
                 try:
                     link = await self._links.to(target)
                     return await perform(link, hops, attempts.count - 1), target.name
