@@ -5,6 +5,7 @@ from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_
 from .dispatcher import BoundCall, Dispatcher
 from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .following import Following, Report
 from .held import HeldCall, hold
 from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
@@ -35,6 +36,7 @@ __all__ = [
     "Dispatcher",
     "Endpoint",
     "ErrorTypes",
+    "Following",
     "Handler",
     "HeldCall",
     "ItemKinds",
@@ -52,6 +54,7 @@ __all__ = [
     "Registration",
     "Reply",
     "ReplySource",
+    "Report",
     "Request",
     "Service",
     "SessionStream",
