@@ -220,6 +220,11 @@ class Connection:
         """How many streams somebody reads or writes here."""
         return len(self._streams)
 
+    @property
+    def blocked_streams(self) -> int:
+        """How many of them wait until they may send."""
+        return self._writers.waiting
+
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
         assert self._nursery is not None

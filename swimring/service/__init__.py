@@ -7,6 +7,7 @@ from .dispatcher import BoundCall, Dispatcher
 from .due import DueCalls
 from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .following import Following, Report
 from .held import HeldCall, hold
 from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
@@ -39,6 +40,7 @@ __all__ = [
     "DueCalls",
     "Endpoint",
     "ErrorTypes",
+    "Following",
     "Handler",
     "HeldCall",
     "ItemKinds",
@@ -56,6 +58,7 @@ __all__ = [
     "Registration",
     "Reply",
     "ReplySource",
+    "Report",
     "Request",
     "Service",
     "SessionStream",
