@@ -66,7 +66,7 @@ class MissingExtra(ConfigError):
 
     def __init__(self, extra: str, module: str) -> None:
         """Say that ``module``, which the extra ``extra`` installs, cannot be imported."""
-        install = f"pip install 'swimring[{extra}]', or in a clone: pip install '.[{extra}]'"
+        install = f"pip install 'swimring[{extra}]', or in a clone: pip install -e '.[{extra}]'"
         super().__init__(extra, None, f"{module} is missing, which this extra installs: {install}")
 
     def __str__(self) -> str:
