@@ -24,7 +24,8 @@ from swimring.swim import (
     encode_datagram,
     tag_key,
 )
-from tests.gossip.nodes import PORT, open_cluster, record_of, simulated
+from swimring.testing import Latency, PacketKind, Verdict
+from tests.gossip.nodes import PORT, Rule, open_cluster, record_of, simulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,9 +99,61 @@ async def test_a_node_in_bad_health_gives_a_direct_ping_more_time_before_it_asks
             cluster.lose(other)
         for _ in range(3):
             node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
+        since = len(cluster.tapped)
         (pinged,) = await ends_of_rounds(1, lambda: sent("Ping"))
         (asked,) = await ends_of_rounds(1, lambda: sent("PingRequest"))
         assert asked - pinged == pytest.approx(4 * LAN.probe_timeout, abs=0.05)
+        told = [decode_datagram(payload, key=KEY).message for payload, _ in cluster.tapped[since:]]
+        (budget,) = {each.budget for each in told if isinstance(each, PingRequest)}
+        assert budget == pytest.approx(4 * LAN.relay_budget), "so have the relays"
+
+
+@simulated
+async def test_relays_are_asked_as_soon_as_a_ping_takes_longer_than_pings_took_of_late() -> None:
+    async with open_cluster() as cluster:
+        node, *others = await cluster.start_all(3, profile=LAN)
+        await trio.sleep(20)
+
+        def sent(kind: str) -> int:
+            return node.gossiper.statistics().packets.get(("out", kind), 0)
+
+        for other in others:
+            cluster.lose(other)
+        (pinged,) = await ends_of_rounds(1, lambda: sent("Ping"))
+        (asked,) = await ends_of_rounds(1, lambda: sent("PingRequest"))
+        assert asked - pinged == pytest.approx(LAN.shortest_probe_timeout, abs=0.02)
+
+
+@simulated
+async def test_an_ack_that_reaches_a_relay_after_its_nack_still_vouches_for_the_member(seed: int) -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(3, profile=LAN)
+        await trio.sleep(20)
+        there_and_back = LAN.relay_budget + 0.1  # too long for the relay, and not for the round
+        slow = Verdict(latency=Latency(low=there_and_back / 2, high=there_and_back / 2))
+        with (
+            cluster.network.partition("n0", "n1"),
+            cluster.network.inject(Rule(PacketKind.DATAGRAM, "n2", {"n1"}, slow)),
+        ):
+            since = len(cluster.tapped)
+            await trio.sleep(30)
+        _, reported = relaying(cluster, since)
+        assert reported, "there were nacks"
+        assert {status for node in nodes for _, _, status in node.recorder.changes} == {"alive"}
+
+
+@simulated
+async def test_no_datagram_tells_of_a_member_twice_not_even_to_that_member() -> None:
+    async with open_cluster() as cluster:
+        *alive, victim = await cluster.start_all(5, profile=LAN)
+        since = len(cluster.tapped)
+        cluster.lose(victim)
+        await cluster.wait_status(alive, [victim.name], Status.DEAD)
+        await trio.sleep(5)
+        told = [decode_datagram(payload, key=KEY) for payload, _ in cluster.tapped[since:]]
+        names = [[rumour.member.name for rumour in each.rumours] for each in told]
+        assert any(victim.name in each for each in names)
+        assert [each for each in names if len(each) != len(set(each))] == []
 
 
 async def ends_of_rounds(count: int, rounds: Callable[[], int]) -> list[float]:

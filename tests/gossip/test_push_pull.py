@@ -113,6 +113,19 @@ async def test_a_usual_exchange_costs_no_more_in_a_large_cluster_and_still_finds
 
 
 @simulated
+async def test_members_of_a_larger_cluster_exchange_states_less_often() -> None:
+    """Thirty-three and more: every other interval, so that the load of all does not grow with their number."""
+    async with open_cluster() as cluster:
+        profile = dataclasses.replace(LAN, probe_interval=10)  # what is counted here are exchanges
+        nodes = await cluster.start_all(33, profile=profile)
+        await trio.sleep(2 * LAN.push_pull_interval)  # the first comes at any moment of the first interval
+        before, _ = said_by(cluster, *nodes)
+        await trio.sleep(8 * LAN.push_pull_interval)
+        after, _ = said_by(cluster, *nodes)
+        assert after - before == pytest.approx(33 * 4, rel=0.1)
+
+
+@simulated
 async def test_states_of_many_frames_arrive_whole() -> None:
     async with open_cluster() as cluster:
         a, b = await cluster.start_all(2, profile=RARELY)
