@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from swimring.errors import (
+    CallError,
     ConnectionLost,
     DeadlineExceeded,
     HandlerFailed,
@@ -423,6 +424,29 @@ async def test_calls_that_were_sent_are_lost_with_the_connection_and_their_handl
         assert a.lost == ["b"]
         assert ended == [pytest.approx(before + PATIENT.cancel_grace)]
         assert b.leftovers == (0, 0, 0)
+
+
+async def test_of_calls_lost_with_their_connection_those_that_were_not_sent_are_safe_to_repeat(
+    clock: MockClock,
+) -> None:
+    async with two_ends() as (a, b, wires):
+        peer = await a.to(b)
+        await peer.request(Outgoing(cmd="c"))
+        wires.streams[0].send_stream.send_all_hook = trio.sleep_forever  # the writer hangs with what it has taken
+        outcomes: dict[str, tuple[type[CallError], bool]] = {}
+
+        async def ask(cmd: str) -> None:
+            try:
+                await peer.request(Outgoing(cmd=cmd))
+            except CallError as error:
+                outcomes[cmd] = (type(error), error.maybe_executed)
+
+        async with trio.open_nursery() as nursery:
+            for cmd in ("taken", "queued"):
+                nursery.start_soon(ask, cmd)
+                await wait_all_tasks_blocked()
+            wires.cut()
+        assert outcomes == {"taken": (ConnectionLost, True), "queued": (Unreachable, False)}
 
 
 async def test_a_call_nobody_can_be_reached_for_was_never_executed(clock: MockClock) -> None:
