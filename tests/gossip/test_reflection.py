@@ -38,11 +38,13 @@ class Stranger:
     def __init__(self, node: GossipNode) -> None:
         self.node = node
 
-    def datagram(self, message: Message, *, name: str, rumours: tuple[Rumour, ...] = ()) -> bytes:
+    def datagram(
+        self, message: Message, *, name: str, rumours: tuple[Rumour, ...] = (), to: NodeId | None = None
+    ) -> bytes:
         said = Envelope(
             source=NodeId(name, 1),
             incarnation=1,
-            destination=self.node.gossiper.me.id,
+            destination=to or self.node.gossiper.me.id,
             sequence=7,
             message=message,
             rumours=rumours,
@@ -97,6 +99,24 @@ async def test_a_member_at_its_own_address_is_answered_with_rumours_and_a_checks
                 received = [decode_datagram(data, key=KEY) for data, _ in await binding.datagrams.receive()]
                 answers = [envelope for envelope in received if isinstance(envelope.message, Ack)]
         assert answers[0].message == Ack(checksum=a.gossiper.checksum)
+
+
+@simulated
+async def test_a_member_that_asks_for_an_earlier_life_is_told_of_this_one_once_a_second() -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(3, profile=LAN)
+        await trio.sleep(20)  # nobody has anything to tell any more
+        payload = Stranger(nodes[0]).datagram(Ping(), name="n1", to=NodeId("n0", 0))
+        socket = await cluster.network.at("elsewhere").bind(Address("elsewhere", 1))
+        since = len(cluster.tapped)
+        for _ in range(5):
+            await socket.datagrams.send(payload, nodes[0].address)
+        await trio.sleep(0.05)
+        told = [(decode_datagram(data, key=KEY), to) for data, to in cluster.tapped[since:]]
+        corrections = [each for each, to in told if to == nodes[1].address and isinstance(each.message, Gossip)]
+        assert [rumour.member for rumour in corrections[0].rumours] == [nodes[0].gossiper.me]
+        assert len([each for each in corrections if each.source.name == "n0"]) <= 2, "the spreader may repeat it"
+        assert not [each for each, to in told if to.host == "elsewhere"], "who is meant is not here, so nobody answers"
 
 
 @simulated
