@@ -268,8 +268,9 @@ def _long_pauses(results: Results) -> Row:
         (one,) = found[seconds]
         limits.at_most(f"back after {seconds} s", one["back"], 1.0)
         limits.at_most(f"others declared dead after {seconds} s", one["false"], 0)
-    if one["declared_by"] < one["others"]:
-        limits.misses.append(f"declared dead by {one['declared_by']} of {one['others']} after 12 s")
+    (last,) = found["12"]
+    if last["declared_by"] < last["others"]:
+        limits.misses.append(f"declared dead by {last['declared_by']} of {last['others']} after 12 s")
     peer = results.get("serf lan 10", {}).get("pauses")
     return Row(
         name="G12",
