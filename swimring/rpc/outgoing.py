@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swimring.identity import Key
-
-    from .following import Following
+    from swimring.service import Following
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
@@ -41,6 +40,21 @@ class Outgoing:
     """W3C trace context."""
     following: Following | None = None
     """The call, or the attempt of it, for those who follow it; None if nobody does."""
+
+    def followed(self, following: Following) -> Outgoing:
+        """The call, or the attempt of it, as ``following`` follows it, and in the trace it was put into."""
+        return Outgoing(
+            self.ns,
+            self.cmd,
+            self.key,
+            self.fields,
+            self.idempotent,
+            self.streams,
+            self.hops,
+            self.attempt,
+            following.traceparent(self.traceparent),
+            following if following.wanted else None,
+        )
 
 
 def outgoing(

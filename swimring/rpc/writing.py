@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from swimring.net import SendsNow
+
 from .parking import Signal
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class Writer:
 
 def _sender(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     """A function that sends what it can and returns how many bytes that were; None if ``stream`` offers no such way."""
+    if isinstance(stream, SendsNow):
+        return stream.send_now
     if os.name != "posix" or not isinstance(stream, trio.SocketStream):
         return None
     socket = stream.socket

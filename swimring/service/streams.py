@@ -90,6 +90,8 @@ class Waiting:
     """Notice a cancellation; the other half, letting others run, follows."""
     now: Callable[[], float]
     """Its clock, in seconds."""
+    deadline: Callable[[], float]
+    """That of the scopes around the task that asks."""
     signal: Callable[[], Signal]
     """Something to wait for."""
     closed: type[Exception]
@@ -350,15 +352,14 @@ class SessionStream:
         self._check_sendable()
 
     async def _wait_for_credit(self) -> None:
-        blocked = self._writers.blocked
-        if blocked is None:
-            await self._writable.wait()
-            return
-        began = self._waiting.now()
+        writers, began = self._writers, self._waiting.now()
+        writers.waiting += 1
         try:
             await self._writable.wait()
         finally:
-            blocked(self._waiting.now() - began)
+            writers.waiting -= 1
+            if writers.blocked is not None:
+                writers.blocked(self._waiting.now() - began)
 
     def _check_sendable(self) -> None:
         if self._broken is not None:
