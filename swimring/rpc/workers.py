@@ -120,7 +120,7 @@ class Workers:
                 self._hand_over()
                 if rest is not None:
                     await rest
-                spent: bool = rest is None or scope.cancel_called  # type: ignore[redundant-expr] # others ran meanwhile
+                spent = rest is None or scope.cancel_called
                 if spent or not worker.job.answer_nowait():
                     return True
                 worker.job = None
