@@ -120,7 +120,8 @@ class Workers:
                 self._hand_over()
                 if rest is not None:
                     await rest
-                if rest is None or scope.cancel_called or not worker.job.answer_nowait():
+                spent = rest is None or scope.cancel_called
+                if spent or not worker.job.answer_nowait():
                     return True
                 worker.job = None
             elif self._queue:

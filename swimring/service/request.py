@@ -240,8 +240,7 @@ None leaves it to the caller to send and receive.
 """
 
 
-# Not frozen, because that would make it three times as dear, and each call makes one; nobody changes it.
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One message on its way through its handler; only ``node`` has no default, so a unit test writes one in a line."""
 
