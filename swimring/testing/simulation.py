@@ -93,22 +93,34 @@ def _seeded_scheduler(seed: int) -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         _replace(undo, scheduler, "_r", new=_Shuffler(seed))
         _replace(undo, scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True)
-        first = itertools.count(1)
-        births: dict[int, int] = {}
-
-        def remember(original: Callable[..., None]) -> Callable[..., None]:
-            def create(self: object, *args: Any, **kwargs: Any) -> None:
-                births[id(self)] = next(first)  # an address is used again only by a newer object, which comes by here
-                original(self, *args, **kwargs)
-                if isinstance(self, scheduler.Task):
-                    note_start(self)
-
-            return create
-
-        for kind in (scheduler.Task, scheduler.CancelStatus):
-            _replace(undo, kind, "__init__", new=remember(kind.__init__))
-            _replace(undo, kind, "__hash__", new=lambda self: births.get(id(self), 0))
+        births = itertools.count(1)
+        _number_tasks(undo, births)
+        _number_cancel_scopes(undo, births)
         yield
+
+
+def _number_tasks(undo: contextlib.ExitStack, births: Iterator[int]) -> None:
+    original = scheduler.Task.__init__
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self._counter = next(births)  # Trio's own counts on from one run to the next
+        note_start(self)
+
+    _replace(undo, scheduler.Task, "__init__", new=create)
+    _replace(undo, scheduler.Task, "__hash__", new=lambda self: self._counter)
+
+
+def _number_cancel_scopes(undo: contextlib.ExitStack, births: Iterator[int]) -> None:
+    original = scheduler.CancelStatus.__init__
+    numbers: dict[int, int] = {}
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> None:
+        numbers[id(self)] = next(births)  # an address is used again only by a newer object, which comes by here
+        original(self, *args, **kwargs)
+
+    _replace(undo, scheduler.CancelStatus, "__init__", new=create)
+    _replace(undo, scheduler.CancelStatus, "__hash__", new=lambda self: numbers.get(id(self), 0))
 
 
 class _Shuffler(random.Random):
