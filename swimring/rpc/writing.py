@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swimring.mux import Session
 
 _BATCH: Final = 32
-"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
+"""Calls, or small pieces of a stream, that are worth a write of their own: the other side can start meanwhile."""
 
 _LARGE: Final = 64 * 1024
 """Bytes from which on there may be more of a large transfer behind them, which has to let other tasks run."""
@@ -69,6 +69,10 @@ class Writer:
     def flush_bulk(self) -> None:
         """There is something of a byte stream to write: what is handed over at once needs no turn of the task."""
         self.flush(alone=True)
+
+    def flush_more(self) -> None:
+        """There is a small piece of a byte stream to write, which others will follow in this turn."""
+        self.flush(alone=False)
 
     async def run(self, written: Callable[[], None]) -> None:
         """Write for ever; ``written`` is called when there is nothing more to write for now."""
