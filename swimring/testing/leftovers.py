@@ -157,7 +157,7 @@ def _forgotten(name: str, connection: Connection) -> Iterator[Oddity]:
         if number not in connection.serving._jobs:
             yield Oddity(place=connection, number=number, text=f"{name} has a call of {peer} that no task serves")
     for number in session._streams._streams:
-        if number not in connection._streams:
+        if number not in connection._streams._streams:
             text = f"{name} has a stream with {peer} that no task reads or writes"
             yield Oddity(place=connection, number=number, text=text)
 

@@ -140,7 +140,7 @@ async def test_in_the_order_of_a_set(cluster):
     await cluster.settled()
     for key in {f"key {number}" for number in range(20)}:  # an order that follows the hash seed
         await nodes[0].node.call(where, key)
-    print(f"digest {cluster.network.trace.digest}")
+    print(f"\\ndigest {cluster.network.trace.digest}")
     assert False
 """
 
