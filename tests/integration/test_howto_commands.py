@@ -143,8 +143,10 @@ async def test_run_on_three_machines(machines: list[Machine], typed: list[str]) 
                 await node.wait_said(" in cluster ")
             rows = [line.split() for line in (await machines[2].type("swimring members")).splitlines()[1:]]
             assert [(row[0], row[1], row[2]) for row in rows] == [
-                ("one", "10.0.0.1:7979", "alive"), ("three", "10.0.0.3:7979", "alive"), ("two", "10.0.0.2:7979", "alive"),
-            ]  # fmt: skip
+                ("one", "10.0.0.1:7979", "alive"),
+                ("three", "10.0.0.3:7979", "alive"),
+                ("two", "10.0.0.2:7979", "alive"),
+            ]
             assert "bad" not in await machines[1].type("swimring doctor")
     assert set(typed) >= set(commands_of(page))
 
