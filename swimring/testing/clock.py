@@ -103,21 +103,29 @@ class VirtualClock(trio.abc.Clock):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """No task can run: jump, unless somebody waits for just that (`trio.testing.wait_all_tasks_blocked`)."""
-        due, sleepers = deadline, self._sleepers
-        while sleepers and sleepers[0][2].task is None:
-            heapq.heappop(sleepers)
-        if sleepers and sleepers[0][0] < due:
-            due = sleepers[0][0]
-        for alarm in self._alarms:
-            due = min(due, alarm.due)
+        due = min(deadline, self._next())
         if due > self._now:
             if due == math.inf or scheduler.GLOBAL_RUN_CONTEXT.runner.waiting_for_idle:
                 return _FOR_EVER
             self._now = due
+        self._wake()
+        return 0.0
+
+    def _next(self) -> float:
+        """When the next alarm rings, or sleeper wakes."""
+        sleepers = self._sleepers
+        while sleepers and sleepers[0][2].task is None:
+            heapq.heappop(sleepers)
+        due = sleepers[0][0] if sleepers else math.inf
+        for alarm in self._alarms:
+            due = min(due, alarm.due)
+        return due
+
+    def _wake(self) -> None:
         for alarm in self._alarms:
             if alarm.due <= self._now:
                 alarm.due = math.inf
                 alarm.ring()
+        sleepers = self._sleepers
         while sleepers and sleepers[0][0] <= self._now:
             heapq.heappop(sleepers)[2].wake()
-        return 0.0
