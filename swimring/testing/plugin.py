@@ -27,6 +27,8 @@ _OF_A_RUN: Final = ("--swimring", "--basetemp")
 """How the kit runs, and where a sweep's process keeps its files, which is gone when somebody replays."""
 _LOUDNESS: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb")
 _FUNCTION: Final = pytest.StashKey[Any]()
+_TRACE: Final = pytest.StashKey[str]()
+_SWEPT: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -130,19 +132,27 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     first = item.config.getoption("swimring_seed")
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     if share is None:
-        reports: Sequence[pytest.TestReport] = sweep(
-            item, range(first, first + seeds), processes=item.config.getoption("swimring_processes")
-        )
+        swept = sweep(item, range(first, first + seeds), processes=item.config.getoption("swimring_processes"))
+        reports: Sequence[pytest.TestReport] = swept.reports
+        item.config.stash.setdefault(_SWEPT, []).append(f"{item.nodeid}: {swept.seeds} seeds, traces {swept.digest}")
     else:
 
         def prepare(seed: int) -> None:
             item.stash[_SEED] = seed
 
-        reports = sweep_share(item, Share.read(share), prepare=prepare, nextitem=nextitem)
+        reports = sweep_share(
+            item, Share.read(share), prepare=prepare, trace=lambda: item.stash.get(_TRACE, ""), nextitem=nextitem
+        )
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was swept: two sweeps with the same traces did the same."""
+    for line in config.stash.get(_SWEPT, ()):
+        terminalreporter.write_line(f"swept {line}")
 
 
 def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable[..., None]:
@@ -159,6 +169,8 @@ def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable
                 report = failure_report(seen[0], _replay(item), known=bool(hash_seed()))
                 item.add_report_section("call", "simulated cluster", report)
             raise _alone_in(error) from None
+        finally:
+            item.stash[_TRACE] = seen[0].network.trace.digest if seen else ""
 
     return simulate
 

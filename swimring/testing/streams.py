@@ -198,7 +198,8 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
     def peer_has_read(self) -> None:
         """There is room again."""
-        self._writable.unpark_all()
+        if self._writable:
+            self._writable.unpark_all()
 
     def _send_some(self, content: bytes) -> int:
         """Send what there is room for, in one segment or, by the dice, in two; return how much that was."""
@@ -268,8 +269,10 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         self._wake()
 
     def _wake(self) -> None:
-        self._readable.unpark_all()
-        self._writable.unpark_all()
+        if self._readable:
+            self._readable.unpark_all()
+        if self._writable:
+            self._writable.unpark_all()
 
     # ------------------------------------------------------------------------------------------------ closing
 

@@ -6,6 +6,7 @@ below it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -64,8 +65,23 @@ class Share:
 # ------------------------------------------------------------------------------------------ the process that is asked
 
 
-def sweep(item: pytest.Item, seeds: range, *, processes: int | None) -> list[pytest.TestReport]:
-    """Run ``item`` under all ``seeds``; the reports of the lowest that fails, or of one that passed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What came out of a sweep.
+
+    Attributes:
+        reports: of the lowest seed that failed, or of one that passed.
+        seeds: how many seeds were run, up to the lowest that failed.
+        digest: of the traces of them, in the order of the seeds: two sweeps with equal digests did the same.
+    """
+
+    reports: list[pytest.TestReport]
+    seeds: int
+    digest: str
+
+
+def sweep(item: pytest.Item, seeds: range, *, processes: int | None) -> Swept:
+    """Run ``item`` under all ``seeds``, or until one fails."""
     count = min(len(seeds), processes or len(os.sched_getaffinity(0)))
     if count < 1:
         raise ConfigError("--swimring-seeds", len(seeds), "at least one seed, and one process")
@@ -79,7 +95,13 @@ def sweep(item: pytest.Item, seeds: range, *, processes: int | None) -> list[pyt
         raise pytest.UsageError("a process of the sweep ended without a result:\n" + "\n".join(outputs))
     failed = [result for result in results if result["failed"] is not None]
     chosen = min(failed, key=lambda result: result["failed"]) if failed else results[0]
-    return [_read_report(item.config, report, nodeid=item.nodeid) for report in chosen["reports"]]
+    last = chosen["failed"] if failed else seeds.stop  # beyond it, it is chance who got how far
+    traces = sorted((seed, digest) for result in results for seed, digest in result["traces"] if seed <= last)
+    return Swept(
+        reports=[_read_report(item.config, report, nodeid=item.nodeid) for report in chosen["reports"]],
+        seeds=len(traces),
+        digest=hashlib.blake2b(json.dumps(traces).encode(), digest_size=16).hexdigest(),
+    )
 
 
 def hash_seed(*, default: str = "") -> dict[str, str]:
@@ -117,10 +139,18 @@ def _read_report(config: pytest.Config, data: dict[str, Any], *, nodeid: str) ->
 
 
 def sweep_share(
-    item: pytest.Item, share: Share, *, prepare: Callable[[int], None], nextitem: pytest.Item | None
+    item: pytest.Item,
+    share: Share,
+    *,
+    prepare: Callable[[int], None],
+    trace: Callable[[], str],
+    nextitem: pytest.Item | None,
 ) -> Sequence[pytest.TestReport]:
-    """Run ``item`` under the seeds of ``share`` until one fails; write down what came out, and return it."""
-    reports: list[pytest.TestReport] = []
+    """Run ``item`` under the seeds of ``share`` until one fails; write down what came out, and return it.
+
+    ``trace`` is asked for the digest of each run.
+    """
+    reports, traces = list[pytest.TestReport](), list[tuple[int, str]]()
     failed = None
     for seed in range(share.first, share.end, share.step):
         if seed > share.lowest:
@@ -128,13 +158,14 @@ def sweep_share(
         prepare(seed)
         _renew(item)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        traces.append((seed, trace()))
         if any(report.failed for report in reports):
             failed = seed
             (share.place / f"failed.{seed}").touch()
             break
     hook = item.config.hook
     written = [hook.pytest_report_to_serializable(config=item.config, report=report) for report in reports]
-    share.result.write_text(json.dumps({"failed": failed, "reports": written}))
+    share.result.write_text(json.dumps({"failed": failed, "reports": written, "traces": traces}))
     return reports
 
 

@@ -200,6 +200,18 @@ def test_a_fault_is_in_force_within_an_async_with_as_well() -> None:
     simulate(rule)
 
 
+def test_nobody_is_warned_of_listeners_on_a_network_that_is_inside_of_this_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def rule(cluster: SimCluster) -> None:
+        await cluster.start(2, kv)
+
+    simulate(rule)
+    told = [record.__dict__.get("event") for record in caplog.records]
+    assert "node.alone" in told
+    assert "node.exposed" not in told
+
+
 def test_what_runs_beside_a_node_begins_with_each_life_and_ends_before_the_node_leaves() -> None:
     notes: list[tuple[str, str]] = []
 
@@ -214,6 +226,7 @@ def test_what_runs_beside_a_node_begins_with_each_life_and_ends_before_the_node_
         one, two = await cluster.start(2, kv, beside=beside)
         await two.drain()
         await two.restart()
+        await trio.sleep(0.001)  # it begins in a turn of its own
         assert notes == [("n1", "begins"), ("n2", "begins"), ("n2", "ends"), ("n2", "begins")]
         one.crash()
 

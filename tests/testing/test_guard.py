@@ -123,11 +123,11 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "datagrams": (lambda: socket.socket().bind(("127.0.0.1", 0)), r"socket\.bind", "simulated network"),
     "pair of sockets": (
-        lambda: [end.close() for end in socket.socketpair()],
+        lambda: list(map(socket.socket.close, socket.socketpair())),
         r"socket\.socketpair",
         "simulated network",
     ),
-    "pipe": (lambda: [os.close(end) for end in os.pipe()], r"os\.pipe", "simulated network"),
+    "pipe": (lambda: list(map(os.close, os.pipe())), r"os\.pipe", "simulated network"),
     "imported by name": (lambda: clocks_by_name.now(), r"time\.monotonic", "current_time"),
 }
 

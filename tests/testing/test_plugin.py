@@ -140,7 +140,7 @@ async def test_in_the_order_of_a_set(cluster):
     await cluster.settled()
     for key in {f"key {number}" for number in range(20)}:  # an order that follows the hash seed
         await nodes[0].node.call(where, key)
-    print(f"digest {cluster.network.trace.digest}")
+    print(f"\\ndigest {cluster.network.trace.digest}")
     assert False
 """
 
@@ -204,6 +204,27 @@ async def test_calls(cluster, tmp_path, swimring_seed, n):
     assert "began 4" in out
     assert "began 2" not in out  # what was printed under other seeds is not shown
     assert "1 passed" in project.run(source, "--swimring-seeds", "2", "--swimring-processes", "1")
+
+
+def test_two_sweeps_of_the_same_seeds_have_the_same_traces(project: Project) -> None:
+    source = """
+async def test_calls(cluster):
+    nodes = await cluster.start(2, app)
+    await cluster.settled()
+    for key in {f"key {number}" for number in range(10)}:
+        await nodes[0].node.call(where, key)
+"""
+
+    def traces(*arguments: str) -> str:
+        found = re.search(
+            r"^swept test_it.py::test_calls: 4 seeds, traces ([0-9a-f]{32})$", project.run(source, *arguments), re.M
+        )
+        assert found
+        return found[1]
+
+    first = traces("--swimring-seeds", "4", "--swimring-processes", "2")
+    assert first == traces("--swimring-seeds", "4", "--swimring-processes", "1")
+    assert first != traces("--swimring-seeds", "4", "--swimring-seed", "1")
 
 
 def test_a_sweep_whose_processes_cannot_run_says_what_they_said(project: Project) -> None:
