@@ -165,7 +165,9 @@ class Calling:
         body, connection, call_id = encode_fields(out.fields), self._connection, None
         if connection.usable and not self.room.queue and out.plain:
             remaining = deadline if deadline == math.inf else deadline - trio.current_time()
-            call_id = self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
+            call_id = self._session.ask(
+                out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent, traceparent=out.traceparent
+            )
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
         pending = self._pending[call_id] = _Pending(trio.lowlevel.current_task())

@@ -43,8 +43,8 @@ class Outgoing:
 
     @property
     def plain(self) -> bool:
-        """Whether it is what nearly every call is: a first attempt without streams and trace."""
-        return not (self.attempt or self.hops or self.streams or self.traceparent)
+        """Whether it is what nearly every call is: a first attempt without streams."""
+        return not (self.attempt or self.hops or self.streams)
 
     def followed(self, following: Following) -> Outgoing:
         """The call, or the attempt of it, as ``following`` follows it, and in the trace it was put into."""
