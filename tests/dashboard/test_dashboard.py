@@ -208,7 +208,7 @@ async def test_each_member_shows_its_version_and_its_streams_and_those_that_wait
     async with opened(tmp_path, "ab") as (_, node, browser), trio.open_nursery() as nursery:
         await browser.until(f"{row}.includes('version {node.statistics().version}')")
         nursery.start_soon(node.call, read.with_streams(book=bytes(3_000_000)), "cart-1")
-        await browser.until(f"{row}.includes('1, 1 wait')")
+        await browser.until(f"{row}.includes('1 of 1 wait')")
         assert await browser.run(AUDIT) == []
         nursery.cancel_scope.cancel()
 

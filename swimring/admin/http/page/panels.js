@@ -19,7 +19,9 @@ export function showMembers(members, cluster, shares, onOrder) {
     const here = ORDER[member.status] < 2, [state, share, incarnation, lag, rate, streams] = row.querySelectorAll("td");
     const node = told.get(member.name) || {};
     row.className = here ? "" : "gone";
-    text(row.querySelector("small"), [member.address, member.zone, node.version && `version ${node.version}`].filter(Boolean).join(" · "));
+    const [place, version] = row.querySelectorAll("small");
+    text(place, [member.address, member.zone].filter(Boolean).join(" · "));
+    text(version, node.version ? `version ${node.version}` : "");
     showState(state, member.status, here && member.takes !== "all" ? (member.weight ? member.takes : "no keys") : "");
     text(share, here ? percent(shares[member.name] || 0) : "–");
     text(incarnation, String(member.incarnation));
@@ -28,8 +30,8 @@ export function showMembers(members, cluster, shares, onOrder) {
     lag.className = late > 1 ? "num bad" : late > 0.1 ? "num warn" : "num";
     text(rate, here ? number(rates.get(member.name) || 0) : "–");
     const open = here && node.streams !== undefined;
-    text(streams, open ? number(node.streams) + (node.blocked ? `, ${number(node.blocked)} wait` : "") : "–");
-    streams.className = open && node.blocked ? "num warn" : "num";
+    text(streams, open ? (node.blocked ? `${number(node.blocked)} of ${number(node.streams)} wait` : number(node.streams)) : "–");
+    streams.className = open && node.blocked ? "num wraps warn" : "num wraps";
     streams.title = open && node.blocked ? "a stream waits until its reader has read what was sent" : "";
     showOrders(row.lastElementChild, member, here);
     row.title = here && node.error ? `it does not tell how it is: ${node.error}` : "";
@@ -46,8 +48,8 @@ export function showMembers(members, cluster, shares, onOrder) {
 
 function memberRow(member, onOrder) {
   const order = (name) => h("button", { type: "button", class: "quiet", "data-order": name, "aria-label": `${name} ${member.name}`, onclick: () => onOrder(name, member.name) }, name);
-  return h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(member.name), h("span", {}, member.name, h("small")))),
-    cell("State"), cell("Share", "num"), cell("Inc.", "num"), cell("Lag", "num"), cell("Calls/s", "num"), cell("Streams", "num"),
+  return h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(member.name), h("span", {}, member.name, h("small"), h("small")))),
+    cell("State"), cell("Share", "num"), cell("Inc.", "num"), cell("Lag", "num"), cell("Calls/s", "num"), cell("Streams", "num wraps"),
     h("td", { class: "orders" }, order("drain"), order("cordon"), order("uncordon"), order("evict")));
 }
 
