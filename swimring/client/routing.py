@@ -87,6 +87,8 @@ class Routing:
 
         With ``forward`` it is asked everything that nodes hand on to each other: what has no streams.
         """
+        self.calls = self.retries = 0
+        """Calls made, and attempts beyond the first of each."""
         self._directory = directory
         self._links = links
         self._follower = follower
@@ -167,12 +169,14 @@ class Routing:
     ) -> tuple[_T, str]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
+        self.calls += 1
         deadline = message.deadline = anyio.current_effective_deadline()
         message.forward = self._forward and not message.streams
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
                 target, hops = await self._next(message, attempts)
+                self.retries += attempts.count > 1
                 try:
                     return await self._ask(target, hops, attempts.count - 1, message, perform), target.name
                 except CallError as error:

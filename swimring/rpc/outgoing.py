@@ -41,11 +41,6 @@ class Outgoing:
     following: Following | None = None
     """The call, or the attempt of it, for those who follow it; None if nobody does."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is what nearly every call is: a first attempt without streams."""
-        return not (self.attempt or self.hops or self.streams)
-
     def followed(self, following: Following) -> Outgoing:
         """The call, or the attempt of it, as ``following`` follows it, and in the trace it was put into."""
         return Outgoing(

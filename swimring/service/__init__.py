@@ -2,7 +2,9 @@
 
 from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
+from .attached import AttachedStreams
 from .dispatcher import BoundCall, Dispatcher
+from .due import DueCalls
 from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
 from .following import Following, Report
@@ -26,6 +28,7 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "Asker",
+    "AttachedStreams",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -34,6 +37,7 @@ __all__ = [
     "ChannelEndpoint",
     "ChannelHandler",
     "Dispatcher",
+    "DueCalls",
     "Endpoint",
     "ErrorTypes",
     "Following",

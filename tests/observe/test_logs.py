@@ -110,7 +110,8 @@ def test_a_stream_that_cannot_be_written_to_hurts_nobody_who_logs(
 
 
 def test_lines_of_many_threads_at_once_are_each_said_once() -> None:
-    repeats, said = RepeatFilter(), []
+    repeats = RepeatFilter()
+    said: list[int] = []
 
     def flood() -> None:
         said.extend(number for number in range(2 * REMEMBERED) if repeats.filter(line(f"made up {number // 2}")))

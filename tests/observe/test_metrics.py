@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swimring.errors import HandlerFailed
 from swimring.observe.metrics import MAX_COMMANDS, OTHER, Metrics
 from swimring.service import Request, Service
-from swimring.testing import SimulatedNetwork  # noqa: TC001
+from swimring.testing import SimulatedNetwork, VirtualClock
 from tests.node.nodes import Shop, key_of, nodes_at, simulated
 
 
@@ -226,7 +226,7 @@ async def test_streams_that_wait_for_a_slow_reader_count_the_seconds(network: Si
 @simulated
 async def test_a_loop_that_was_blocked_for_a_moment_shows_wherever_the_moment_was(network: SimulatedNetwork) -> None:
     metrics, clock = Metrics(), trio.lowlevel.current_clock()
-    assert isinstance(clock, trio.testing.MockClock)
+    assert isinstance(clock, VirtualClock)
     async with nodes_at(network, "ab", Shop().service) as (a, _b):
         metrics.watch(a)
         await trio.sleep(5)
