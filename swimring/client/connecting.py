@@ -72,7 +72,7 @@ async def connect(
     seeds = tuple(address if isinstance(address, Address) else Address.parse_or_unix(address) for address in addresses)
     wanted = None if cluster is None else check_name(cluster, setting="cluster")
     me, limits = NodeId(f"client-{secrets.token_hex(4)}", 0), limits or Limits()
-    rng = random.Random()  # noqa: S311 - jitter only
+    rng, observers = random.Random(), Instruments(instruments)  # noqa: S311 - jitter only
     keys, certificates = secret_keys(secret), None if tls is None else Certificates(tls)
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
@@ -85,13 +85,7 @@ async def connect(
             follower = Follower(directory, links, tasks, seeds=seeds, rng=rng)
             tasks.start_soon(follower.run)
             routing = Routing(
-                directory,
-                links,
-                follower,
-                home=link.peer.name,
-                rng=rng,
-                forward=forward,
-                instruments=Instruments(instruments),
+                directory, links, follower, home=link.peer.name, rng=rng, forward=forward, instruments=observers
             )
             yield Mesh(directory, links, routing)
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below

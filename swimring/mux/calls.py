@@ -142,8 +142,18 @@ class Calls:
             self._streams.announce(stream_ids(call_id, call.streams))
         return call_id
 
-    def ask(self, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool) -> int | None:
-        """Send what nearly every request is, a first attempt without streams and trace; return its id.
+    def ask(
+        self,
+        ns: str,
+        cmd: str,
+        key: Key | None,
+        remaining: float,
+        body: bytes,
+        *,
+        idempotent: bool,
+        traceparent: str | None = None,
+    ) -> int | None:
+        """Send what nearly every request is, a first attempt without streams; return its id.
 
         None, and nothing is sent, if `request` has to do it: it has no room now, or does not fit into one frame, or the
         connection takes no calls.
@@ -153,7 +163,7 @@ class Calls:
         """
         line = self._line
         call_id, allowance = line.next_here, line.message_allowance
-        packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent)
+        packed = small_request(call_id, ns, cmd, key, remaining, body, idempotent=idempotent, traceparent=traceparent)
         size = len(packed) - HEADER_SIZE
         if size > line.small or size > allowance.available or line.open_here >= line.peer.streams or not line.asking:
             return None

@@ -45,6 +45,12 @@ _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
 _MAX_TRACEPARENT: Final = 128
 _MAX_EXTENSION: Final = 2048
+_USUAL_TRACEPARENT: Final = 55
+"""Characters of one of the present version, which says nothing more than it has to."""
+_BEFORE_TRACE: Final = b"\x83\x80\x78" + bytes([_USUAL_TRACEPARENT])
+_AFTER_TRACE: Final = b"\x00"
+"""What is around such a traceparent in an extension with no streams and no fence."""
+_TRACE_SIZE: Final = len(_BEFORE_TRACE) + _USUAL_TRACEPARENT + len(_AFTER_TRACE)
 
 
 class CallKind(enum.IntEnum):
@@ -95,7 +101,7 @@ class CallHeader:
         key, key_flag = _raw_key(self.key)
         extension = b""
         if self.streams or self.traceparent is not None or self.fence:
-            extension = self._extension()
+            extension = self.extension()
         try:
             ns, cmd = self.ns.encode(), self.cmd.encode()
             fixed = _FIXED.pack(
@@ -114,7 +120,12 @@ class CallHeader:
             ) from error
         return fixed + ns + cmd + key + extension
 
-    def _extension(self) -> bytes:
+    def extension(self) -> bytes:
+        """What not every call has: names of streams, trace context, fence.
+
+        Raises:
+            LocalProtocolError: one of them is out of bounds.
+        """
         problem = _problem(self.streams, self.traceparent, self.fence)
         if problem:
             raise LocalProtocolError(problem)
@@ -162,9 +173,17 @@ def split_request(message: bytes) -> tuple[CallHeader, bytes]:
 
 
 def small_request(
-    call_id: int, ns: str, cmd: str, key: Key | None, remaining: float, body: bytes, *, idempotent: bool
+    call_id: int,
+    ns: str,
+    cmd: str,
+    key: Key | None,
+    remaining: float,
+    body: bytes,
+    *,
+    idempotent: bool,
+    traceparent: str | None = None,
 ) -> bytes:
-    """The whole frame of a first attempt with no streams and no trace, as `CallHeader.to_bytes` and `frame` make it.
+    """The whole frame of a first attempt with no streams, as `CallHeader.to_bytes` and `frame` make it.
 
     Nearly every call is one, so it is packed in one step.
 
@@ -173,7 +192,8 @@ def small_request(
     """
     raw_key, flags = _raw_key(key)
     names, ns_size, cmd_size = _raw_names(ns, cmd)
-    rest = names + raw_key + body
+    extension = b"" if traceparent is None else trace_extension(traceparent)
+    rest = names + raw_key + extension + body
     return (
         _pack_with_frame(
             _FIXED_SIZE + len(rest) << 8 | _REQUEST_KIND,
@@ -185,10 +205,21 @@ def small_request(
             ns_size,
             cmd_size,
             len(raw_key),
-            0,
+            len(extension),
         )
         + rest
     )
+
+
+def trace_extension(traceparent: str) -> bytes:
+    """The extension of a call with this traceparent, no streams and no fence: nearly always the same but for the ids.
+
+    Raises:
+        LocalProtocolError: it is no text, or too long.
+    """
+    if len(traceparent) == _USUAL_TRACEPARENT and traceparent.isascii():
+        return _BEFORE_TRACE + traceparent.encode() + _AFTER_TRACE
+    return CallHeader(traceparent=traceparent).extension()
 
 
 @lru_cache(256)
@@ -236,6 +267,10 @@ def _read_key(flags: int, raw: bytes) -> Key | None:
 
 
 def _read_extension(data: bytes) -> tuple[tuple[str, ...], str | None, int]:
+    if len(data) == _TRACE_SIZE and data.startswith(_BEFORE_TRACE) and data.endswith(_AFTER_TRACE):
+        text = data[len(_BEFORE_TRACE) : -1]
+        if text.isascii():
+            return (), text.decode("ascii"), 0
     match decode(data):
         case [[*streams], (str() | None) as traceparent, int(fence), *_]:
             pass

@@ -85,6 +85,7 @@ class Reporting(Operating):
             "ring_version": now.ring_version,
             "connections": now.calls.connections,
             "streams": now.calls.streams,
+            "blocked": now.calls.blocked,
             "calling": now.calls.calling,
             "handling": now.calls.handling,
             "hand_off": {"total": hand_off.total, "left": hand_off.left},

@@ -158,10 +158,12 @@ class Calling(DueCalls[_Pending]):
         if deadline == -math.inf:  # only in a scope that was cancelled: nothing is sent then
             await trio.lowlevel.checkpoint_if_cancelled()
         body, connection, call_id = encode_fields(out.fields), self._connection, None
-        plain = not (out.attempt or out.hops or out.streams or out.traceparent)
+        plain = not (out.attempt or out.hops or out.streams)
         if plain and connection.usable and not self.room.queue:
             remaining = deadline if deadline == math.inf else deadline - connection.now()
-            call_id = self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
+            call_id = self._session.ask(
+                out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent, traceparent=out.traceparent
+            )
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
         pending = self._pending[call_id] = _Pending(trio.lowlevel.current_task())

@@ -171,6 +171,52 @@ async def test_the_server_survives_a_client_that_says_nothing(autojump_clock: tr
             pass
 
 
+async def test_a_client_that_sends_its_request_byte_by_byte_has_no_more_time_than_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def dribble(stream: trio.abc.Stream) -> None:
+        for byte in b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100:
+            await stream.send_all(bytes([byte]))
+            await trio.sleep(1)
+
+    async with talking() as talk, trio.open_nursery() as nursery:
+        began = trio.current_time()
+        nursery.start_soon(dribble, talk.stream)
+        assert (await talk.stream.receive_some(65_536)).startswith(b"HTTP/1.1 408")
+        assert trio.current_time() - began == pytest.approx(REQUEST_WITHIN)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_request_leaves_nothing_behind() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    server = HttpServer(answer)
+    await ours.send_all(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+    await ours.aclose()
+    await server.serve(theirs)
+    assert server._open == 0
+
+
+async def test_a_port_that_closes_cancels_who_is_answering(autojump_clock: trio.testing.MockClock) -> None:
+    began, ended = trio.Event(), trio.Event()
+
+    async def answer(_request: HttpRequest) -> HttpResponse:
+        began.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(answer).serve, theirs)
+        await Talk(ours).ask("/")
+        await began.wait()
+        nursery.cancel_scope.cancel()
+    assert ended.is_set()
+    assert await ours.receive_some(1) == b""
+
+
 async def test_who_writes_a_body_is_cancelled_when_the_client_goes_away(autojump_clock: trio.testing.MockClock) -> None:
     ended = trio.Event()
 
@@ -192,6 +238,31 @@ async def test_who_writes_a_body_is_cancelled_when_the_client_goes_away(autojump
         await talk.stream.aclose()
         with trio.fail_after(1):
             await ended.wait()
+
+
+async def test_an_answer_that_fails_after_it_has_begun_ends_its_connection_and_not_the_port(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(body=fail if request.path == "/long" else b"short")
+
+    async def fail(send: Send) -> None:
+        await send(b"first")
+        raise ZeroDivisionError("a secret")
+
+    async with open_http("127.0.0.1", 0, answer, only_local=True) as port:
+        for path, expected in (("/long", None), ("/", (200, b"short"))):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                talk = Talk(stream)
+                await talk.ask(path)
+                if expected is not None:
+                    assert await talk.response() == expected
+                    continue
+                assert isinstance(await talk.next(), h11.Response)
+                with pytest.raises(h11.RemoteProtocolError):
+                    while True:
+                        await talk.next()
+    assert "a secret" in caplog.text
 
 
 async def test_events_arrive_one_by_one(autojump_clock: trio.testing.MockClock) -> None:

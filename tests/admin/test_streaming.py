@@ -140,6 +140,21 @@ async def test_traffic_of_all_nodes_is_added_up(network: SimulatedNetwork) -> No
 
 
 @simulated
+@pytest.mark.parametrize(
+    "nonsense", [[{"ns": "shop"}], [7], "text", None, [{"ns": "shop", "cmd": "add", "rate": "much"}], {"ns": 1}]
+)
+async def test_a_node_of_another_version_that_tells_its_traffic_otherwise_hurts_no_page(
+    network: SimulatedNetwork, nonsense: object
+) -> None:
+    shop = Shop()
+    async with shown(network, "ab", shop) as ((a, b), site), opened(site) as page:
+        b.add_report("traffic", lambda _of: nonsense)
+        await a.call(shop.add, key_of(a, "a"), a=1)
+        cluster = await page.until("cluster", lambda told: any(one["handled"] == 1 for one in told["handlers"]))
+        assert [node["name"] for node in cluster["nodes"]] == ["a", "b"]
+
+
+@simulated
 async def test_a_node_that_does_not_answer_is_told_with_its_reason_and_delays_nothing_else(
     network: SimulatedNetwork,
 ) -> None:

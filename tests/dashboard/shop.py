@@ -34,6 +34,14 @@ async def pay(request: Request) -> None:
         raise ValueError("no money")
 
 
+@app.on("read")
+async def read(request: Request) -> int:
+    """Does not read what is sent until it is told to stop."""
+    async with request.streams["book"]:
+        await trio.sleep_forever()
+    return 0
+
+
 @app.on("watch")
 async def watch(request: Request) -> None:
     """Stays until its caller gives up, with a task below."""

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from .cluster import TOKEN, customers, shops
+from .shop import read
 from .webdriver import ENTER, ESCAPE, MISSING, RIGHT, TAB, Browser, open_browser
 
 if TYPE_CHECKING:
@@ -200,6 +201,16 @@ async def test_a_typed_key_is_shown_where_it_lies_and_who_runs_for_it(tmp_path: 
         assert owner in told
         assert "watch (shop.py:" in told
         assert "ticking" in told
+
+
+async def test_each_member_shows_its_version_and_its_streams_and_those_that_wait_for_a_reader(tmp_path: Path) -> None:
+    row = "return document.querySelector('#members [data-key=customers]').textContent"
+    async with opened(tmp_path, "ab") as (_, node, browser), trio.open_nursery() as nursery:
+        await browser.until(f"{row}.includes('version {node.statistics().version}')")
+        nursery.start_soon(node.call, read.with_streams(book=bytes(3_000_000)), "cart-1")
+        await browser.until(f"{row}.includes('1 of 1 wait')")
+        assert await browser.run(AUDIT) == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_others_make_up_is_shown_as_text(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from swimring.errors import LocalProtocolError
+from swimring.errors import LocalProtocolError, RemoteProtocolError
 from swimring.mux import CallHeader
 from swimring.mux.frames import END, Kind, frame
 from swimring.mux.header import small_request, split_request
@@ -36,3 +36,27 @@ def test_a_small_request_packed_in_one_step_is_the_same_bytes(
 def test_a_small_request_has_the_bounds_of_any_other(ns: str, cmd: str, key: str | None) -> None:
     with pytest.raises(LocalProtocolError):
         small_request(1, ns, cmd, key, math.inf, b"", idempotent=False)
+
+
+TRACED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+@pytest.mark.parametrize("traceparent", [None, TRACED, f"{TRACED}-more", "", "x", "ü" * 55, "ü" * 27 + "x", "x" * 128])
+def test_a_small_request_in_a_trace_is_the_same_bytes_and_is_read_as_it_was(traceparent: str | None) -> None:
+    header = CallHeader(ns="kv", cmd="put", key="k", traceparent=traceparent)
+    packed = small_request(7, "kv", "put", "k", math.inf, b"body", idempotent=False, traceparent=traceparent)
+    assert packed == frame(Kind.REQUEST, END, 7, header.to_bytes() + b"body")
+    assert split_request(header.to_bytes() + b"body") == (header, b"body")
+
+
+@pytest.mark.parametrize("traceparent", ["x" * 129, "\ud800"])
+def test_a_small_request_has_the_bounds_of_any_other_for_its_trace(traceparent: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        small_request(1, "kv", "put", "k", math.inf, b"", idempotent=False, traceparent=traceparent)
+
+
+def test_an_extension_that_only_looks_like_that_of_a_trace_is_refused() -> None:
+    whole = CallHeader(ns="kv", cmd="put", key="k", traceparent=TRACED).to_bytes()
+    at = whole.index(TRACED.encode())
+    with pytest.raises(RemoteProtocolError):
+        split_request(whole[:at] + b"\xff" + whole[at + 1 :])

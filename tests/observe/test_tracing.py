@@ -284,6 +284,30 @@ async def test_what_a_handler_of_an_unsampled_call_does_is_not_sampled_either(ne
 
 
 @simulated
+async def test_without_an_sdk_a_trace_that_somebody_began_travels_on(network: SimulatedNetwork) -> None:
+    shop, seen = Shop(), []
+
+    @shop.service.on("traced")
+    async def traced(request: Request, to: str = "") -> None:
+        seen.append(current_trace())
+        if to:
+            await request.node.call(traced, to)
+
+    instruments = [Tracing(tracer_provider=trace.NoOpTracerProvider())]
+    async with nodes_at(network, "ab", shop.service, instruments=instruments) as (a, _b):
+        with a.trace() as began:
+            await a.call(traced, key_of(a, "b"), key_of(a, "a"))
+        assert current_trace() is None
+        await a.call(traced, key_of(a, "b"))
+    assert began is not None
+    assert [one and (one.trace_id, one.sampled) for one in seen] == [
+        (began.trace_id, True),
+        (began.trace_id, True),
+        None,
+    ]
+
+
+@simulated
 async def test_a_call_that_is_not_sampled_has_no_attempts_for_anybody(network: SimulatedNetwork) -> None:
     shop, heard = Shop(), Heard(follow=False)
     async with nodes_at(network, "ab", shop.service, instruments=[heard]) as (a, _b):

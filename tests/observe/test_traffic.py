@@ -119,3 +119,11 @@ def test_keys_have_rates_and_are_bounded_in_number_and_length(traffic: Traffic, 
     assert keys["hot"] == pytest.approx(10)
     clock.now += SLOT * (SLOTS + 1)
     assert traffic.keys("shop") == {}
+
+
+def test_commands_that_nobody_answers_are_one_and_leave_the_room_to_others(traffic: Traffic) -> None:
+    for number in range(2 * MAX_HANDLERS):
+        traffic.handler_finished("shop", f"made-up-{number}", "k", "NoSuchHandler", 0.01)
+    traffic.handler_finished("shop", "add", "k", "ok", 0.01)
+    told = {(one.ns, one.cmd): one.handled for one in traffic.handlers()}
+    assert told == {(OTHER, OTHER): 2 * MAX_HANDLERS, ("shop", "add"): 1}

@@ -6,6 +6,7 @@ longer than `PATIENCE`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -105,7 +106,7 @@ def handlers_of(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each handler over all nodes, the busiest first, with percentiles of all its calls and the rate on each node."""
     sums: dict[tuple[str, str], dict[str, Any]] = {}
     for report in told:
-        for row in report.get("traffic", ()):
+        for row in filter(_is_row, report.get("traffic") or ()):
             total = sums.setdefault((row["ns"], row["cmd"]), {"on": {}, "history": [], "buckets": Counter()})
             for field in _SUMS:
                 total[field] = total.get(field, 0) + row[field]
@@ -117,6 +118,16 @@ def handlers_of(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         buckets = total.pop("buckets")
         rows.append({"ns": ns, "cmd": cmd, **total, "p50": percentile(buckets, 0.5), "p99": percentile(buckets, 0.99)})
     return sorted(rows, key=lambda row: (-row["rate"], -row["handled"], row["ns"], row["cmd"]))
+
+
+def _is_row(row: Any) -> bool:
+    """Whether it is what `_row` makes: a node of another version may tell less, or something else."""
+    try:
+        numbers = [*(row[field] for field in _SUMS), *row["history"], *itertools.chain(*row["buckets"])]
+        named = isinstance(row["ns"], str) and isinstance(row["cmd"], str)
+    except (TypeError, KeyError):
+        return False
+    return named and all(isinstance(number, int | float) for number in numbers)
 
 
 def _report(answer: Answer) -> dict[str, Any]:

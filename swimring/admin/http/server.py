@@ -76,6 +76,8 @@ class HttpServer:
             await _Conversation(stream, self._answer_checked).run()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError):
             pass  # the client went away, or never was one; from a stream's nursery that comes as a group
+        except* Exception:  # noqa: BLE001 - who writes a long answer may fail after it has begun: as for a short one
+            _log.exception("a connection ended in the middle of an answer", extra={"event": "admin.failed"})
         finally:
             self._open -= 1
             await trio.aclose_forcefully(stream)

@@ -35,6 +35,7 @@ async def tell_node(node: Node, _request: HttpRequest) -> HttpResponse:
             "owned": now.owned,
             "connections": now.calls.connections,
             "streams": now.calls.streams,
+            "blocked": now.calls.blocked,
             "calling": now.calls.calling,
             "handling": now.calls.handling,
             "counters": node.counters(),

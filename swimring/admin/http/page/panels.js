@@ -16,19 +16,25 @@ export function showMembers(members, cluster, shares, onOrder) {
     for (const [name, rate] of Object.entries(handler.on)) rates.set(name, (rates.get(name) || 0) + rate);
   const rows = [...members].sort((a, b) => (ORDER[a.status] > 1) - (ORDER[b.status] > 1) || a.name.localeCompare(b.name));
   keyed(body("members"), rows, (member) => member.name, (member) => memberRow(member, onOrder), (row, member) => {
-    const here = ORDER[member.status] < 2, [state, share, incarnation, lag, rate] = row.querySelectorAll("td");
+    const here = ORDER[member.status] < 2, [state, share, incarnation, lag, rate, streams] = row.querySelectorAll("td");
+    const node = told.get(member.name) || {};
     row.className = here ? "" : "gone";
-    text(row.querySelector("small"), [member.address, member.zone].filter(Boolean).join(" · "));
+    const [place, version] = row.querySelectorAll("small");
+    text(place, [member.address, member.zone].filter(Boolean).join(" · "));
+    text(version, node.version ? `version ${node.version}` : "");
     showState(state, member.status, here && member.takes !== "all" ? (member.weight ? member.takes : "no keys") : "");
     text(share, here ? percent(shares[member.name] || 0) : "–");
     text(incarnation, String(member.incarnation));
-    const late = (told.get(member.name) || {}).lag ?? member.lag;
+    const late = node.lag ?? member.lag;
     text(lag, here ? seconds(late) : "–");
     lag.className = late > 1 ? "num bad" : late > 0.1 ? "num warn" : "num";
     text(rate, here ? number(rates.get(member.name) || 0) : "–");
+    const open = here && node.streams !== undefined;
+    text(streams, open ? (node.blocked ? `${number(node.blocked)} of ${number(node.streams)} wait` : number(node.streams)) : "–");
+    streams.className = open && node.blocked ? "num wraps warn" : "num wraps";
+    streams.title = open && node.blocked ? "a stream waits until its reader has read what was sent" : "";
     showOrders(row.lastElementChild, member, here);
-    const error = (told.get(member.name) || {}).error;
-    row.title = here && error ? `it does not tell how it is: ${error}` : "";
+    row.title = here && node.error ? `it does not tell how it is: ${node.error}` : "";
   });
   const suspicions = new Map();
   for (const node of told.values())
@@ -42,8 +48,8 @@ export function showMembers(members, cluster, shares, onOrder) {
 
 function memberRow(member, onOrder) {
   const order = (name) => h("button", { type: "button", class: "quiet", "data-order": name, "aria-label": `${name} ${member.name}`, onclick: () => onOrder(name, member.name) }, name);
-  return h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(member.name), h("span", {}, member.name, h("small")))),
-    cell("State"), cell("Share", "num"), cell("Inc.", "num"), cell("Lag", "num"), cell("Calls/s", "num"),
+  return h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(member.name), h("span", {}, member.name, h("small"), h("small")))),
+    cell("State"), cell("Share", "num"), cell("Inc.", "num"), cell("Lag", "num"), cell("Calls/s", "num"), cell("Streams", "num wraps"),
     h("td", { class: "orders" }, order("drain"), order("cordon"), order("uncordon"), order("evict")));
 }
 
