@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -68,7 +69,8 @@ def test_new_writes_nothing_where_something_is(run: Run, tmp_path: Path, monkeyp
 
 def test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("async def test_it(cluster):\n    assert False, 'as planned'\n")
-    swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", cwd=tmp_path)
+    swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", "--json", cwd=tmp_path)
     assert swept.returncode == 1
-    assert "as planned" in swept.stdout
-    assert "seed" in swept.stdout
+    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 1}
+    assert "as planned" in swept.stderr
+    assert "seed 0" in swept.stderr
