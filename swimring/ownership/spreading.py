@@ -15,6 +15,8 @@ import trio
 
 from swimring.errors import CallError, Moved
 
+from .tally import BROUGHT, FAILED, KEPT, REFUSED, Tally
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -80,6 +82,8 @@ class Spreading:
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
         self._hits: Counter[Place] = Counter()
+        self.tally = Tally()
+        """How hand-offs went, for people who watch."""
         self.bytes_sent = 0
         self.copies_sent = 0
 
@@ -167,6 +171,7 @@ class Spreading:
             self._due[place] = None
 
     async def _wait_stirred(self) -> None:
+        self.tally.end(now=trio.current_time())
         self._tell_progress()
         with trio.CancelScope() as scope:
             scope.deadline = min(self._later.values(), default=scope.deadline)
@@ -181,6 +186,7 @@ class Spreading:
 
     async def _spread(self, places: Sequence[Place]) -> int:
         """Bring these to where they belong; how many are there now."""
+        self.tally.begin(now=trio.current_time())
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
         for place in places:
             self._due.pop(place, None)  # what is touched from now on is due again
@@ -240,9 +246,10 @@ class Spreading:
                     for some in _portions(wanted, lambda copy: copy.cost):
                         await self._send(name, some, lacking)
             except Moved as refusal:
+                self.tally.results[REFUSED] += 1
                 self._asking.learn(refusal.records)
             except CallError:
-                pass  # it is offered again, to whoever it concerns then
+                self.tally.results[FAILED] += 1  # it is offered again, to whoever it concerns then
 
     async def _offer(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> list[Copy]:
         versions = [[*copy.place, copy.fence.number, copy.fence.owner, copy.sequence] for copy in copies]
@@ -256,6 +263,9 @@ class Spreading:
                 wanted.append(copy)
             elif verdict == Told.KEEPS:
                 lacking[copy.place].discard(name)
+                self.tally.results[KEPT] += 1
+            elif verdict == Told.REFUSES:
+                self.tally.results[REFUSED] += 1
         return wanted
 
     def _brings(self, copy: Copy, name: str) -> bool:
@@ -268,7 +278,9 @@ class Spreading:
         size = sum(copy.cost for copy in fresh)
         answer = await self._ask(name, "replicate", {"copies": [copy.to_wire() for copy in fresh]}, size=size)
         for copy, told in zip(fresh, answer, strict=False):
-            if isinstance(told, list) and told[2:3] == [1]:
+            taken = isinstance(told, list) and told[2:3] == [1]
+            self.tally.results[BROUGHT if taken else REFUSED] += 1
+            if taken:
                 lacking[copy.place].discard(name)
         self.bytes_sent += size
         self.copies_sent += len(fresh)

@@ -221,7 +221,7 @@ def _from_wire(wire: object) -> Envelope:
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
         message=message,
-        rumours=tuple(rumour if isinstance(rumour, Rumour) else Rumour.from_wire(rumour) for rumour in rumours),
+        rumours=tuple([one if isinstance(one, Rumour) else Rumour.from_wire(one) for one in rumours]),
         broadcasts=_broadcasts_in(message, wire[8:]),
     )
 
