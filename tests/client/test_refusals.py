@@ -53,6 +53,7 @@ async def test_a_moved_answer_is_followed_with_the_records_it_carries() -> None:
             old.handler = refuse
             asked = old.ring_asked
             assert await mesh.request({**ASK, "key": key_of(new, old)}) == "b"
+            assert mesh.counters() == {"calls": 1, "retries": 1}
             assert old.ring_asked + new.ring_asked == asked
             assert new.calls[0].header.hops == 1
             assert new.calls[0].header.attempt == 1

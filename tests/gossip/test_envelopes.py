@@ -100,6 +100,18 @@ def test_neighbouring_steps_of_the_migration_understand_each_other(
         assert reason(lambda data: read(answering, data), frame) in {"sealed", "unsealed"}
 
 
+@pytest.mark.parametrize("keys", [(), (OLD,)], ids=["plain", "sealed"])
+@pytest.mark.parametrize("checksum", [None, 7])
+def test_a_padded_ping_is_as_large_as_asked_and_read_as_any_other(
+    keys: tuple[bytes, ...], checksum: int | None
+) -> None:
+    here, there = envelopes(*keys), envelopes(*keys)
+    question = envelope(Ping(checksum=checksum))
+    datagram = here.write_padded_ping(question, size=1400)
+    assert len(datagram) == 1400
+    assert there.read_datagram(datagram) == question
+
+
 def test_a_datagram_with_its_seal_stays_within_the_budget() -> None:
     here = envelopes(OLD)
     question = envelope(Ping())

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from .forking import run_forked
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -231,16 +233,16 @@ def address_in(line: str) -> str:
 
 async def swimring(*arguments: str, prefix: Sequence[str] = ()) -> tuple[int, str, str]:
     """Run one command to its end: exit status, stdout, stderr."""
-    done = await trio.run_process(
-        [*prefix, sys.executable, "-m", "swimring", *arguments],
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-        env=environment(),
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
+    if prefix:
+        done = await trio.run_process(
+            [*prefix, sys.executable, "-m", "swimring", *arguments],
+            capture_stdout=True, capture_stderr=True, check=False, env=environment(),
+        )  # fmt: skip
+        status, out, err = done.returncode, done.stdout.decode(), done.stderr.decode()
+    else:
+        status, out, err = await run_forked(arguments, environment())
     assert "\x1b" not in out + err, "there are no colours in a pipe"
-    return done.returncode, out, err
+    return status, out, err
 
 
 async def swimring_json(*arguments: str) -> Any:

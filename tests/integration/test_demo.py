@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -50,13 +51,15 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 @needs_proc
 def test_the_demo_counts_to_the_last_word_although_a_node_is_killed_and_leaves_nothing_behind() -> None:
-    command = [sys.executable, "-m", "swimring", "demo", "--files", "40"]
+    command = [sys.executable, "-m", "swimring", "demo", "--files", "40", "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "equal: yes"
-    assert "Traceback" not in done.stdout + done.stderr
-    rows = dict(re.findall(r"│ (\S[^│]*?) *│ (\S[^│]*?) *│", done.stdout))
+    (document,) = done.stdout.splitlines()  # what is there for people goes to stderr then
+    assert json.loads(document)["equal"] is True
+    assert done.stderr.splitlines()[-1] == "equal: yes"
+    assert "Traceback" not in done.stderr
+    rows = dict(re.findall(r"│ (\S[^│]*?) *│ (\S[^│]*?) *│", done.stderr))
     assert rows["files"] == "40"
     assert rows["equal"] == "yes"
     assert re.fullmatch(r"[\d.]+ s", rows["time"])
@@ -69,7 +72,7 @@ def test_the_demo_counts_to_the_last_word_although_a_node_is_killed_and_leaves_n
         seen = rows[f"members, by {cluster}-{number}"]
         assert f"{cluster}-2 dead" in seen
         assert f"{cluster}-1 alive" in seen
-    assert "40 files" in done.stdout or re.search(r"\d+/\d+ files", done.stdout)
+    assert "40 files" in done.stderr or re.search(r"\d+/\d+ files", done.stderr)
     assert running(cluster) == []
 
 

@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.admin.command import Run, run
+
 from .processes import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+__all__ = ["run"]
+THREE_SEEDS = """
+import pytest, sys
+
+for seed in range(3):
+    if status := pytest.main(["-q", "-p", "no:cacheprovider", f"--swimring-seed={seed}"]):
+        sys.exit(status)
+"""
+
 
 def typed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         cwd=cwd, env=environment(), capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("template", ["hello", "kv", "chat"])
-def test_the_tests_of_a_new_project_pass_under_several_schedules(tmp_path: Path, template: str) -> None:
-    made = typed("swimring", "new", f"my-{template}", "--template", template, cwd=tmp_path)
-    assert (made.returncode, made.stderr) == (0, "")
+def test_the_tests_of_a_new_project_pass_under_several_schedules(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("new", f"my-{template}", "--template", template)
+    assert (status, err) == (0, "")
     folder = tmp_path / f"my-{template}"
-    assert "next: cd my-" in made.stdout
+    assert "next: cd my-" in out
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "app.py", "pyproject.toml", "test_app.py"]
     assert "$" not in "".join(path.read_text() for path in folder.iterdir())
-    swept = typed("swimring", "sim", "--seeds", "3", "--processes", "1", cwd=folder)
+    # In one process: `swimring sim` starts one for each test, which is its own rule, below.
+    swept = typed("-c", THREE_SEEDS, cwd=folder)
     assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert "passed" in swept.stdout
-    checked = typed("swimring", "config", "check", "app:app", cwd=folder)
-    assert checked.returncode == 0, checked.stderr
+    assert swept.stdout.count(" passed") == 3
+    monkeypatch.chdir(folder)
+    status, _, err = run("config", "check", f"{folder / 'app.py'}:app")
+    assert (status, err) == (0, "")
 
 
-def test_new_writes_nothing_where_something_is(tmp_path: Path) -> None:
+def test_new_writes_nothing_where_something_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     for arguments, says in [
         (("there",), "there already"),
         (("x", "--template", "shop"), "hello, kv, chat"),
         (("Not A Name",), "small letters"),
     ]:
-        refused = typed("swimring", "new", *arguments, cwd=tmp_path)
-        assert (refused.returncode, refused.stdout) == (2, "")
-        assert says in refused.stderr
+        status, out, err = run("new", *arguments)
+        assert (status, out) == (2, "")
+        assert says in err
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 
 def test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("async def test_it(cluster):\n    assert False, 'as planned'\n")
-    swept = typed("swimring", "sim", "--seeds", "2", "--processes", "1", cwd=tmp_path)
+    swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", "--json", cwd=tmp_path)
     assert swept.returncode == 1
-    assert "as planned" in swept.stdout
-    assert "seed" in swept.stdout
+    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 1}
+    assert "as planned" in swept.stderr
+    assert "seed 0" in swept.stderr

@@ -57,5 +57,5 @@ async def test_trace_shows_the_calls_of_a_key_while_it_runs_and_then_what_they_t
 async def test_a_time_that_is_none_is_one_line_of_error() -> None:
     status, out, err = await swimring("trace", "k", "--for", "soon")
     assert (status, out) == (2, "")
-    assert "a time such as 30s, 500ms or 2m" in err
+    assert "a time above 0, such as 30s, 500ms or 2m" in err
     assert "Traceback" not in err

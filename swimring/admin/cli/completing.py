@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Shell = Literal["bash", "zsh", "fish"]
 
 SHELLS: Final = ("bash", "zsh", "fish")
+_SOURCED: Final = {"zsh": "\n(( $+functions[compdef] )) && compdef _cyclopts_swimring swimring\n"}
+"""What has to follow where a script is sourced, and not found by its name."""
 
 
 def completion(
@@ -44,7 +46,7 @@ def completion(
         told["file"] = str(app.install_completion(shell=known))
         said = f"written to {told['file']}: open a new shell"
     else:
-        told["script"] = said = app.generate_completion(shell=known)
+        told["script"] = said = app.generate_completion(shell=known) + _SOURCED.get(named, "")
     if as_json:
         print_json(told)
     else:
