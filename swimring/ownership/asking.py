@@ -69,7 +69,7 @@ class Asking:
         """Ask until there is an answer; None if the member is not here any more, or knows no such question."""
         pause = _FIRST_PAUSE
         named: set[str] = {self.me}
-        while self._rings.member(name) is not None:
+        while self.is_here(name):
             try:
                 return await self.ask(name, cmd, {**fields, "records": self.records(named)})
             except (NoSuchHandler, InvalidRequest, HandlerFailed):
@@ -81,6 +81,10 @@ class Asking:
             await self.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return None
+
+    def is_here(self, name: str) -> bool:
+        """Whether the membership believes that member to take part."""
+        return self._rings.member(name) is not None
 
     async def wait(self, pause: float) -> None:
         """Until the rings change, at most about ``pause`` seconds."""

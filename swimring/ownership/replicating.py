@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from swimring.errors import CallError
 
-from .holdings import Verdict
+from .holdings import Copy, Verdict
+from .lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .asking import Asking
-    from .holdings import Copy
     from .rebalancer import Rebalancer
 
 PATIENCE: Final = 0.5
@@ -30,6 +28,9 @@ MAX_QUEUED: Final = 1_000
 MAX_BYTES: Final = 256 * 1024
 _RETRY: Final = 0.1
 _CANDIDATES: Final = 64
+
+_Sent: TypeAlias = tuple[Copy, Callable[[str, Any], None]]
+"""A copy, and who hears what a node said of it."""
 
 
 class Fenced(Exception):
@@ -51,8 +52,9 @@ class Replication:
         """Ask through ``asking``, whoever ``rings`` name; calls belong to ``nursery``."""
         self._asking = asking
         self._rings = rings
-        self._nursery = nursery
-        self._queues: dict[str, deque[tuple[Copy, Callable[[str, Any], None]]]] = {}
+        self._lines: Lines[_Sent] = Lines(
+            self._send_all, cost=lambda sent: sent[0].cost, most=MAX_QUEUED, most_bytes=MAX_BYTES, nursery=nursery
+        )
 
     async def replicate(self, copy: Copy) -> int:
         """Return how many others have it: as many as ``copy`` asks for, or all there are if they are fewer.
@@ -77,28 +79,18 @@ class Replication:
         return tuple(name for name in ring.owners(key, min(len(ring), _CANDIDATES)) if name != self._asking.me)
 
     def _send(self, name: str, copy: Copy, hear: Callable[[str, Any], None]) -> None:
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = deque()
-            self._nursery.start_soon(self._work_off, name, queue)
-        if len(queue) >= MAX_QUEUED:
+        if self._lines.waiting(name) >= MAX_QUEUED:
             hear(name, None)
         else:
-            queue.append((copy, hear))
+            self._lines.put(name, (copy, hear))
 
-    async def _work_off(self, name: str, queue: deque[tuple[Copy, Callable[[str, Any], None]]]) -> None:
-        """Send what waits for one node, and what comes meanwhile."""
-        while queue:
-            batch, size = [queue.popleft()], 0
-            while queue and (size := size + batch[-1][0].cost) < MAX_BYTES:
-                batch.append(queue.popleft())
-            answer: Any = None
-            with contextlib.suppress(CallError):  # each of them hears that there was no answer
-                answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
-            told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
-            for (_, hear), one in zip(batch, told, strict=True):
-                hear(name, one)
-        del self._queues[name]
+    async def _send_all(self, name: str, batch: list[_Sent]) -> None:
+        answer: Any = None
+        with contextlib.suppress(CallError):  # each of them hears that there was no answer
+            answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
+        told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
+        for (_, hear), one in zip(batch, told, strict=True):
+            hear(name, one)
 
 
 class _Attempt:

@@ -79,6 +79,10 @@ class Scopes:
         owner = self._rings.owner(*place)
         return owner is not None and owner.name == self.me
 
+    def may_open(self, place: Place) -> bool:
+        """Whether this node could open that key now."""
+        return not self._closed and self.is_mine(place) and place not in self._scopes
+
     def close(self) -> None:
         """Open nothing any more."""
         self._closed = True
@@ -111,24 +115,28 @@ class Scopes:
             elif (scope := await self.open(place, terms)) is not None:
                 return scope
 
-    async def wait_open_while_ours(self, place: Place, terms: Terms) -> Scope | None:
-        """As `wait_open`; None as soon as the ring names another node."""
+    async def wait_open_while_ours(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
+        """As `wait_open`; None as soon as the ring names another node.
+
+        ``handed_over`` is whether the last owner has told that it has closed it.
+        """
         while self.is_mine(place) and not self._closed:
             other = self._scopes.get(place)
             if other is not None:
                 await other.closed.wait()
-            elif (scope := await self.open(place, terms)) is not None:
+            elif (scope := await self.open(place, terms, handed_over=handed_over)) is not None:
                 return scope
+            handed_over = False  # by now it may have been opened elsewhere
         return None
 
-    async def open(self, place: Place, terms: Terms) -> Scope | None:
+    async def open(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
         """Claim the key; None if it went to another node meanwhile. It must be ours, and not open here."""
         scope = self._scopes[place] = Scope(place, terms)
         scope.hear(Cause.OURS)
         try:
             with scope.claiming:
                 while scope.state is State.CLAIMING:
-                    await self._claim(scope)
+                    await self._claim(scope, handed_over=handed_over)
         finally:
             if scope.state is not State.OPEN:
                 if scope.state is State.CLAIMING:
@@ -136,9 +144,9 @@ class Scopes:
                 self._forget(scope)
         return scope if scope.state is State.OPEN else None
 
-    async def _claim(self, scope: Scope) -> None:
+    async def _claim(self, scope: Scope, *, handed_over: bool) -> None:
         epoch = self._epoch()
-        claimed = await self._claims.claim(scope.place, scope.terms.replicas)
+        claimed = await self._claims.claim(scope.place, scope.terms.replicas, handed_over=handed_over)
         if scope.state is not State.CLAIMING:
             return  # the key went away in the same moment as the last answer came
         if not self.is_mine(scope.place):
