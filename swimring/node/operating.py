@@ -81,7 +81,9 @@ class Operating(Keeping):
 
     def settling(self, *, gradual: bool | None) -> Settling:
         """What takes this node's keys in steps; `open_node` asks for it."""
-        return Settling(self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed)
+        return Settling(
+            self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed, publish=self._show_members
+        )
 
     async def settle(self, settling: Settling) -> None:
         """Take all keys, one step after the other; at once if our place was kept for us."""

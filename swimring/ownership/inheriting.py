@@ -54,7 +54,8 @@ class Heirs:
 
     async def _send(self, name: str, keys: list[Inherited]) -> None:
         fields: dict[str, Any] = {"keys": [list(one) for one in keys]}
-        fields["records"] = self._asking.records({self._asking.me})
+        # Its own as well: that it owns them may be what it has not published yet.
+        fields["records"] = self._asking.records({self._asking.me, name})
         with contextlib.suppress(CallError):  # these open when they are called
             await self._asking.ask(name, "inherit", fields)
 

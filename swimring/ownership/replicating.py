@@ -135,4 +135,5 @@ class _Attempt:
         if name not in self.have:
             self._failed[name] = trio.current_time() + _RETRY
         self._asked.pop(name, None)
-        self.stirred.set()
+        if name not in self.have or len(self.have) >= self._replicas or not self._asked:
+            self.stirred.set()  # else there is nothing to do but to wait for the rest

@@ -80,6 +80,7 @@ class Settling:
         *,
         gradual: bool | None,
         wait_change: Callable[[], Awaitable[object]],
+        publish: Callable[[], object] = lambda: None,
     ) -> None:
         """Tell the others through ``gossip``.
 
@@ -87,10 +88,12 @@ class Settling:
             gossip: who is here, and how this node tells what it takes.
             gradual: whether to take steps; None for when there is state to move.
             wait_change: waits until the members, or what they tell, may have changed.
+            publish: makes the new rings known to this node: it takes the keys when the first of the others gives them.
         """
         self._gossip = gossip
         self._gradual = gradual
         self._wait_change = wait_change
+        self._publish = publish
 
     async def begin(self) -> None:
         """Take the first step, or everything at once if nothing has to move gradually, or if our place was kept."""
@@ -126,3 +129,4 @@ class Settling:
         await self._gossip.update_metadata(
             lambda metadata: metadata.with_standing(replace(metadata.standing, share=share))
         )
+        self._publish()
