@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import trio
+
 from swimring.errors import ConfigError, InvalidRequest, Moved, RemoteProtocolError
 from swimring.identity import Fence, key_bytes
 from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
@@ -112,6 +114,12 @@ class Answering:
                 raise InvalidRequest(f"at most {MAX_OFFERED} versions at once")
             self._asking.learn(records)
             return [self._judge(version) for version in versions]
+
+        @service.on("brought", idempotent=True)
+        async def brought(request: Request) -> None:
+            """Wait until this node has nothing to bring anywhere."""
+            await trio.lowlevel.checkpoint()
+            await self._spreading.wait_brought()
 
     # -------------------------------------------------------------------------------------------------- claims
 

@@ -150,6 +150,11 @@ class Spreading:
         while self.keys_left or self._busy:
             await self._progress.wait()
 
+    async def wait_brought(self) -> None:
+        """Wait until nothing is due to be brought anywhere now."""
+        while self._due or self._first or self._busy:
+            await self._progress.wait()
+
     async def tell(self, progress: Progress, total: int) -> None:
         """Tell how many keys are left of ``total``, those that were here at first, until cancelled."""
         while True:
