@@ -14,6 +14,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 WITH_TESTS = ("-e", ".[cli,client,examples,test]")
+ON_ALL_CORES = ("-n", "auto", "--dist", "loadgroup")
 
 
 def _supported_interpreters() -> dict[str, str]:
@@ -40,9 +41,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite with the interpreter that runs nox; arguments go to pytest."""
+    """Run the test suite with the interpreter that runs nox, a process for each core; arguments go to pytest."""
     session.install(*WITH_TESTS)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *ON_ALL_CORES, *session.posargs)
 
 
 @nox.session(python=False)
@@ -57,7 +58,7 @@ def matrix(session: nox.Session) -> None:
         session.run(interpreter, "-m", "venv", "--clear", str(place), external=True)
         python = str(place / "bin" / "python")
         session.run(python, "-m", "pip", "install", "-q", *WITH_TESTS, external=True)
-        session.run(python, "-m", "pytest", "-q", *session.posargs, external=True)
+        session.run(python, "-m", "pytest", "-q", *ON_ALL_CORES, *session.posargs, external=True)
 
 
 @nox.session

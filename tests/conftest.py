@@ -4,6 +4,8 @@
 under one. The seed is in the name of the test.
 Hypothesis draws the same examples in every run and never looks at the time: a slow machine is no failure.
 ``--examples N`` draws that many new ones instead; `nox -s fuzz` uses it.
+With several processes (`pytest -n auto --dist loadgroup`) the tests that start nodes as processes stay in one of them:
+nodes of one machine find each other by themselves.
 """
 
 from __future__ import annotations
@@ -20,6 +22,14 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 SEEDS = 3
+STARTS_PROCESSES = (
+    "contracts/test_clusters.py",
+    "dashboard/",
+    "discovery/test_multicast.py",
+    "house/",
+    "integration/",
+    "testing/test_real.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,3 +70,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = getattr(item, "obj", None)
         if inspect.iscoroutinefunction(function) and item.get_closest_marker("anyio") is None:
             item.add_marker(pytest.mark.trio)
+        if item.nodeid.removeprefix("tests/").startswith(STARTS_PROCESSES):
+            item.add_marker(pytest.mark.xdist_group("processes"))
