@@ -51,9 +51,10 @@ class Claims:
         self._past = past
         self._wall_ms = wall_ms
 
-    async def claim(self, place: Place, replicas: int) -> Claimed:
+    async def claim(self, place: Place, replicas: int, *, also: tuple[str, ...] = ()) -> Claimed:
         """Ask until all who may hold the key have answered, or are gone. The caller cancels it when the ring changes.
 
+        ``also`` are others who hold it, whatever the rings say.
         The fence is promised here as well when this returns.
         """
         round_ = _Round(self._asking, place, self._holdings.get(place))
@@ -63,7 +64,7 @@ class Claims:
         while True:
             seen = max(round_.seen, self._holdings.promised(place).number)
             fence = next_fence(seen, self._asking.me, wall_ms=self._wall_ms())
-            await round_.ask((*holders, *round_.others), fence.number)
+            await round_.ask((*holders, *also, *round_.others), fence.number)
             # Somebody who closed, or who asked us, may have shown a later one meanwhile.
             if round_.seen < fence.number and self._holdings.promise(place, fence):
                 return Claimed(fence=fence, copy=_newest(round_.copy, self._holdings.get(place)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
-from swimring.errors import LocalProtocolError, NotOwner, Overloaded, OwnershipLost
+from swimring.errors import NotOwner, Overloaded, OwnershipLost
 
 from .states import State
 
@@ -142,11 +142,11 @@ class Room:
             return
         try:
             self._hand_off(scope)
-        except (OwnershipLost, Overloaded, LocalProtocolError) as error:
+        except Exception as error:  # noqa: BLE001 - types that were registered are encoded by code of the application
             _log.warning(
                 "the state of %s was not handed off after its last checkpoint: %s",
                 scope,
-                error,
+                repr(error),
                 extra={"event": "handoff.failed"},
             )
         self._scopes.finish(scope)
@@ -221,6 +221,8 @@ class Rooms:
             scope = await self._scopes.wait_open_while_ours(room.place, room.owned.terms)
             if scope is not None:
                 room.opened(scope)
+                if not room.callers:
+                    self._rest(room)  # all of them have given up
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the state is told to those who wait for it
             room.failure = error
         finally:
@@ -248,12 +250,15 @@ class Rooms:
 
     def _leave(self, room: Room) -> None:
         room.callers -= 1
-        if not room.callers and self._rooms.get(room.place) is room:
-            room.idle_since = trio.current_time()
-            resting = self._resting(room)
-            if not resting:
-                self._stirred.set()
-            resting[room.place] = room
+        if not room.callers and room.scope is not None and self._rooms.get(room.place) is room:
+            self._rest(room)
+
+    def _rest(self, room: Room) -> None:
+        room.idle_since = trio.current_time()
+        resting = self._resting(room)
+        if not resting:
+            self._stirred.set()
+        resting[room.place] = room
 
     async def close_idle(self) -> None:
         """Close what nobody has called for a while, until cancelled."""

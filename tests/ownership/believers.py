@@ -1,0 +1,97 @@
+"""Small clusters for tests of ownership: each node believes what it is told to, and calls take their time."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+import trio.testing
+
+from swimring.identity import Address, Fence
+from swimring.net import SystemHost
+from swimring.ownership import Copy, Ownership, Rebalancer, open_ownership
+from swimring.service import Endpoint, Request, Service
+from swimring.swim import Member, Metadata, Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from swimring.rpc import Outgoing
+
+PLACE = ("kv", b"k")
+JOURNEY = 0.01
+
+
+def member(name: str, weight: int) -> Member:
+    metadata = Metadata(services=("kv",), weight=weight)
+    address = Address("10.0.0.1", 7979)
+    return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
+
+
+def copy(*, replicas: int) -> Copy:
+    return Copy(place=PLACE, fence=Fence(7, "a"), sequence=1, replicas=replicas, state=b"s")
+
+
+class Stubborn:
+    """A membership that believes what it is given, and nothing that others say."""
+
+    def __init__(self, weights: dict[str, int]) -> None:
+        self.members = tuple(member(name, weight) for name, weight in weights.items())
+
+    def learn(self, members: Iterable[Member]) -> None:
+        pass
+
+
+class One:
+    """The ownership of one node, and what it believes."""
+
+    def __init__(self, name: str, everybody: dict[str, One], weights: dict[str, int]) -> None:
+        self.name = name
+        self.view = Stubborn(weights)
+        self.rings = Rebalancer(self.view, cluster="test")
+        self.service = Service("swimring")
+        self.ownership: Ownership
+        self._everybody = everybody
+        everybody[name] = self
+
+    def believe(self, **weights: int) -> None:
+        self.view.members = tuple(member(name, weight) for name, weight in weights.items())
+        self.rings.update(self.view.members)
+        self.rings.flush()
+
+    async def request_at(self, name: str, out: Outgoing) -> Any:
+        other = self._everybody[name]
+        await trio.sleep(JOURNEY)
+        (endpoint,) = (one for one in other.service.endpoints if one.cmd == out.cmd)
+        assert isinstance(endpoint, Endpoint)
+        answer = await endpoint(Request(node=None, peer=self.name), **out.fields)  # type: ignore[arg-type]
+        await trio.sleep(JOURNEY)
+        return answer
+
+    @property
+    def holds(self) -> bool:
+        return self.ownership.holdings.get(PLACE) is not None
+
+
+@asynccontextmanager
+async def nodes(*names: str) -> AsyncIterator[list[One]]:
+    """Nodes that take each other for equal at first."""
+    everybody: dict[str, One] = {}
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            one = One(name, everybody, dict.fromkeys(names, 1))
+            opening = open_ownership(name, membership=one.view, rings=one.rings, host=SystemHost(), patience=10.0)
+            one.ownership = await nursery.start(_stay_open, opening)
+            one.ownership.register(one.service)
+        for one in everybody.values():
+            one.ownership.use(one)
+        await trio.testing.wait_all_tasks_blocked()
+        yield list(everybody.values())
+        nursery.cancel_scope.cancel()
+
+
+async def _stay_open(opening: Any, *, task_status: trio.TaskStatus[Ownership]) -> None:
+    async with opening as ownership:
+        task_status.started(ownership)
+        await trio.sleep_forever()
