@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .holdings import Copy, Holdings
     from .past import PastRings
     from .rebalancer import Rebalancer
+    from .renewing import Renewing
     from .rooms import Rooms
     from .scopes import Scopes
     from .spreading import Spreading
@@ -48,9 +49,11 @@ class Answering:
         scopes: Scopes,
         rooms: Rooms,
         spreading: Spreading,
+        renewing: Renewing,
     ) -> None:
         """Answer from these."""
         self._rooms = rooms
+        self._renewing = renewing
         self._asking = asking
         self._rings = rings
         self._past = past
@@ -75,6 +78,7 @@ class Answering:
             self._asking.learn(records)
             self._refuse_unless_owner(place, request.peer)
             await self._close(place)
+            self._refuse_unless_owner(place, request.peer)  # closing took a while
             newer = None if number == CLOSE else self._newer(place, _version(have))
             return self._answer(place, number, newer, request.peer)
 
@@ -113,7 +117,7 @@ class Answering:
             if len(versions) > MAX_OFFERED:
                 raise InvalidRequest(f"at most {MAX_OFFERED} versions at once")
             self._asking.learn(records)
-            return [self._judge(version) for version in versions]
+            return [self._judge(version, request.peer) for version in versions]
 
         @service.on("brought", idempotent=True)
         async def brought(request: Request) -> None:
@@ -205,7 +209,7 @@ class Answering:
                 self._spreading.touch(copy.place, later=True)
         return [int(verdict), self._holdings.promised(copy.place).number, int(keeps)]
 
-    def _judge(self, version: Any) -> int:
+    def _judge(self, version: Any, holder: str) -> int:
         match version:
             case [str(service), bytes(key), number, owner, sequence, *_]:
                 place = _place(service, key)
@@ -218,6 +222,8 @@ class Answering:
         told = self._keeps(place, offered)
         if told is None:
             told = Told.REFUSES if offered[0] < self._holdings.promised(place) else Told.WANTS
+            if told is Told.REFUSES:
+                self._renewing.refused(place, holder)
         return int(told)
 
     def _keeps(self, place: Place, version: Version) -> Told | None:

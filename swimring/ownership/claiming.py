@@ -58,11 +58,18 @@ class Claims:
         self._past = past
         self._wall_ms = wall_ms
 
-    async def claim(self, place: Place, replicas: int, *, handed_over: bool = False) -> Claimed:
+    async def claim(
+        self, place: Place, replicas: int, *, also: tuple[str, ...] = (), handed_over: bool = False
+    ) -> Claimed:
         """Ask until all who may hold the key have answered, or are gone. The caller cancels it when the ring changes.
 
-        The fence is promised here as well when this returns. With ``handed_over`` the last owner has told that it has
-        closed it: no last checkpoint of it is on its way.
+        The fence is promised here as well when this returns.
+
+        Args:
+            place: the key.
+            replicas: of it, besides the owner.
+            also: others who hold it, whatever the rings say.
+            handed_over: the last owner has told that it has closed it: no last checkpoint of it is on its way.
         """
         round_ = _Round(self._questions, self._me, place, self._holdings.get(place))
         holders = self._past.holders(*place, replicas)
@@ -71,7 +78,7 @@ class Claims:
         while True:
             seen = max(round_.seen, self._holdings.promised(place).number)
             fence = next_fence(seen, self._me, wall_ms=self._wall_ms())
-            await round_.ask((*holders, *round_.others), fence.number)
+            await round_.ask((*holders, *also, *round_.others), fence.number)
             # Somebody who closed, or who asked us, may have shown a later one meanwhile.
             if round_.seen < fence.number and self._holdings.promise(place, fence):
                 return Claimed(fence=fence, copy=_newest(round_.copy, self._holdings.get(place)))

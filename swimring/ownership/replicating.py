@@ -27,7 +27,9 @@ PATIENCE: Final = 0.5
 MAX_QUEUED: Final = 1_000
 MAX_BYTES: Final = 256 * 1024
 _RETRY: Final = 0.1
-_CANDIDATES: Final = 64
+_SPARE: Final = 2
+"""Nodes besides the replicas of the ring that may keep a checkpoint. When its owner has crashed, these are the owner,
+the replicas and one more of the next ring: those whom a claim asks."""
 
 _Sent: TypeAlias = tuple[Copy, Callable[[str, Any], None]]
 """A copy, and who hears what a node said of it."""
@@ -56,27 +58,33 @@ class Replication:
             self._send_all, cost=lambda sent: sent[0].cost, most=MAX_QUEUED, most_bytes=MAX_BYTES, nursery=nursery
         )
 
-    async def replicate(self, copy: Copy) -> int:
-        """Return how many others have it: as many as ``copy`` asks for, or all there are if they are fewer.
+    async def replicate(self, copy: Copy) -> bool:
+        """Return when as many others have it as ``copy`` asks for, or all there are if they are fewer.
+
+        Whether those are the ones that follow on the ring; False if one of them was replaced.
 
         Raises:
             Fenced: one of them knows a later fence.
         """
         attempt = _Attempt(copy.replicas)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (due := attempt.next(self._others(copy), now=trio.current_time())) is not None:
+        while True:
+            others = self._others(copy)
+            due = attempt.next(others, now=trio.current_time())
+            if due is None:
+                return attempt.have.issuperset(others[: copy.replicas])
             for name in due:
                 self._send(name, copy, attempt.hear)
             with trio.CancelScope(deadline=attempt.wake_at):
                 await attempt.stirred.wait()
             if attempt.fenced is not None:
                 raise Fenced(attempt.fenced)
-        return len(attempt.have)
 
     def _others(self, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
         ring = self._rings.ring(service)
-        return tuple(name for name in ring.owners(key, min(len(ring), _CANDIDATES)) if name != self._asking.me)
+        names = ring.owners(key, copy.replicas + _SPARE + 1)
+        return tuple(name for name in names if name != self._asking.me)[: copy.replicas + _SPARE]
 
     def _send(self, name: str, copy: Copy, hear: Callable[[str, Any], None]) -> None:
         if self._lines.waiting(name) >= MAX_QUEUED:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
-from swimring.errors import LocalProtocolError, NotOwner, Overloaded, OwnershipLost
+from swimring.errors import NotOwner, Overloaded, OwnershipLost
 
 from .holdings import place_of
 from .states import Cause, State
@@ -152,11 +152,11 @@ class Room:
             return
         try:
             self._hand_off(scope)
-        except (OwnershipLost, Overloaded, LocalProtocolError) as error:
+        except Exception as error:  # noqa: BLE001 - types that were registered are encoded by code of the application
             _log.warning(
                 "the state of %s was not handed off after its last checkpoint: %s",
                 scope,
-                error,
+                repr(error),
                 extra={"event": "handoff.failed"},
             )
         self._scopes.finish(scope)

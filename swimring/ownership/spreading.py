@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections import Counter
+import math
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -62,9 +63,14 @@ class Spreading:
         holdings: Holdings,
         rings: Rebalancer,
         is_open: Callable[[Place], bool],
+        refused: Callable[[Place, str], None],
         bandwidth: float = BANDWIDTH,
     ) -> None:
-        """Send at most ``bandwidth`` bytes a second; ``is_open`` says which keys have a scope here."""
+        """Send at most ``bandwidth`` bytes a second; ``is_open`` says which keys have a scope here.
+
+        ``refused`` hears which copies of this node others do not take for the sake of a promise.
+        """
+        self._refused = refused
         self._asking = asking
         self._holdings = holdings
         self._rings = rings
@@ -74,7 +80,7 @@ class Spreading:
         self._next_send = 0.0
         self._due: dict[Place, None] = {}
         self._first: dict[Place, None] = {}  # those of them that go before the others
-        self._later: dict[Place, float] = {}
+        self._later: OrderedDict[Place, float] = OrderedDict()
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
@@ -92,6 +98,7 @@ class Spreading:
     def touch(self, place: Place, *, later: bool = False) -> None:
         """The copy of that key is new; with ``later``, there is no hurry."""
         if later:
+            self._later.pop(place, None)  # so that they stay in the order in which they are due
             self._later[place] = trio.current_time() + LATER
         else:
             self._mark(place)
@@ -179,14 +186,16 @@ class Spreading:
 
     def _take_later(self) -> None:
         now = trio.current_time()
-        for place in [place for place, due in self._later.items() if due <= now or self.draining]:
-            del self._later[place]
-            self._mark(place)
+        while self._later and (self.draining or self._next_later <= now):
+            self._mark(self._later.popitem(last=False)[0])
+
+    @property
+    def _next_later(self) -> float:
+        return next(iter(self._later.values()), math.inf)
 
     async def _wait_stirred(self) -> None:
         self._tell_progress()
-        with trio.CancelScope() as scope:
-            scope.deadline = min(self._later.values(), default=scope.deadline)
+        with trio.CancelScope(deadline=self._next_later):
             await self._stirred.wait()
         self._stirred = trio.Event()
 
@@ -272,6 +281,8 @@ class Spreading:
         for copy, verdict in zip(copies, answer, strict=False):
             if verdict == Told.WANTS and self._brings(copy, name):
                 wanted.append(copy)
+            elif verdict == Told.REFUSES:
+                self._refused(copy.place, self._asking.me)
             elif verdict == Told.KEEPS:
                 lacking[copy.place].discard(name)
         return wanted
