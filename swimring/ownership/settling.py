@@ -23,7 +23,7 @@ STEP: Final = FULL_SHARE // 4
 """Sixteenths of its keys that a node takes with each step, the first one included."""
 STEP_INTERVAL: Final = 1.0
 """Seconds from one step to the next, at least."""
-BROUGHT_PATIENCE: Final = 30.0
+BROUGHT_PATIENCE: Final = 10.0
 """Seconds that a step waits, at most, for the state of the one before."""
 DRAIN_PATIENCE: Final = 30.0
 """Seconds that a step waits, at most, for members that drain."""

@@ -84,6 +84,7 @@ class Spreading:
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
+        self._taken = 0  # places that a batch was made of, since the start
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
         self._hits: Counter[Place] = Counter()
@@ -158,8 +159,9 @@ class Spreading:
             await self._progress.wait()
 
     async def wait_brought(self) -> None:
-        """Wait until nothing is due to be brought anywhere now."""
-        while self._due or self._first or self._busy:
+        """Wait until all that is due now was offered once to those who should have it."""
+        last = self._taken + len(self._due) + len(self._first)
+        while self._busy or (self._taken < last and (self._due or self._first)):
             await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
@@ -211,6 +213,7 @@ class Spreading:
         for place in places:
             self._due.pop(place, None)  # what is touched from now on is due again
             self._first.pop(place, None)
+        self._taken += len(places)
         rings = {service: self._rings.ring(service) for service, _ in batch}
         lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
         by_peer: dict[str, list[Copy]] = {}

@@ -111,7 +111,7 @@ async def test_the_steps_are_quarters_a_second_apart(autojump_clock: trio.testin
     assert (STEP, STEP_INTERVAL) == (4, 1.0)
 
 
-async def test_a_step_waits_for_the_state_of_the_one_before_for_half_a_minute(
+async def test_a_step_waits_for_the_state_of_the_one_before_for_ten_seconds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     voice = Voice(STATEFUL)
@@ -121,7 +121,7 @@ async def test_a_step_waits_for_the_state_of_the_one_before_for_half_a_minute(
         await voice.settling().run()
     voice.brings = 1_000.0
     await voice.settling().run()
-    assert voice.taken == [(0, 4), (5, 8), (40, 12), (71, 16)]
+    assert voice.taken == [(0, 4), (5, 8), (20, 12), (31, 16)]
 
 
 async def test_each_step_is_published_at_once(autojump_clock: trio.testing.MockClock) -> None:
