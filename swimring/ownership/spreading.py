@@ -84,7 +84,8 @@ class Spreading:
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
-        self._taken = 0  # places that a batch was made of, since the start
+        self._taken = 0  # places that batches were made of, since the start
+        self._offered = 0  # and of batches that are over
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
         self._hits: Counter[Place] = Counter()
@@ -161,7 +162,7 @@ class Spreading:
     async def wait_brought(self) -> None:
         """Wait until all that is due now was offered once to those who should have it."""
         last = self._taken + len(self._due) + len(self._first)
-        while self._busy or (self._taken < last and (self._due or self._first)):
+        while self._offered < last and (self._due or self._first or self._busy):
             await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
@@ -227,6 +228,7 @@ class Spreading:
                     nursery.start_soon(self._feed, name, copies, lacking)
         finally:
             self._busy = False
+            self._offered += len(places)
             for place in batch:
                 if lacking[place]:
                     self._mark(place)
