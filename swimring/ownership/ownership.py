@@ -13,6 +13,7 @@ from .asking import Asking
 from .claiming import Claims
 from .fences import Standing
 from .holdings import Holdings, place_of
+from .inheriting import Heirs
 from .own import owning
 from .past import PastRings
 from .renewing import Renewing
@@ -123,7 +124,7 @@ class Ownership:
             me,
             rings=rings,
             holdings=self.holdings,
-            claims=Claims(asking, holdings=self.holdings, past=self._past, wall_ms=host.wall_ms),
+            claims=Claims(asking, holdings=self.holdings, past=self._past, wall_ms=host.wall_ms, nursery=nursery),
             replication=Replication(asking, rings=rings, nursery=nursery),
             spreading=self._spreading,
             standing=self._standing,
@@ -131,13 +132,15 @@ class Ownership:
             nursery=nursery,
         )
         self._renewing = Renewing(self._scopes)
-        self._rooms = Rooms(self._scopes, spreading=self._spreading, nursery=nursery)
+        heirs = Heirs(asking, rings=rings, nursery=nursery)
+        self._rooms = Rooms(self._scopes, heirs=heirs, spreading=self._spreading, nursery=nursery)
         self._answering = Answering(
             asking=asking,
             rings=rings,
             past=self._past,
             holdings=self.holdings,
             scopes=self._scopes,
+            rooms=self._rooms,
             spreading=self._spreading,
             renewing=self._renewing,
         )
@@ -149,6 +152,10 @@ class Ownership:
     def note(self, _old: RingSnapshot, new: RingSnapshot) -> None:
         """Remember the rings that are published, before anybody can claim a key by them."""
         self._past.note(new, now=trio.current_time())
+
+    def serve(self, owned: OwnedKeys[Any]) -> None:
+        """Keys of this service may be opened here before they are called."""
+        self._rooms.serve(owned)
 
     def use(self, calls: DirectCalls) -> None:
         """Other nodes can be asked from now on: begin."""

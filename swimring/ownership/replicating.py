@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
 from swimring.errors import CallError
 
-from .holdings import Verdict
+from .holdings import Copy, Verdict
+from .lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .asking import Asking
-    from .holdings import Copy
     from .rebalancer import Rebalancer
 
 PATIENCE: Final = 0.5
@@ -32,6 +30,9 @@ _RETRY: Final = 0.1
 _SPARE: Final = 2
 """Nodes besides the replicas of the ring that may keep a checkpoint. When its owner has crashed, these are the owner,
 the replicas and one more of the next ring: those whom a claim asks."""
+
+_Sent: TypeAlias = tuple[Copy, Callable[[str, Any], None]]
+"""A copy, and who hears what a node said of it."""
 
 
 class Fenced(Exception):
@@ -53,8 +54,9 @@ class Replication:
         """Ask through ``asking``, whoever ``rings`` name; calls belong to ``nursery``."""
         self._asking = asking
         self._rings = rings
-        self._nursery = nursery
-        self._queues: dict[str, deque[tuple[Copy, Callable[[str, Any], None]]]] = {}
+        self._lines: Lines[_Sent] = Lines(
+            self._send_all, cost=lambda sent: sent[0].cost, most=MAX_QUEUED, most_bytes=MAX_BYTES, nursery=nursery
+        )
 
     async def replicate(self, copy: Copy) -> bool:
         """Return when as many others have it as ``copy`` asks for, or all there are if they are fewer.
@@ -85,28 +87,18 @@ class Replication:
         return tuple(name for name in names if name != self._asking.me)[: copy.replicas + _SPARE]
 
     def _send(self, name: str, copy: Copy, hear: Callable[[str, Any], None]) -> None:
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = deque()
-            self._nursery.start_soon(self._work_off, name, queue)
-        if len(queue) >= MAX_QUEUED:
+        if self._lines.waiting(name) >= MAX_QUEUED:
             hear(name, None)
         else:
-            queue.append((copy, hear))
+            self._lines.put(name, (copy, hear))
 
-    async def _work_off(self, name: str, queue: deque[tuple[Copy, Callable[[str, Any], None]]]) -> None:
-        """Send what waits for one node, and what comes meanwhile."""
-        while queue:
-            batch, size = [queue.popleft()], 0
-            while queue and (size := size + batch[-1][0].cost) < MAX_BYTES:
-                batch.append(queue.popleft())
-            answer: Any = None
-            with contextlib.suppress(CallError):  # each of them hears that there was no answer
-                answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
-            told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
-            for (_, hear), one in zip(batch, told, strict=True):
-                hear(name, one)
-        del self._queues[name]
+    async def _send_all(self, name: str, batch: list[_Sent]) -> None:
+        answer: Any = None
+        with contextlib.suppress(CallError):  # each of them hears that there was no answer
+            answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
+        told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
+        for (_, hear), one in zip(batch, told, strict=True):
+            hear(name, one)
 
 
 class _Attempt:
@@ -151,4 +143,5 @@ class _Attempt:
         if name not in self.have:
             self._failed[name] = trio.current_time() + _RETRY
         self._asked.pop(name, None)
-        self.stirred.set()
+        if name not in self.have or len(self.have) >= self._replicas or not self._asked:
+            self.stirred.set()  # else there is nothing to do but to wait for the rest

@@ -80,6 +80,10 @@ class Scopes:
         owner = self._rings.owner(*place)
         return owner is not None and owner.name == self.me
 
+    def may_open(self, place: Place) -> bool:
+        """Whether this node could open that key now."""
+        return not self._closed and self.is_mine(place) and place not in self._scopes
+
     def close(self) -> None:
         """Open nothing any more."""
         self._closed = True
@@ -112,14 +116,18 @@ class Scopes:
             elif (scope := await self.open(place, terms)) is not None:
                 return scope
 
-    async def wait_open_while_ours(self, place: Place, terms: Terms) -> Scope | None:
-        """As `wait_open`; None as soon as the ring names another node."""
+    async def wait_open_while_ours(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
+        """As `wait_open`; None as soon as the ring names another node.
+
+        ``handed_over`` is whether the last owner has told that it has closed it.
+        """
         while self.is_mine(place) and not self._closed:
             other = self._scopes.get(place)
             if other is not None:
                 await other.closed.wait()
-            elif (scope := await self.open(place, terms)) is not None:
+            elif (scope := await self.open(place, terms, handed_over=handed_over)) is not None:
                 return scope
+            handed_over = False  # by now it may have been opened elsewhere
         return None
 
     async def renew(self, place: Place, holder: str) -> None:
@@ -129,22 +137,22 @@ class Scopes:
         """
         known = self._holdings.get(place)
         terms = Terms(replicas=_UNKNOWN if known is None else known.replicas)
-        scope = await self._open(Scope(place, terms, renewed_for=holder))
+        scope = await self._open(Scope(place, terms, renewed_for=holder), handed_over=False)
         if scope is not None:
             self.finish(scope)
 
-    async def open(self, place: Place, terms: Terms) -> Scope | None:
+    async def open(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
         """Claim the key; None if it went to another node meanwhile. It must be ours, and not open here."""
-        return await self._open(Scope(place, terms))
+        return await self._open(Scope(place, terms), handed_over=handed_over)
 
-    async def _open(self, scope: Scope) -> Scope | None:
+    async def _open(self, scope: Scope, *, handed_over: bool) -> Scope | None:
         place = scope.place
         self._scopes[place] = scope
         scope.hear(Cause.OURS)
         try:
             with scope.claiming:
                 while scope.state is State.CLAIMING:
-                    await self._claim(scope)
+                    await self._claim(scope, handed_over=handed_over)
         finally:
             if scope.state is not State.OPEN:
                 if scope.state is State.CLAIMING:
@@ -153,10 +161,11 @@ class Scopes:
                 self._spreading.touch(place)  # no copy was dropped while it was claimed
         return scope if scope.state is State.OPEN else None
 
-    async def _claim(self, scope: Scope) -> None:
+    async def _claim(self, scope: Scope, *, handed_over: bool) -> None:
         epoch = self._epoch()
         also = () if scope.renewed_for is None else (scope.renewed_for,)
-        claimed = await self._claims.claim(scope.place, scope.terms.replicas, also=also)
+        replicas = scope.terms.replicas
+        claimed = await self._claims.claim(scope.place, replicas, also=also, handed_over=handed_over)
         if scope.state is not State.CLAIMING:
             return  # the key went away in the same moment as the last answer came
         if not self.is_mine(scope.place):

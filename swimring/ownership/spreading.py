@@ -79,6 +79,7 @@ class Spreading:
         self._peers = trio.CapacityLimiter(PEERS_AT_ONCE)
         self._next_send = 0.0
         self._due: dict[Place, None] = {}
+        self._first: dict[Place, None] = {}  # those of them that go before the others
         self._later: OrderedDict[Place, float] = OrderedDict()
         self._stirred = trio.Event()
         self._progress = trio.Event()
@@ -92,7 +93,7 @@ class Spreading:
     @property
     def keys_left(self) -> int:
         """How many keys may still be missing somewhere."""
-        return len(self._due) + len(self._later)
+        return len(self._due) + len(self._first) + len(self._later)
 
     def touch(self, place: Place, *, later: bool = False) -> None:
         """The copy of that key is new; with ``later``, there is no hurry."""
@@ -100,8 +101,12 @@ class Spreading:
             self._later.pop(place, None)  # so that they stay in the order in which they are due
             self._later[place] = trio.current_time() + LATER
         else:
-            self._due[place] = None
+            self._mark(place)
         self._stirred.set()
+
+    def _mark(self, place: Place) -> None:
+        if place not in self._first:
+            self._due[place] = None
 
     def count_call(self, place: Place) -> None:
         """The key was called."""
@@ -121,12 +126,19 @@ class Spreading:
             now = self._concerns(new, copy)
             concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
             if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
-                self._due[copy.place] = None
+                self._mark(copy.place)
             if count % 256 == 255:
                 yield
-        hits = self._hits
-        self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
+        self._put_hottest_first()
         self._stirred.set()
+
+    def _put_hottest_first(self) -> None:
+        """Those that are called are few among those that are held: the others keep the order they have."""
+        hits, due = self._hits, self._due
+        hottest = sorted((place for place in hits if place in due), key=lambda place: -hits[place])
+        for place in hottest:
+            del due[place]
+        self._first = dict.fromkeys((*hottest, *self._first))
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
@@ -137,12 +149,17 @@ class Spreading:
         """Everything here has to be elsewhere: offer it to all who should have it."""
         self.draining = True
         for copy in self._holdings:
-            self._due[copy.place] = None
+            self._mark(copy.place)
         self._stirred.set()
 
     async def wait_done(self) -> None:
         """Wait until nothing is missing anywhere, as far as this node knows."""
         while self.keys_left or self._busy:
+            await self._progress.wait()
+
+    async def wait_brought(self) -> None:
+        """Wait until nothing is due to be brought anywhere now."""
+        while self._due or self._first or self._busy:
             await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
@@ -156,10 +173,10 @@ class Spreading:
         pause = _FIRST_PAUSE
         while True:
             self._take_later()
-            if not self._due:
+            if not self._due and not self._first:
                 await self._wait_stirred()
                 continue
-            done = await self._spread(list(itertools.islice(self._due, MAX_OFFERED)))
+            done = await self._spread(list(itertools.islice(itertools.chain(self._first, self._due), MAX_OFFERED)))
             self._tell_progress()
             if done:
                 pause = _FIRST_PAUSE
@@ -170,7 +187,7 @@ class Spreading:
     def _take_later(self) -> None:
         now = trio.current_time()
         while self._later and (self.draining or self._next_later <= now):
-            self._due[self._later.popitem(last=False)[0]] = None
+            self._mark(self._later.popitem(last=False)[0])
 
     @property
     def _next_later(self) -> float:
@@ -193,6 +210,7 @@ class Spreading:
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
         for place in places:
             self._due.pop(place, None)  # what is touched from now on is due again
+            self._first.pop(place, None)
         rings = {service: self._rings.ring(service) for service, _ in batch}
         lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
         by_peer: dict[str, list[Copy]] = {}
@@ -208,7 +226,7 @@ class Spreading:
             self._busy = False
             for place in batch:
                 if lacking[place]:
-                    self._due[place] = None
+                    self._mark(place)
         done = [copy for place, copy in batch.items() if not lacking[place]]
         for copy in done:
             self._drop_if_foreign(copy, rings[copy.place[0]])
@@ -238,7 +256,7 @@ class Spreading:
             self._holdings.drop(copy.place)
             self._hits.pop(copy.place, None)
         else:
-            self._due[copy.place] = None  # a newer one has come meanwhile, or a new ring
+            self._mark(copy.place)  # a newer one has come meanwhile, or a new ring
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""

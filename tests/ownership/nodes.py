@@ -1,16 +1,19 @@
-"""Small clusters for tests of ownership: each node believes what it is told to, and calls take their time."""
+"""The ownership of several nodes without gossip and network: each believes what a test says, and asks by a journey."""
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 import trio.testing
 
-from swimring.identity import Address, Fence
+from swimring.codec import decode, encode
+from swimring.errors import NoSuchHandler
+from swimring.identity import Address
 from swimring.net import SystemHost
-from swimring.ownership import Copy, Ownership, Rebalancer, open_ownership
+from swimring.ownership import Ownership, Rebalancer, open_ownership
 from swimring.service import Endpoint, Request, Service
 from swimring.swim import Member, Metadata, Status
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
     from swimring.rpc import Outgoing
 
-PLACE = ("kv", b"k")
 JOURNEY = 0.01
 
 
@@ -27,10 +29,6 @@ def member(name: str, weight: int) -> Member:
     metadata = Metadata(services=("kv",), weight=weight)
     address = Address("10.0.0.1", 7979)
     return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
-
-
-def copy(*, replicas: int) -> Copy:
-    return Copy(place=PLACE, fence=Fence(7, "a"), sequence=1, replicas=replicas, state=b"s")
 
 
 class Stubborn:
@@ -52,6 +50,12 @@ class One:
         self.rings = Rebalancer(self.view, cluster="test")
         self.service = Service("swimring")
         self.ownership: Ownership
+        self.asked: Counter[str] = Counter()
+        """How often others asked it, by command."""
+        self.said: list[tuple[str, bytes, bytes]] = []
+        """What it was asked and answered: command, fields and value as bytes."""
+        self.forgets: set[str] = set()
+        """Commands that it does not know."""
         self._everybody = everybody
         everybody[name] = self
 
@@ -63,19 +67,20 @@ class One:
     async def request_at(self, name: str, out: Outgoing) -> Any:
         other = self._everybody[name]
         await trio.sleep(JOURNEY)
+        other.asked[out.cmd] += 1
+        if out.cmd in other.forgets:
+            raise NoSuchHandler(out.cmd)
         (endpoint,) = (one for one in other.service.endpoints if one.cmd == out.cmd)
         assert isinstance(endpoint, Endpoint)
-        answer = await endpoint(Request(node=None, peer=self.name), **out.fields)  # type: ignore[arg-type]
+        fields = encode(dict(out.fields))
+        answer = encode(await endpoint(Request(node=None, peer=self.name), **decode(fields)))  # type: ignore[arg-type]
+        other.said.append((out.cmd, fields, answer))
         await trio.sleep(JOURNEY)
-        return answer
-
-    @property
-    def holds(self) -> bool:
-        return self.ownership.holdings.get(PLACE) is not None
+        return decode(answer)
 
 
 @asynccontextmanager
-async def nodes(*names: str) -> AsyncIterator[list[One]]:
+async def open_nodes(*names: str) -> AsyncIterator[list[One]]:
     """Nodes that take each other for equal at first."""
     everybody: dict[str, One] = {}
     async with trio.open_nursery() as nursery:
