@@ -63,13 +63,8 @@ class Claims:
     ) -> Claimed:
         """Ask until all who may hold the key have answered, or are gone. The caller cancels it when the ring changes.
 
-        The fence is promised here as well when this returns.
-
-        Args:
-            place: the key.
-            replicas: of it, besides the owner.
-            also: others who hold it, whatever the rings say.
-            handed_over: the last owner has told that it has closed it: no last checkpoint of it is on its way.
+        The fence is promised here as well when this returns. ``also`` are others who hold it, whatever the rings say.
+        With ``handed_over`` the last owner has told that it has closed it: no last checkpoint of it is on its way.
         """
         round_ = _Round(self._questions, self._me, place, self._holdings.get(place))
         holders = self._past.holders(*place, replicas)

@@ -34,7 +34,9 @@ class PastRings:
     def note(self, snapshot: RingSnapshot, *, now: float) -> None:
         """Remember what is published."""
         for service, ring in snapshot.rings.items():
-            known = self._rings.setdefault(service, _Rings())
+            known = self._rings.get(service)
+            if known is None:
+                known = self._rings[service] = _Rings(_stateful(snapshot, ring))
             if known.add(ring):
                 self._changed[service] = now
 
@@ -45,7 +47,8 @@ class PastRings:
     def owners(self, service: str, key: Key) -> tuple[str, ...]:
         """The names of those who may have ``key`` open: who owned it in one of the rings, the latest first.
 
-        A node that has just come knows no ring before its own; the next on the circle was the owner then.
+        A node that has just come knows no ring before its own. The next on the circle was the owner then, or, if
+        several came at once, the next of those that had state already.
         """
         rings = self._rings.get(service)
         return () if rings is None else rings.find(key, _OWNERS)
@@ -66,7 +69,10 @@ class _Rings:
     remembered for all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, elders: frozenset[str]) -> None:
+        self._elders = elders
+        """Who had state when we came."""
+        self._first: HashRing | None = None
         self._rings: deque[HashRing] = deque(maxlen=MAX_RINGS)
         self._known: set[int] = set()
         self._bounds: list[int] = []
@@ -76,6 +82,7 @@ class _Rings:
         """There is another ring now; False if it is the latest still."""
         if self._rings and self._rings[-1] == ring:
             return False
+        self._first = self._first or ring
         self._rings.append(ring)
         self._found.clear()
         if len(self._known) > 4 * ring.points:  # points of nodes that are long gone only make the ranges shorter
@@ -111,4 +118,19 @@ class _Rings:
         for ring in reversed(self._rings):
             count = (1 if names else 2) if wanted == _OWNERS else wanted
             names.update(dict.fromkeys(ring.owners_at(position, count)))
+            if ring is self._first:
+                names.update(dict.fromkeys(self._before_us(position, 1 if wanted == _OWNERS else wanted - 1)))
         return tuple(names)
+
+    def _before_us(self, position: int, wanted: int) -> tuple[str, ...]:
+        """From there on in the first ring, until ``wanted`` of them had state when we came, or all who had it."""
+        names: tuple[str, ...] = ()
+        wanted = min(wanted, len(self._elders))
+        while sum(name in self._elders for name in names) < wanted:
+            names = self._rings[0].owners_at(position, len(names) + wanted)
+        return names
+
+
+def _stateful(snapshot: RingSnapshot, ring: HashRing) -> frozenset[str]:
+    members = snapshot.members
+    return frozenset(name for name in ring.nodes if name in members and members[name].metadata.standing.stateful)

@@ -59,9 +59,17 @@ class _Wave:
     """Nodes that have not answered."""
     heard: list[Heard] = field(default_factory=list)
     over: trio.Event = field(default_factory=trio.Event)
-    asking: trio.CancelScope = field(default_factory=trio.CancelScope)
-    """Cancelled when nobody wants to know any more."""
+    unwanted: bool = False
+    """Whether nobody wants to know any more."""
+    alone: set[trio.CancelScope] = field(default_factory=set)
+    """Around each question that has a call of its own."""
     pause: float = _FIRST_PAUSE
+
+    def end(self) -> None:
+        """Nobody wants to know any more."""
+        self.unwanted = True
+        for scope in self.alone:
+            scope.cancel()
 
     def hear(self, answer: Any) -> None:
         """What one node said; None if it is gone. Whoever answers nonsense holds nothing that could be used."""
@@ -96,11 +104,11 @@ class Questions:
         try:
             await wave.over.wait()
         finally:
-            wave.asking.cancel()
+            wave.end()
         return wave.heard
 
     async def _send(self, name: str, waves: list[_Wave]) -> None:
-        wanted = [wave for wave in waves if not wave.asking.cancel_called]
+        wanted = [wave for wave in waves if not wave.unwanted]
         if not wanted:
             await trio.lowlevel.checkpoint()
         elif not self._asking.is_here(name):
@@ -155,8 +163,11 @@ class Questions:
         """With a call of its own, which may take as long as the budget of a scope."""
         service, key = wave.place
         fields = {"service": service, "subject": key, "number": wave.number, "have": wave.have}
-        with wave.asking:
-            wave.hear(await self._asking.ask_until_gone(name, "claim", fields))
+        with trio.CancelScope() as scope:
+            wave.alone.add(scope)
+            if not wave.unwanted:
+                wave.hear(await self._asking.ask_until_gone(name, "claim", fields))
+        wave.alone.discard(scope)
 
 
 def _cost(wave: _Wave) -> int:

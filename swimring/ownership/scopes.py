@@ -177,7 +177,8 @@ class Scopes:
                     scope.terms = Terms(replicas=copy.replicas)
                 # Under our fence it is newer than what was promised to nobody: replicas will take it from us.
                 self._keep_here(scope, copy.state)
-                self._spreading.touch(scope.place, later=True)
+                # Whoever hands it over waits until the others have it.
+                self._spreading.touch(scope.place, later=not scope.handed_over)
             scope.hear(Cause.WON)
 
     # --------------------------------------------------------------------------------------------------- ending

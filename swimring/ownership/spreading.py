@@ -7,14 +7,15 @@ anew: what is there already costs a line of an offer.
 from __future__ import annotations
 
 import enum
-import itertools
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swimring.errors import CallError, Moved
+
+from .dues import Dues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 BANDWIDTH: Final = 32 * 1024 * 1024
 PEERS_AT_ONCE: Final = 4
 MAX_OFFERED: Final = 1024
+"""In one message that is taken."""
+AT_ONCE: Final = 256
+"""Keys that are offered together: whoever is asked about them does nothing else meanwhile."""
+HEAD_START: Final = 0.2
+"""Seconds after a change of the ring before anything is brought."""
 MAX_BYTES: Final = 256 * 1024
 """In one message, unless one copy is larger."""
 _PER_VERSION: Final = 192
-LATER: Final = 1.0
-"""Seconds that a key which has just opened waits: most are checkpointed before, and have nothing to spread then."""
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
 
 
 class Told(enum.IntEnum):
@@ -78,9 +80,8 @@ class Spreading:
         self._bandwidth = bandwidth
         self._peers = trio.CapacityLimiter(PEERS_AT_ONCE)
         self._next_send = 0.0
-        self._due: dict[Place, None] = {}
-        self._first: dict[Place, None] = {}  # those of them that go before the others
-        self._later: OrderedDict[Place, float] = OrderedDict()
+        self._dues = Dues()
+        self._not_before = -math.inf
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
@@ -95,20 +96,15 @@ class Spreading:
     @property
     def keys_left(self) -> int:
         """How many keys may still be missing somewhere."""
-        return len(self._due) + len(self._first) + len(self._later)
+        return len(self._dues)
 
     def touch(self, place: Place, *, later: bool = False) -> None:
         """The copy of that key is new; with ``later``, there is no hurry."""
         if later:
-            self._later.pop(place, None)  # so that they stay in the order in which they are due
-            self._later[place] = trio.current_time() + LATER
+            self._dues.mark_later(place, now=trio.current_time())
         else:
-            self._mark(place)
+            self._dues.mark(place)
         self._stirred.set()
-
-    def _mark(self, place: Place) -> None:
-        if place not in self._first:
-            self._due[place] = None
 
     def count_call(self, place: Place) -> None:
         """The key was called."""
@@ -128,19 +124,17 @@ class Spreading:
             now = self._concerns(new, copy)
             concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
             if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
-                self._mark(copy.place)
+                self._dues.mark(copy.place)
             if count % 256 == 255:
                 yield
-        self._put_hottest_first()
-        self._stirred.set()
+        self._dues.retry()
+        self._dues.put_first(self._hits)
+        self._begin()
 
-    def _put_hottest_first(self) -> None:
-        """Those that are called are few among those that are held: the others keep the order they have."""
-        hits, due = self._hits, self._due
-        hottest = sorted((place for place in hits if place in due), key=lambda place: -hits[place])
-        for place in hottest:
-            del due[place]
-        self._first = dict.fromkeys((*hottest, *self._first))
+    def _begin(self) -> None:
+        """Let those who claim what has moved go ahead: their callers wait."""
+        self._not_before = trio.current_time() + HEAD_START
+        self._stirred.set()
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
@@ -151,8 +145,9 @@ class Spreading:
         """Everything here has to be elsewhere: offer it to all who should have it."""
         self.draining = True
         for copy in self._holdings:
-            self._mark(copy.place)
-        self._stirred.set()
+            self._dues.mark(copy.place)
+        self._dues.put_first(self._hits)
+        self._begin()
 
     async def wait_done(self) -> None:
         """Wait until nothing is missing anywhere, as far as this node knows."""
@@ -161,8 +156,8 @@ class Spreading:
 
     async def wait_brought(self) -> None:
         """Wait until all that is due now was offered once to those who should have it."""
-        last = self._taken + len(self._due) + len(self._first)
-        while self._offered < last and (self._due or self._first or self._busy):
+        last = self._taken + self._dues.ready
+        while self._offered < last and (self._dues.ready or self._busy):
             await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
@@ -173,34 +168,23 @@ class Spreading:
 
     async def run(self) -> None:
         """Bring copies to where they are missing, until cancelled."""
-        pause = _FIRST_PAUSE
         while True:
-            self._take_later()
-            if not self._due and not self._first:
-                await self._wait_stirred()
-                continue
-            done = await self._spread(list(itertools.islice(itertools.chain(self._first, self._due), MAX_OFFERED)))
+            await self._wait_ready()
+            await self._spread(self._dues.take(AT_ONCE))
             self._tell_progress()
-            if done:
-                pause = _FIRST_PAUSE
-            else:
-                await self._asking.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _take_later(self) -> None:
-        now = trio.current_time()
-        while self._later and (self.draining or self._next_later <= now):
-            self._mark(self._later.popitem(last=False)[0])
-
-    @property
-    def _next_later(self) -> float:
-        return next(iter(self._later.values()), math.inf)
-
-    async def _wait_stirred(self) -> None:
-        self._tell_progress()
-        with trio.CancelScope(deadline=self._next_later):
-            await self._stirred.wait()
-        self._stirred = trio.Event()
+    async def _wait_ready(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while True:
+            now = trio.current_time()
+            self._dues.wake(now=now, hurry=self.draining)
+            if self._dues.ready and self._not_before <= now:
+                return
+            if not self._dues.ready:
+                self._tell_progress()
+            with trio.CancelScope(deadline=self._not_before if self._dues.ready else self._dues.next_time):
+                await self._stirred.wait()
+            self._stirred = trio.Event()
 
     def _tell_progress(self) -> None:
         progress, self._progress = self._progress, trio.Event()
@@ -208,12 +192,9 @@ class Spreading:
 
     # ------------------------------------------------------------------------------------------------- one batch
 
-    async def _spread(self, places: Sequence[Place]) -> int:
-        """Bring these to where they belong; how many are there now."""
+    async def _spread(self, places: Sequence[Place]) -> None:
+        """Bring these to where they belong."""
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
-        for place in places:
-            self._due.pop(place, None)  # what is touched from now on is due again
-            self._first.pop(place, None)
         self._taken += len(places)
         rings = {service: self._rings.ring(service) for service, _ in batch}
         lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
@@ -231,11 +212,10 @@ class Spreading:
             self._offered += len(places)
             for place in batch:
                 if lacking[place]:
-                    self._mark(place)
-        done = [copy for place, copy in batch.items() if not lacking[place]]
-        for copy in done:
-            self._drop_if_foreign(copy, rings[copy.place[0]])
-        return len(places) - len(batch) + len(done)
+                    self._dues.mark_again(place, now=trio.current_time())
+        for place, copy in batch.items():
+            if not lacking[place]:
+                self._drop_if_foreign(copy, rings[place[0]])
 
     def _targets(self, copy: Copy) -> tuple[str, ...]:
         """Who has to keep it before this node is done: a replica asks the owner, everybody else all of them."""
@@ -261,7 +241,7 @@ class Spreading:
             self._holdings.drop(copy.place)
             self._hits.pop(copy.place, None)
         else:
-            self._mark(copy.place)  # a newer one has come meanwhile, or a new ring
+            self._dues.mark(copy.place)  # a newer one has come meanwhile, or a new ring
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""

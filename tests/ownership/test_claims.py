@@ -15,8 +15,7 @@ from swimring.identity import Fence
 from swimring.ownership import Copy
 from swimring.ownership.questions import ALONE, MAX_BYTES, REFUSED
 from swimring.service import Endpoint, Request, StateForm, Terms
-
-from .believers import JOURNEY, One, nodes
+from tests.ownership.nodes import JOURNEY, One, open_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +52,7 @@ class Held:
 
 
 async def test_keys_that_are_opened_together_share_messages(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
         for one in (a, b, c):
             one.believe(a=1, b=0, c=0)
         held = Held(a)
@@ -69,7 +68,7 @@ async def test_keys_that_are_opened_together_share_messages(autojump_clock: trio
 async def test_keys_that_move_are_opened_when_the_last_owner_has_closed_them_and_go_on_with_its_state(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
         for one in (a, b):
             one.believe(a=1, b=0)
         before, after = Held(a, lingers=2.0), Held(b)
@@ -90,7 +89,7 @@ async def test_keys_that_move_are_opened_when_the_last_owner_has_closed_them_and
 async def test_keys_that_nothing_lingers_in_move_without_a_message_for_each(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
         for one in (a, b):
             one.believe(a=1, b=0)
         before, after = Held(a), Held(b)
@@ -109,7 +108,7 @@ async def test_keys_that_nothing_lingers_in_move_without_a_message_for_each(
 
 
 async def test_who_knows_claims_only_one_by_one_is_asked_so(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
         for one in (a, b):
             one.believe(a=1, b=0)
         b.forgets.add("claims")
@@ -124,7 +123,7 @@ async def test_who_knows_claims_only_one_by_one_is_asked_so(autojump_clock: trio
 
 
 async def test_who_is_refused_asks_again_until_the_rings_agree(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
         a.believe(a=1, b=0)
         b.believe(a=0, b=1)
         held = Held(a)
@@ -139,7 +138,7 @@ async def test_who_is_refused_asks_again_until_the_rings_agree(autojump_clock: t
 
 
 async def test_who_is_gone_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
         a.believe(a=1, b=0, c=0)
         for one in (b, c):
             one.believe(a=0, b=1, c=1)  # they refuse
@@ -164,7 +163,7 @@ async def claims(one: One, peer: str, *entries: list[Any]) -> list[Any]:
 
 
 async def test_each_claim_has_an_answer_of_its_own() -> None:
-    async with nodes("a", "b") as (a, _b):
+    async with open_nodes("a", "b") as (a, _b):
         ring = a.rings.ring("kv")
         mine = next(key.encode() for key in KEYS if ring.lookup(key) == "a")
         theirs, other = [key.encode() for key in KEYS if ring.lookup(key) == "b"][:2]
@@ -180,7 +179,7 @@ async def test_each_claim_has_an_answer_of_its_own() -> None:
 
 
 async def test_copies_that_fill_an_answer_are_asked_for_alone_and_nothing_is_promised_for_them() -> None:
-    async with nodes("a") as (a,):
+    async with open_nodes("a") as (a,):
         a.believe(a=0, b=1)
         places = [("kv", key.encode()) for key in KEYS[:4]]
         for place in places:
@@ -205,7 +204,7 @@ async def test_copies_that_fill_an_answer_are_asked_for_alone_and_nothing_is_pro
     ],
 )
 async def test_a_malformed_claim_is_refused_with_all_of_its_message(entry: Any) -> None:
-    async with nodes("a") as (a,):
+    async with open_nodes("a") as (a,):
         a.believe(a=0, b=1)
         with pytest.raises(InvalidRequest):
             await claims(a, "b", ["kv", b"k", 5, None], entry)
@@ -213,13 +212,13 @@ async def test_a_malformed_claim_is_refused_with_all_of_its_message(entry: Any) 
 
 
 async def test_at_most_256_claims_are_taken_at_once() -> None:
-    async with nodes("a") as (a,):
+    async with open_nodes("a") as (a,):
         with pytest.raises(InvalidRequest, match="256"):
             await claims(a, "b", *[["kv", b"k", 1, None]] * 257)
 
 
 async def test_the_bytes_of_claims_are_those_of_the_specification(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
         key = next(letter for letter in ascii_lowercase if b.rings.ring("kv").lookup(letter) == "b")
         raw = key.encode()
         for one in (a, b):

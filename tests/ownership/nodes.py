@@ -1,4 +1,4 @@
-"""Small clusters for tests of ownership: each node believes what it is told to, and calls take their time."""
+"""The ownership of several nodes without gossip and network: each believes what a test says, and asks by a journey."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import trio.testing
 
 from swimring.codec import decode, encode
 from swimring.errors import NoSuchHandler
-from swimring.identity import Address, Fence
+from swimring.identity import Address
 from swimring.net import SystemHost
-from swimring.ownership import Copy, Ownership, Rebalancer, open_ownership
+from swimring.ownership import Ownership, Rebalancer, open_ownership
 from swimring.service import Endpoint, Request, Service
 from swimring.swim import Member, Metadata, Status
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from swimring.rpc import Outgoing
 
-PLACE = ("kv", b"k")
 JOURNEY = 0.01
 
 
@@ -30,10 +29,6 @@ def member(name: str, weight: int) -> Member:
     metadata = Metadata(services=("kv",), weight=weight)
     address = Address("10.0.0.1", 7979)
     return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
-
-
-def copy(*, replicas: int) -> Copy:
-    return Copy(place=PLACE, fence=Fence(7, "a"), sequence=1, replicas=replicas, state=b"s")
 
 
 class Stubborn:
@@ -83,13 +78,9 @@ class One:
         await trio.sleep(JOURNEY)
         return decode(answer)
 
-    @property
-    def holds(self) -> bool:
-        return self.ownership.holdings.get(PLACE) is not None
-
 
 @asynccontextmanager
-async def nodes(*names: str) -> AsyncIterator[list[One]]:
+async def open_nodes(*names: str) -> AsyncIterator[list[One]]:
     """Nodes that take each other for equal at first."""
     everybody: dict[str, One] = {}
     async with trio.open_nursery() as nursery:
