@@ -85,8 +85,11 @@ class Scopes:
         return not self._closed and self.is_mine(place) and place not in self._scopes
 
     def close(self) -> None:
-        """Open nothing any more."""
+        """Open nothing any more, and keep nothing for keys of others: who has said farewell is asked by no claim."""
         self._closed = True
+        for scope in self:
+            if not self.is_mine(scope.place):
+                self.finish(scope)
 
     def check_open(self, key: Key) -> None:
         """See that calls are taken still.

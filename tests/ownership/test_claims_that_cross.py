@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from swimring.codec import register
-from swimring.errors import Moved
+from swimring.errors import Moved, OwnershipLost
 from swimring.identity import Fence
 from swimring.ownership import Copy, Verdict
 from swimring.rpc import Outgoing
@@ -189,3 +189,21 @@ async def test_several_nodes_may_have_to_be_asked_alone_for_one_key(autojump_clo
             assert held is not None
             assert len(held.state) == 300_000
         assert [one.asked["claim"] for one in others] == [1, 1]
+
+
+async def test_a_body_that_outlives_the_farewell_of_its_node_keeps_nothing_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b):
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        async with a.ownership.own("kv", b"k", FORM, Terms(budget=60.0)) as own:
+            await own.checkpoint("before")
+            with trio.CancelScope(shield=True):
+                a.believe(a=0, b=1)
+                await trio.sleep(1)
+                await own.checkpoint("still within the budget")
+                a.ownership.close()
+                with pytest.raises(OwnershipLost):
+                    await own.checkpoint("after")
+        assert own.moved == "moved"
