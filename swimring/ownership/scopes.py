@@ -285,7 +285,7 @@ class Scopes:
 
         Raises:
             OwnershipLost: the fence is dead, or died meanwhile.
-            Overloaded: there is no room here.
+            Overloaded: there is no room here, or on no replica.
             LocalProtocolError: it is too large.
         """
         copy = self.keep_here(scope, state)
