@@ -11,12 +11,12 @@ import logging
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Final, ParamSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .identity import Key
+    from .identity import Address, Key
 
 SHORTEST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 3600.0
@@ -56,6 +56,8 @@ class Span:
     """Attempts before this one."""
     call: Span | None = None
     """The call that an attempt belongs to."""
+    address: Address | None = None
+    """Of the node that handles it: for an attempt the one that is asked, if it is known, for a handler this one."""
 
 
 class Instrument:
@@ -99,12 +101,14 @@ class Instrument:
     def stream_blocked(self, seconds: float) -> None:
         """A stream of a call waited so long until it might send: its reader is slower than its writer."""
 
-    def span_started(self, span: Span) -> None:
-        """A call, an attempt or a handler is about to begin, in this context.
+    def span_started(self, span: Span) -> bool:  # noqa: ARG002 - for those who override it
+        """A call, an attempt or a handler is about to begin, in this context; whether to tell what becomes of it.
 
         What `swimring.tracing.current_trace` says after this hook travels with an attempt and is what a handler runs
-        in: so who keeps spans under ids of its own can make the two agree, by `swimring.tracing.enter_trace`.
+        in: so who keeps spans under ids of its own can make the two agree, by `swimring.tracing.enter_trace`. If no
+        observer wants to hear more of a call, it has no attempts to tell of, and travels in the trace it was put into.
         """
+        return False
 
     def span_event(self, span: Span, event: str, reason: str) -> None:
         """What happens to it meanwhile; ``event`` is ``retry``, ``moved`` (retried elsewhere) or ``cancelled``."""
@@ -129,7 +133,7 @@ class Instruments:
         """Whether anybody wants to know how long calls take: nobody asks the clock for nothing."""
         self.traced = any(one.traced for one in self._observers)
         """Whether anybody wants to hear of spans."""
-        self._listening: dict[object, tuple[tuple[Instrument, Callable[..., None]], ...]] = {}
+        self._listening: dict[object, tuple[tuple[Instrument, Callable[..., Any]], ...]] = {}
         self._refused: dict[str, _Refused] = {}
 
     def add(self, observer: Instrument) -> None:
@@ -147,9 +151,23 @@ class Instruments:
             try:
                 hear(*args, **kwargs)
             except Exception:  # noqa: BLE001 - a broken observer must not break the node
-                self.remove(observer)
-                text = "instrument %r failed in %s and was dropped"
-                _log.exception(text, observer, hook.__name__, extra={"event": "instrument.dropped"})
+                self._drop(observer, hook)
+
+    def begin(self, span: Span) -> bool:
+        """Tell everybody that ``span`` begins; whether anybody wants to hear more of it."""
+        wanted = False
+        for observer, hear in self._listening.get(Instrument.span_started) or self._listen(Instrument.span_started):
+            try:
+                if hear(span):
+                    wanted = True
+            except Exception:  # noqa: BLE001 - as in `tell`
+                self._drop(observer, Instrument.span_started)
+        return wanted
+
+    def _drop(self, observer: Instrument, hook: Callable[..., object]) -> None:
+        self.remove(observer)
+        text = "instrument %r failed in %s and was dropped"
+        _log.exception(text, observer, hook.__name__, extra={"event": "instrument.dropped"})
 
     def _keep(self, observers: tuple[Instrument, ...]) -> None:
         self._observers = observers
@@ -157,7 +175,7 @@ class Instruments:
         self.traced = any(one.traced for one in observers)
         self._listening.clear()
 
-    def _listen(self, hook: Callable[..., None]) -> tuple[tuple[Instrument, Callable[..., None]], ...]:
+    def _listen(self, hook: Callable[..., object]) -> tuple[tuple[Instrument, Callable[..., Any]], ...]:
         """Those that override the hook, and how: most observers hear little of what happens often."""
         name = hook.__name__
         overriding = [one for one in self._observers if getattr(type(one), name, None) is not hook]

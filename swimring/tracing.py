@@ -50,6 +50,11 @@ class Trace:
             return None
         return cls(trace_id=trace_id, span_id=span_id, flags=int(flags, 16))
 
+    @property
+    def sampled(self) -> bool:
+        """Whether whoever began the trace records it."""
+        return bool(self.flags & _SAMPLED)
+
     def child(self, rng: random.Random) -> Trace:
         """Another span of the same trace."""
         return replace(self, span_id=_draw(rng, 64))

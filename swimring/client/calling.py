@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -10,17 +11,16 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from swimring.codec import decode
-from swimring.errors import ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.errors import ConnectionLost, RemoteProtocolError
 from swimring.mux import (
     CallHeader,
     CallKind,
     ReplyArrived,
-    ResetCode,
     error_of,
     stream_ids,
     why_cancelled,
 )
-from swimring.service import checked_sources, hold
+from swimring.service import DueCalls, checked_sources, hold
 
 from .waiting import ANY_LOOP
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from swimring.identity import Key
-    from swimring.mux import Answer, CallEnded, FailureArrived, GoAwayArrived, Limits, Session, StreamsOffered
+    from swimring.mux import Answer, Limits, Session
     from swimring.service import HeldCall, SessionStream
 
     from .link import Link
     from .message import Message
+
+_log = logging.getLogger("swimring.client")
 
 _HEADER_ALLOWANCE: Final = 5 * 1024
 _MAX_ATTEMPT: Final = 255
@@ -65,39 +67,35 @@ class _Pending:
 class _Sent:
     """One call that was sent, for whoever holds it open."""
 
-    __slots__ = ("_calling", "_id", "_key", "_pending", "_streams")
+    __slots__ = ("_calling", "_id", "_message", "_pending", "_streams")
 
-    def __init__(self, calling: Calling, key: Key | None, call_id: int, pending: _Pending, streams: range) -> None:
+    def __init__(self, calling: Calling, message: Message, call_id: int, pending: _Pending, streams: range) -> None:
         self._calling = calling
-        self._key = key
+        self._message = message
         self._id = call_id
         self._pending = pending
         self._streams = streams
 
     def value(self, answer: Answer) -> Any:
-        return self._calling.value(answer, self._key)
+        return self._calling.value(answer, self._message.key)
 
     def cancel(self, reason: str) -> None:
         self._calling.cancel(self._id, self._streams, reason)
 
     async def withdraw(self, reason: str) -> None:
-        await self._calling.withdraw(self._id, self._pending, self._streams, reason)
+        await self._calling.withdraw(self._message, self._id, self._pending, self._streams, reason)
 
 
-class Calling:
+class Calling(DueCalls[_Pending]):
     """The calls that were made over one connection and whose answers are due."""
 
     def __init__(self, link: Link, session: Session, limits: Limits) -> None:
         """No calls yet."""
+        super().__init__(link, session)
         self._link = link
-        self._session = session
         self._grace = limits.cancel_grace
-        self._pending: dict[int, _Pending] = {}
         self._room = anyio.Event()
         self._line = anyio.Lock(fast_acquire=True)
-
-    def __len__(self) -> int:
-        return len(self._pending)
 
     # ----------------------------------------------------------------------------------------- for the application
 
@@ -114,7 +112,8 @@ class Calling:
             answer = await pending.wait()
         except anyio.get_cancelled_exc_class():
             if pending.answer is None:
-                await self.withdraw(call_id, pending, range(0), why_cancelled(deadline, now=anyio.current_time()))
+                reason = why_cancelled(deadline, now=anyio.current_time())
+                await self.withdraw(message, call_id, pending, range(0), reason)
             raise
         return self.value(answer, message.key)
 
@@ -136,14 +135,9 @@ class Calling:
         sources = checked_sources(message.streams)
         call_id, pending = await self._begin(message, CallKind.REQUEST, hops, attempt)
         ids = stream_ids(call_id, len(message.streams))
-        named, ways = dict(zip(message.streams, ids, strict=True)), _Sent(self, message.key, call_id, pending, ids)
+        named, ways = dict(zip(message.streams, ids, strict=True)), _Sent(self, message, call_id, pending, ids)
         async with hold(self._link, pending, named, sources, ways=ways, waiting=ANY_LOOP) as call:
             yield call
-
-    def cancel(self, call_id: int, streams: range, reason: str) -> None:
-        """Tell the other side that a call is given up, with its ``streams``."""
-        self._session.cancel(call_id, streams, reason)
-        self._link.poke()
 
     def value(self, answer: Answer, key: Key | None) -> Any:
         """The value of an answer, or the error that it is."""
@@ -159,31 +153,9 @@ class Calling:
 
     # ---------------------------------------------------------------------------------------- for the connection
 
-    def on_answer(self, event: ReplyArrived | FailureArrived | CallEnded) -> None:
-        """An answer came in; of a call that nobody waits for any more it is dropped."""
-        self._settle(event.call_id, event)
-
-    def on_offer(self, event: StreamsOffered) -> None:
-        """Streams come with an answer; they are given up if nobody holds the call open."""
-        pending = self._pending.get(event.call_id)
-        if pending is None or pending.offered is None:
-            for stream_id in event.streams.values():
-                self._session.reset(stream_id, ResetCode.UNWANTED, "nobody reads the streams of this answer")
-            return
-        for name, stream_id in event.streams.items():
-            pending.offered[name] = self._link.attach(stream_id, name)
-
-    def on_go_away(self, event: GoAwayArrived) -> None:
-        """The node takes no more calls; those it had not accepted are certain not to have run."""
-        for call_id in event.refused:
-            self._settle(call_id, Draining(event.reason, retry_after=event.retry_after))
-
-    def on_lost(self, reason: str) -> None:
-        """The connection is gone: what was sent may have run."""
-        for call_id, pending in self._pending.items():
-            kind = ConnectionLost if self._session.was_sent(call_id) else Unreachable
-            pending.settle(kind(reason))
-        self._pending.clear()
+    def on_lost(self, reason: str, *, accepted: bool = True) -> None:
+        """The connection is gone: who waits to send finds that out."""
+        super().on_lost(reason, accepted=accepted)
         self._room.set()
 
     def nudge(self) -> None:
@@ -212,17 +184,15 @@ class Calling:
         self._link.poke()
         return call_id, pending
 
-    async def withdraw(self, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
+    async def withdraw(self, message: Message, call_id: int, pending: _Pending, streams: range, reason: str) -> None:
         """Tell the other side, and wait a moment until it has stopped: after that it is an orphan."""
         self.cancel(call_id, streams, reason)
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._grace):
             await pending.wait()
         self._pending.pop(call_id, None)
-
-    def _settle(self, call_id: int, answer: Answer) -> None:
-        pending = self._pending.pop(call_id, None)
-        if pending is not None:
-            pending.settle(answer)
+        if pending.answer is None:
+            owner, text = self._link.peer.name, "%s has not said in time that its handler of %s:%s has ended"
+            _log.info(text, owner, message.ns, message.cmd, extra={"event": "request.orphaned", "peer": owner})
 
 
 def _deadline(message: Message) -> float:

@@ -14,6 +14,7 @@ import anyio
 from swimring.certificates import Certificates
 from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.identity import DEFAULT_PORT, Address, NodeId, check_name
+from swimring.instrument import Instruments
 from swimring.mux import Limits
 from swimring.security import key_id, secret_keys
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from swimring.certificates import TlsSettings
+    from swimring.instrument import Instrument
 
     from .link import Link
     from .news import ClusterState
@@ -46,6 +48,7 @@ async def connect(
     tls: TlsSettings | None = None,
     forward: bool = False,
     limits: Limits | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> AsyncIterator[Mesh]:
     """Talk to a cluster from outside while the block runs.
 
@@ -59,6 +62,7 @@ async def connect(
         forward: have the node that answered hand calls on to the owners of their keys, for a client that can reach no
             other one; what has streams goes to the owner itself all the same.
         limits: sizes, counts and patience of its connections.
+        instruments: observers of the calls made here, such as `swimring.observe.tracing.Tracing`.
 
     Raises:
         ConfigError: this is no address, name, key or certificate, the cluster that is meant is not clear, or the
@@ -80,9 +84,16 @@ async def connect(
             directory = Directory(state)
             follower = Follower(directory, links, tasks, seeds=seeds, rng=rng)
             tasks.start_soon(follower.run)
-            yield Mesh(
-                directory, links, Routing(directory, links, follower, home=link.peer.name, rng=rng, forward=forward)
+            routing = Routing(
+                directory,
+                links,
+                follower,
+                home=link.peer.name,
+                rng=rng,
+                forward=forward,
+                instruments=Instruments(instruments),
             )
+            yield Mesh(directory, links, routing)
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised below
             # Raised in here, it would leave the task group wrapped into an exception group.
             failure = error

@@ -14,9 +14,6 @@ import anyio
 from swimring.errors import CallError, Draining, RemoteProtocolError, Unreachable
 from swimring.mux import (
     CallEnded,
-    CreditArrived,
-    DataArrived,
-    EndArrived,
     FailureArrived,
     GoAwayArrived,
     GoAwayCode,
@@ -25,11 +22,10 @@ from swimring.mux import (
     RefusalArrived,
     RefusalCode,
     ReplyArrived,
-    ResetArrived,
     Session,
     StreamsOffered,
 )
-from swimring.service import Writers
+from swimring.service import AttachedStreams, Writers
 
 from .calling import Calling
 from .reaching import BROKEN, reach, text_of
@@ -66,7 +62,7 @@ class Link:
         self.request: Final = self._calling.request
         self.cast: Final = self._calling.cast
         self.open: Final = self._calling.open
-        self._streams: dict[int, LinkStream] = {}
+        self._streams: AttachedStreams[LinkStream] = AttachedStreams(session)
         self._writers = Writers(session)
         self._work = Signal()
         self.poke: Final = self._work.say
@@ -98,12 +94,11 @@ class Link:
         assert hello is not None
         limits = self._limits.message, hello.limits.message
         stream = LinkStream(stream_id, name, self._session, self.poke, writers=self._writers, item_limits=limits)
-        self._streams[stream_id] = stream
-        return stream
+        return self._streams.add(stream)
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
-        self._streams.pop(stream_id, None)
+        self._streams.discard(stream_id)
         self._writers.nudge()
         self._calling.nudge()
 
@@ -165,34 +160,8 @@ class Link:
             CallEnded: self._calling.on_answer,
             StreamsOffered: self._calling.on_offer,
             GoAwayArrived: self._calling.on_go_away,
-            DataArrived: self._on_data,
-            EndArrived: self._on_end,
-            ResetArrived: self._on_reset,
-            CreditArrived: self._on_credit,
+            **self._streams.handlers(),
         }
-
-    def _on_data(self, event: DataArrived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            self._session.consume(event.stream_id, len(event.data))
-        else:
-            stream.arrive(event.data)
-
-    def _on_end(self, event: EndArrived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.on_end(event)
-
-    def _on_reset(self, event: ResetArrived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.on_reset(event)
-
-    def _on_credit(self, event: CreditArrived) -> None:
-        # What all share is handed out by `take`, once for all that arrived together.
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.on_credit()
 
     async def _read(self) -> None:
         while True:
@@ -233,9 +202,7 @@ class Link:
     def _end(self) -> None:
         self.reason = self.reason or "the connection was closed"
         self._calling.on_lost(self.reason)
-        for stream in self._streams.values():
-            stream.on_lost(self.reason)
-        self._streams.clear()
+        self._streams.on_lost(self.reason)
         if self._idle is not None:
             self._idle.set()
 

@@ -113,6 +113,10 @@ class Mesh(Asker):
         """
         return use_trace(self._routing.begin_trace())
 
+    def counters(self) -> dict[str, int]:
+        """What was counted since this client connected: calls made, and attempts beyond the first of each."""
+        return {"calls": self._routing.calls, "retries": self._routing.retries}
+
     # -------------------------------------------------------------------------------------------------- inside
 
     def _ask(self, message: Mapping[str, Any], *, idempotent: bool, streams: Streams = NO_STREAMS) -> Awaitable[Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swimring.identity import Key
+    from swimring.service import Following
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
@@ -37,6 +38,10 @@ class Message:
     """Whether who is asked shall hand it on to the owner."""
     deadline: float | None = None
     """When the caller stops waiting; None: not asked yet. To ask costs as much as to encode a header."""
+    following: Following | None = None
+    """The call for those who follow it; None if nobody does."""
+    attempt: Following | None = None
+    """The attempt of it that is under way, for the same."""
 
 
 def read_message(

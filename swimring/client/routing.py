@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import anyio
 
 from swimring.errors import CallError, CircuitOpen, Moved, NoSuchHandler, Overloaded, RemoteProtocolError, Unreachable
+from swimring.instrument import Instrument, Instruments
 from swimring.policies import Ask, RetryPolicy, Wait, safe_to_retry
 from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
 from .following import NAMESPACE
+from .telling import Report
 
 if TYPE_CHECKING:
     import random
@@ -79,11 +81,14 @@ class Routing:
         rng: random.Random,
         policy: RetryPolicy | None = None,
         forward: bool = False,
+        instruments: Instruments | None = None,
     ) -> None:
         """``home`` is the node that answers for the namespace ``swimring`` as long as it can be reached.
 
         With ``forward`` it is asked everything that nodes hand on to each other: what has no streams.
         """
+        self.calls = self.retries = 0
+        """Calls made, and attempts beyond the first of each."""
         self._directory = directory
         self._links = links
         self._follower = follower
@@ -91,6 +96,7 @@ class Routing:
         self._forward = forward
         self._rng = rng
         self._policy = policy or RetryPolicy()
+        self._instruments = instruments or Instruments()
         # Clients started together must not all begin with the same member.
         self._turns = itertools.count(rng.randrange(1 << 16))
 
@@ -101,7 +107,9 @@ class Routing:
     def traceparent(self) -> str | None:
         """What a call carries that is made in a trace: a span of its own."""
         trace = current_trace()
-        return None if trace is None else str(trace.child(self._rng))
+        if trace is None:
+            return None
+        return str(trace.child(self._rng) if trace.sampled else trace)
 
     async def request(self, message: Message) -> Any:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
@@ -110,7 +118,8 @@ class Routing:
             CallError: the outcome, if it is not a result.
         """
         course = _Course(message)
-        value, _ = await self._routed(message, course.ask, course.may_repeat)
+        with Report(self._instruments, message):
+            value, _ = await self._routed(message, course.ask, course.may_repeat)
         return value
 
     async def cast(self, message: Message) -> None:
@@ -123,7 +132,8 @@ class Routing:
         async def send(link: Link, hops: int, attempt: int) -> None:
             await link.cast(message, hops=hops, attempt=attempt)
 
-        await self._routed(message, send, safe_to_retry)
+        with Report(self._instruments, message):
+            await self._routed(message, send, safe_to_retry)
 
     @asynccontextmanager
     async def open(self, message: Message) -> AsyncIterator[HeldCall]:
@@ -136,9 +146,13 @@ class Routing:
             CallError: the call could not be made, or what the block lets through of its outcome.
         """
         async with AsyncExitStack() as stack:
+            stack.enter_context(Report(self._instruments, message))
 
             async def enter(link: Link, hops: int, attempt: int) -> HeldCall:
-                return await stack.enter_async_context(link.open(message, hops=hops, attempt=attempt))
+                call = await stack.enter_async_context(link.open(message, hops=hops, attempt=attempt))
+                if message.attempt is not None:
+                    stack.push(message.attempt.keep())
+                return call
 
             call, target = await self._routed(message, enter, safe_to_retry)
             try:
@@ -155,15 +169,16 @@ class Routing:
     ) -> tuple[_T, str]:
         """Attempt after attempt, until one succeeds or must not be followed by another; what it gave, and where."""
         self._links.check_open()
+        self.calls += 1
         deadline = message.deadline = anyio.current_effective_deadline()
         message.forward = self._forward and not message.streams
         attempts = self._policy.attempts(deadline=deadline, rng=self._rng)
         try:
             while True:
                 target, hops = await self._next(message, attempts)
+                self.retries += attempts.count > 1
                 try:
-                    link = await self._links.to(target)
-                    return await perform(link, hops, attempts.count - 1), target.name
+                    return await self._ask(target, hops, attempts.count - 1, message, perform), target.name
                 except CallError as error:
                     error.key = message.key if error.key is None else error.key
                     error.owner = error.owner or target.name
@@ -175,6 +190,13 @@ class Routing:
             # The outcome of the call, which may have run in an earlier attempt than the last.
             error.maybe_executed = error.maybe_executed or attempts.maybe_executed
             raise
+
+    async def _ask(self, target: Member, hops: int, number: int, message: Message, perform: _Perform[_T]) -> _T:
+        if message.following is None:
+            return await perform(await self._links.to(target), hops, number)
+        with message.following.attempt(target.name, number, target.address) as message.attempt:
+            message.traceparent = message.attempt.traceparent(message.traceparent)
+            return await perform(await self._links.to(target), hops, number)
 
     async def _next(self, message: Message, attempts: Attempts) -> tuple[Member, int]:
         """Wait until there is somebody to ask; whom, and how many were asked before in this round.
@@ -190,9 +212,17 @@ class Routing:
             if isinstance(verdict, Wait):
                 attempts.waited(ring_changed=await self._wait(message, verdict.until))
             elif isinstance(verdict, Ask) and target is not None:
+                if attempts.error is not None:
+                    self._tell_retry(message, attempts.error)
                 return target, verdict.hop
             else:
                 raise attempts.error or Unreachable(f"no member takes keys of service {message.ns!r}", key=message.key)
+
+    def _tell_retry(self, message: Message, error: CallError) -> None:
+        reason = type(error).__name__
+        self._instruments.tell(Instrument.call_retried, message.ns, message.cmd, message.key, reason)
+        if message.following is not None:
+            message.following.tell("moved" if isinstance(error, Moved) else "retry", reason)
 
     async def _wait(self, message: Message, until: float) -> bool:
         """Wait until ``until``, or until the ring of the service changes; whether it did."""

@@ -45,6 +45,7 @@ ANY_LOOP: Final = Waiting(
     checkpoint=checkpoint,
     checkpoint_if_cancelled=checkpoint_if_cancelled,
     now=anyio.current_time,
+    deadline=anyio.current_effective_deadline,
     signal=Signal,
     closed=anyio.ClosedResourceError,
     busy=lambda: anyio.BusyResourceError("sending on"),

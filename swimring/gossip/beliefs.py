@@ -59,11 +59,11 @@ class Beliefs:
                 answer |= {source, rumour.accuser or source}
         return answer
 
-    def merge(self, shown: Iterable[Rumour]) -> bool:
-        """Take records out of a full state; True if somebody was wrong about us."""
+    def merge(self, shown: Iterable[Rumour], *, source: str = "") -> bool:
+        """Take records out of the full state of ``source``; True if somebody was wrong about us."""
         refuted = False
         for rumour in shown:
-            change = self._follow(self.membership.merge(rumour, now=trio.current_time()))
+            change = self._follow(self.membership.merge(rumour, source=source, now=trio.current_time()))
             refuted |= change is not None and change.refuted
         return refuted
 

@@ -17,6 +17,7 @@ from swimring.swim import (
     decode_frame,
     encode_datagram,
     encode_frame,
+    encode_padded_ping,
     frame_length,
     tag_key,
 )
@@ -65,7 +66,13 @@ class Envelopes:
 
     def write_datagram(self, envelope: Envelope) -> bytes:
         """The datagram that carries ``envelope``, sealed for its destination if this node seals."""
-        plain = encode_datagram(envelope, key=self.tag_key)
+        return self._seal(encode_datagram(envelope, key=self.tag_key), envelope)
+
+    def write_padded_ping(self, envelope: Envelope, *, size: int) -> bytes:
+        """The same for a ping, as a datagram of ``size`` bytes."""
+        return self._seal(encode_padded_ping(envelope, key=self.tag_key, size=size - self.overhead), envelope)
+
+    def _seal(self, plain: bytes, envelope: Envelope) -> bytes:
         if not self._seals:
             return plain
         key_id = None if envelope.destination is None else self._other_keys.get(envelope.destination.name)

@@ -272,7 +272,7 @@ class PushPull:
             if not isinstance(envelope.message, State):
                 raise BytesRefused("malformed", "something else in the middle of a state")
             heard.take(envelope.message, envelope.rumours)
-            heard.refuted |= self._beliefs.merge(envelope.rumours)
+            heard.refuted |= self._beliefs.merge(envelope.rumours, source=heard.source.name)
             if not envelope.message.more:
                 return heard
             following = await frames.receive()

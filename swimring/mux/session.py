@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .stream import StreamState
 
 _MAX_REASON: Final = 512
+_LARGE: Final = 16 * 1024
+"""Bytes that came at once from which on it is worth to copy only what has to be."""
 _OPEN: Final = Phase.OPEN  # as quick to look up as they are often asked about
 _CLOSED: Final = Phase.CLOSED
 
@@ -127,12 +129,14 @@ class Session:
             return []
         events: list[Event] = []
         try:
-            if self._tail:
-                data = self._tail + data
-            if self._phase is _OPEN:
+            if self._phase is not _OPEN:
+                self._parse_hello(self._preface(self._tail + data), events)
+            elif not self._tail:
                 self._parse(data, events)
+            elif len(data) < _LARGE:
+                self._parse(self._tail + data, events)
             else:
-                self._parse_hello(self._preface(data), events)
+                self._parse_on(data, events)
             self._line.check_answers()
         except RemoteProtocolError as error:
             self._close(error)
@@ -339,9 +343,20 @@ class Session:
                 self._parse(data, events)
                 return
 
-    def _parse(self, data: bytes, events: list[Event]) -> None:
-        """All complete frames of ``data``: this loop sees every byte of every call."""
-        at, end, limit = 0, len(data), self._limits.frame_body
+    def _parse_on(self, data: bytes, events: list[Event]) -> None:
+        """`_parse`, for much that comes behind a part of a frame: only that frame is copied, the rest stays in place.
+
+        To copy all of it costs more than everything else that is done here with bulk data.
+        """
+        tail = self._tail
+        missing = HEADER_SIZE + int.from_bytes((tail[:3] + data[:3])[:3], "big") - len(tail)
+        self._parse(b"".join((tail, memoryview(data)[:missing])), events)
+        if missing <= len(data) and self._phase is _OPEN:
+            self._parse(data, events, missing)
+
+    def _parse(self, data: bytes, events: list[Event], at: int = 0) -> None:
+        """All complete frames of ``data`` from ``at`` on: this loop sees every byte of every call."""
+        end, limit = len(data), self._limits.frame_body
         unpack, handlers = HEADER.unpack_from, self._handlers
         while end - at >= HEADER_SIZE:
             word, rest = unpack(data, at)

@@ -75,12 +75,12 @@ class ResetCode(enum.IntEnum):
     """The reader or the writer failed."""
 
 
+_TO_SEND: Final = (StreamState.OPEN, StreamState.ENDED_THERE)
+_TO_ARRIVE: Final = (StreamState.OPEN, StreamState.ENDED_HERE)
+"""The states that data does not change: to ask `LIFE`, with the hashes of members, takes longer than all else here."""
 _OPEN: Final = StreamState.OPEN  # as quick to look up as they are often asked about
 _ENDED_HERE: Final = StreamState.ENDED_HERE
 _CLOSED: Final = StreamState.CLOSED
-_SEND: Final = Step.SEND
-_DATA: Final = Step.DATA
-_DATA_END: Final = Step.DATA_END
 
 
 class _Stream:
@@ -130,7 +130,9 @@ class Streams:
         Raises:
             LocalProtocolError: our direction has ended.
         """
-        stream = self._step(stream_id, _SEND)
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.state not in _TO_SEND:
+            stream = self._step(stream_id, Step.SEND)
         count = min(len(data), stream.allowance.available, self._line.allowance.available)
         stream.allowance.spend(count)
         self._line.allowance.spend(count)
@@ -193,10 +195,11 @@ class Streams:
             return
         stream.window.arrive(len(body))
         if body:
-            self._arrive(stream_id, stream, _DATA)
+            if stream.state not in _TO_ARRIVE:
+                self._arrive(stream_id, stream, Step.DATA)
             events.append(DataArrived(stream_id=stream_id, data=body))
         if flags & END:
-            self._arrive(stream_id, stream, _DATA_END)
+            self._arrive(stream_id, stream, Step.DATA_END)
             events.append(EndArrived(stream_id=stream_id))
 
     def on_reset(self, _flags: int, stream_id: int, body: bytes, events: list[Event]) -> None:

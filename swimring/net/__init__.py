@@ -4,7 +4,7 @@ from .host import Host, SystemHost
 from .sockets import SocketNetwork
 from .store import MAX_CONTENT, DirectoryStore, check_content, check_file_name
 from .tls import TlsNetwork, TlsStream, accept_tls
-from .transport import Binding, Datagrams, Network, StreamListener
+from .transport import Binding, Datagrams, Network, SendsNow, StreamListener
 
 __all__ = [
     "MAX_CONTENT",
@@ -13,6 +13,7 @@ __all__ = [
     "DirectoryStore",
     "Host",
     "Network",
+    "SendsNow",
     "SocketNetwork",
     "StreamListener",
     "SystemHost",

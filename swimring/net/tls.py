@@ -204,6 +204,7 @@ class TlsNetwork(Network):
 
     def __init__(self, network: Network, certificates: Certificates) -> None:
         """Dial through ``network``."""
+        self.private = network.private
         self._network = network
         self._certificates = certificates
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import trio
@@ -67,8 +67,20 @@ class Binding:
         self.listener.close()
 
 
+@runtime_checkable
+class SendsNow(Protocol):
+    """A stream that can send without waiting, as a socket can: whoever has its sending side saves a turn by it."""
+
+    def send_now(self, data: bytes, /) -> int:
+        """Send what there is room for; return how many bytes that were, none also if the stream is closed or broken."""
+        ...
+
+
 class Network(ABC):
     """The one seam between swimring and the world's networks."""
+
+    private: bool = False
+    """Whether nobody can listen in, because it exists inside of this process only."""
 
     @abstractmethod
     async def bind(self, address: Address) -> Binding:

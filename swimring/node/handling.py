@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swimring import mux
-from swimring.instrument import Instrument
 from swimring.rpc import handler_span, refuse_unless_owner
 from swimring.service import Dispatcher, Request
 from swimring.tracing import Trace, enter_trace
@@ -91,8 +90,9 @@ class Handling:
         if header.traceparent is not None:
             enter_trace(Trace.read(header.traceparent))
         if self._instruments.traced:
-            incoming.span = handler_span(incoming)
-            self._instruments.tell(Instrument.span_started, incoming.span)
+            span = handler_span(incoming, self._node.me.address)
+            if self._instruments.begin(span):
+                incoming.span = span
         incoming.begin(declare=bound.endpoint.errors.describe)
         return bound.invoke(request, items)
 

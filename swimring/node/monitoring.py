@@ -100,12 +100,13 @@ class _Keys(Instrument):
         self._node = node
         self._seen: OrderedDict[tuple[str, Key], None] = OrderedDict()
 
-    def span_started(self, span: Span) -> None:
+    def span_started(self, span: Span) -> bool:
         if span.kind is SpanKind.HANDLER and span.key is not None and span.ns not in {NAMESPACE, MONITORING}:
             self._seen[span.ns, span.key] = None
             self._seen.move_to_end((span.ns, span.key))
             if len(self._seen) > MAX_KEYS:
                 self._seen.popitem(last=False)
+        return False
 
     def take(self) -> list[dict[str, Any]]:
         """What this node owns of them, and forget them."""
@@ -131,9 +132,11 @@ class _Samples(Instrument):
         self._missed = 0
         self._news = trio.Event()
 
-    def span_started(self, span: Span) -> None:
-        if span.kind is SpanKind.HANDLER and span.key == self._key and self._service in {"", span.ns}:
+    def span_started(self, span: Span) -> bool:
+        wanted = span.kind is SpanKind.HANDLER and span.key == self._key and self._service in {"", span.ns}
+        if wanted:
             self._began[span] = trio.current_time()
+        return wanted
 
     def span_ended(self, span: Span, outcome: str) -> None:
         began = self._began.pop(span, math.nan)

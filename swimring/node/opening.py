@@ -169,6 +169,8 @@ class _Opening:
         certificates = self._settings.certificates
         if not self._settings.leaves_the_machine or (certificates is not None and certificates.required):
             return
+        if self._network.private:
+            return
         _log.warning(
             "%s is not on loopback: calls are %s and %s encrypted; let nobody listen in between, or %s",
             bound,

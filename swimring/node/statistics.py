@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib import metadata
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,13 +18,19 @@ if TYPE_CHECKING:
     from swimring.ring import HashRing
     from swimring.rpc import Here, Pool
 
-try:
-    _version = metadata.version("swimring")
-except metadata.PackageNotFoundError:  # run from its source, as benchmarks do with the interpreter of their peers
-    _version = "unknown"
 _NO_CALLS: Final = CallStatistics(connections=0, streams=0, calling=0, handling=0)
 _DIGITS: Final = 12
 """Hexadecimal digits of a ring's version that a floating-point number, which monitors use, holds exactly."""
+
+
+@cache
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - it takes longer than any package of ours, and few ask
+
+    try:
+        return metadata.version("swimring")
+    except metadata.PackageNotFoundError:  # run from its source, as benchmarks do with the interpreter of their peers
+        return "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,7 @@ class NodeStatistics:
     ring_sequence: int
     calls: CallStatistics
     ownership: OwnershipStatistics | None = None
-    version: str = _version
+    version: str = field(default_factory=_version)
     trio_version: str = trio.__version__
 
 

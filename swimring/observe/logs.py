@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -66,13 +67,21 @@ class RepeatFilter(logging.Filter):
         super().__init__()
         self._pause = pause
         self._said: OrderedDict[tuple[str, int, str], _Said] = OrderedDict()
+        self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to say it."""
         if record.exc_info:
             return True
-        text = record.getMessage()
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - whoever logged it gave arguments that do not fit: the handler says so
+            return True
         line = (record.name, record.levelno, text)
+        with self._lock:  # handlers ask their filters before they take their own
+            return self._may_say(record, line, text)
+
+    def _may_say(self, record: logging.LogRecord, line: tuple[str, int, str], text: str) -> bool:
         said = self._said.get(line)
         if said is not None and record.created - said.at < self._pause:
             said.kept_back += 1

@@ -21,20 +21,23 @@ try:
         GaugeMetricFamily,
         InfoMetricFamily,
         Metric,
+        SummaryMetricFamily,
     )
     from prometheus_client.registry import Collector
 except ImportError as missing:
     raise MissingExtra("metrics", "prometheus-client") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swimring.identity import Key
     from swimring.node import NodeStatistics
     from swimring.ownership import OwnershipStatistics
 
 MAX_COMMANDS: Final = 1_000
-"""Pairs of service and command that are told apart; the rest counts as command ``other``."""
+"""Pairs of service and command that are told apart; the rest, and what no handler answers, counts as `OTHER`."""
+MAX_OUTCOMES: Final = 4 * MAX_COMMANDS
+"""Of these pairs with an outcome, how many counters are kept at hand."""
 OTHER: Final = "other"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histograms' buckets."""
@@ -77,8 +80,10 @@ class Metrics(Instrument):
         self._suspicions = counter("gossip_suspicions", "Suspicions that ended.", "outcome")
         self._rtt = histogram("gossip_probe_rtt_seconds", "Round trips of probes that reached their member.")
         self._rejected = counter("gossip_rejected", "Bytes that were refused.", "port", "reason")
+        self._outcomes: dict[tuple[str, str, str], Callable[[], None]] = {}
         self._requests = counter("requests", "Calls handled here.", "service", "method", "code")
-        self._seconds = histogram("request_duration_seconds", "Calls made here (client) and handled here.", "side")
+        seconds = histogram("request_duration_seconds", "Calls made here (client) and handled here.", "side")
+        self._calling, self._handling = seconds.labels("client").observe, seconds.labels("server").observe
         self._retried = counter("requests_retried", "Attempts of calls made here beyond the first.")
         self._failed = counter("requests_failed", "Calls made here that failed.", "code")
         self._cancelled = counter("requests_cancelled", "Calls given up by who made them.", "by")
@@ -124,10 +129,11 @@ class Metrics(Instrument):
 
     def call_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """One more call of ours."""
-        self._seconds.labels("client").observe(seconds)
-        if outcome not in _GOOD:
-            self._failed.labels(outcome).inc()
-        self._count_end(outcome, caller="caller")
+        self._calling(seconds)
+        if outcome != "ok":
+            if outcome not in _GOOD:
+                self._failed.labels(outcome).inc()
+            self._count_end(outcome, caller="caller")
 
     def call_retried(self, ns: str, cmd: str, key: Key | None, reason: str) -> None:
         """One more attempt."""
@@ -147,12 +153,13 @@ class Metrics(Instrument):
 
     def handler_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """One more call of somebody's."""
-        named = (ns, cmd)
-        if named not in self._commands:
-            named = self._name(ns, cmd)
-        self._requests.labels(*named, outcome).inc()
-        self._seconds.labels("server").observe(seconds)
-        self._count_end(outcome, caller="peer")
+        count = self._outcomes.get((ns, cmd, outcome))
+        if count is None:
+            count = self._name(ns, cmd, outcome)
+        count()
+        self._handling(seconds)
+        if outcome != "ok":
+            self._count_end(outcome, caller="peer")
 
     def duty_failed(self, duty: str, error: BaseException) -> None:
         """One more crash."""
@@ -164,11 +171,16 @@ class Metrics(Instrument):
         elif outcome == "DeadlineExceeded":
             self._late.labels("caller" if caller == "caller" else "handler").inc()
 
-    def _name(self, ns: str, cmd: str) -> tuple[str, str]:
-        if len(self._commands) >= MAX_COMMANDS:
-            return OTHER, OTHER
-        self._commands.add((ns, cmd))
-        return ns, cmd
+    def _name(self, ns: str, cmd: str, outcome: str) -> Callable[[], None]:
+        """What counts a call that ended so. It is remembered: to find it by its labels costs more than to count."""
+        known = (ns, cmd) in self._commands
+        if not known and len(self._commands) < MAX_COMMANDS and outcome != "NoSuchHandler":
+            self._commands.add((ns, cmd))
+            known = True
+        count = self._requests.labels(*((ns, cmd) if known else (OTHER, OTHER)), outcome).inc
+        if known and len(self._outcomes) < MAX_OUTCOMES:
+            self._outcomes[ns, cmd, outcome] = count
+        return count
 
 
 class _Gauges(Collector):
@@ -199,6 +211,7 @@ class _Gauges(Collector):
             yield from _keys(now.ownership)
         yield _gauge("connections", "Connections to peers.", now.calls.connections)
         yield _gauge("streams_open", "Streams of all connections.", now.calls.streams)
+        yield _gauge("streams_blocked", "Streams that wait until they may send.", now.calls.blocked)
         yield _gauge("requests_in_flight", "Calls under way.", under_way, label="side")
         facts = {"version": now.version, "python": platform.python_version(), "trio": now.trio_version}
         yield InfoMetricFamily("swimring_build", "What runs here.", facts)
@@ -227,12 +240,15 @@ def _keys(now: OwnershipStatistics) -> Iterator[Metric]:
     yield _gauge("node_copies_bytes", "What these states take.", now.copy_bytes)
     yield _gauge("handoff_keys_left", "Keys whose copies may still be missing on other nodes.", now.keys_left)
     yield _gauge("handoff_in_progress", "Whether there are any.", int(now.keys_left > 0))
-    yield CounterMetricFamily("swimring_handoff_keys", "Copies brought to other nodes.", now.copies_sent)
-    yield CounterMetricFamily("swimring_handoff_bytes", "What these took.", now.bytes_sent)
+    yield _count("handoff_keys", "Copies due at other nodes, by what came of it.", now.handed_off, label="result")
+    yield CounterMetricFamily("swimring_handoff_bytes", "What copies that were sent took.", now.bytes_sent)
+    took = SummaryMetricFamily("swimring_handoff_duration_seconds", "Hand-offs, from the first key due to none.")
+    took.add_metric([], count_value=now.hand_offs, sum_value=now.hand_off_seconds)
+    yield took
 
 
-def _count(name: str, text: str, values: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(f"swimring_{name}", text, labels=["dir"])
+def _count(name: str, text: str, values: Mapping[str, int], label: str = "dir") -> Metric:
+    family = CounterMetricFamily(f"swimring_{name}", text, labels=[label])
     for key, number in values.items():
         family.add_metric([key], number)
     return family

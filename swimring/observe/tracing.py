@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from swimring.identity import Key
@@ -36,6 +36,11 @@ MAX_OPEN: Final = 100_000
 """Spans that may be open at once; what begins beyond them is not traced."""
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The bounds of the histograms' buckets that the conventions give."""
+MAX_METHODS: Final = 1_000
+"""Pairs of service and command that the histograms tell apart; the rest, and what no handler answers, is `OTHER`."""
+MAX_OUTCOMES: Final = 4 * MAX_METHODS
+"""Of these pairs with an outcome, how many are kept at hand."""
+OTHER: Final = "_OTHER"
 
 _NAMESPACE: Final = "swimring"
 _GOOD: Final = frozenset({"ok", "relayed"})
@@ -76,32 +81,43 @@ class Tracing(Instrument):
         self._tracer = trace.get_tracer("swimring", tracer_provider=tracer_provider)
         meter = metrics.get_meter("swimring", meter_provider=meter_provider)
         self._open: dict[Span, trace.Span] = {}
-        self._histograms = {
-            side: meter.create_histogram(
+        self._methods: set[tuple[str, str]] = set()
+        self._outcomes: dict[tuple[str, str, str], Mapping[str, str]] = {}
+
+        def histogram(side: str) -> Histogram:
+            return meter.create_histogram(
                 f"rpc.{side}.call.duration",
                 unit="s",
                 description=f"How long calls took on the side of the {side}.",
                 explicit_bucket_boundaries_advisory=SECONDS,
             )
-            for side in ("client", "server")
-        }
+
+        self._client, self._server = histogram("client"), histogram("server")
 
     # --------------------------------------------------------------------------------------------- what happens
 
-    def span_started(self, span: Span) -> None:
-        """Begin a span below the one it belongs to, and let what follows belong to it."""
+    def span_started(self, span: Span) -> bool:
+        """Begin a span below the one it belongs to, and let what follows belong to it; False if it is not recorded."""
         if span.ns == _NAMESPACE or len(self._open) >= MAX_OPEN:
-            return
-        opened = self._open[span] = self._tracer.start_span(
-            f"{span.ns}/{span.cmd}",
-            context=self._parent_of(span),
-            kind=_KINDS[span.kind],
-            attributes=self._attributes(span),
-        )
-        if span.kind is SpanKind.HANDLER:
-            context.attach(trace.set_span_in_context(opened))  # for good: each call is handled in a context of its own
-        if span.kind is not SpanKind.CALL:
-            _enter(opened.get_span_context())
+            return False
+        if span.kind is SpanKind.ATTEMPT:
+            above = None if span.call is None else self._open.get(span.call)
+            return above is not None and self._start(span, trace.set_span_in_context(above))
+        if span.kind is SpanKind.CALL:
+            current = trace.get_current_span()
+            if current.get_span_context().is_valid:
+                return self._start_below(current, span)
+        outside = current_trace()
+        if outside is None:
+            return self._start(span, None)
+        # What began unsampled is sampled nowhere: to ask the sampler again would cost as much as a span.
+        if span.kind is SpanKind.CALL and not outside.sampled:
+            return False
+        parent = trace.set_span_in_context(_remote(outside))
+        if outside.sampled:
+            return self._start(span, parent)
+        context.attach(parent)
+        return False
 
     def span_event(self, span: Span, event: str, reason: str) -> None:
         """Note it where it belongs."""
@@ -123,39 +139,67 @@ class Tracing(Instrument):
 
     def call_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """One more call of ours."""
-        self._record("client", ns, cmd, outcome, seconds)
+        if ns != _NAMESPACE:
+            self._client.record(seconds, self._outcomes.get((ns, cmd, outcome)) or self._name(ns, cmd, outcome))
 
     def handler_finished(self, ns: str, cmd: str, key: Key | None, outcome: str, seconds: float) -> None:
         """One more call of somebody's."""
-        self._record("server", ns, cmd, outcome, seconds)
+        if ns != _NAMESPACE:
+            self._server.record(seconds, self._outcomes.get((ns, cmd, outcome)) or self._name(ns, cmd, outcome))
 
     # --------------------------------------------------------------------------------------------------- inside
 
-    def _record(self, side: str, ns: str, cmd: str, outcome: str, seconds: float) -> None:
-        if ns == _NAMESPACE:
-            return
-        facts = {"rpc.system.name": SYSTEM, "rpc.method": f"{ns}/{cmd}", "rpc.response.status_code": outcome}
-        if outcome not in _GOOD:
-            facts["error.type"] = outcome
-        self._histograms[side].record(seconds, facts)
+    def _start_below(self, current: trace.Span, span: Span) -> bool:
+        """Begin a call that the program makes in a span of its own, if that is recorded."""
+        found, outside = current.get_span_context(), current_trace()
+        if found.trace_flags.sampled or current.is_recording():
+            return self._start(span, None)
+        if outside is None or outside.sampled:
+            _enter(found)
+        return False
 
-    def _attributes(self, span: Span) -> Mapping[str, str | int]:
-        facts: dict[str, str | int] = {"rpc.system.name": SYSTEM, "rpc.method": f"{span.ns}/{span.cmd}"}
+    def _start(self, span: Span, parent: Context | None) -> bool:
+        name = f"{span.ns}/{span.cmd}"
+        opened = self._tracer.start_span(name, parent, _KINDS[span.kind], self._attributes(span, name))
+        recording = opened.is_recording()
+        if recording:
+            self._open[span] = opened
+        if span.kind is SpanKind.HANDLER:
+            context.attach(trace.set_span_in_context(opened))  # for good: each call is handled in a context of its own
+        if span.kind is not SpanKind.CALL or not recording:
+            _enter(opened.get_span_context())
+        return recording
+
+    def _attributes(self, span: Span, name: str) -> Mapping[str, str | int]:
+        facts: dict[str, str | int] = {"rpc.system.name": SYSTEM, "rpc.method": name}
         if span.peer:
             facts["swimring.peer"] = span.peer
+        if span.address is not None:
+            facts["server.address"] = span.address.path or span.address.host
+            if span.address.port:
+                facts["server.port"] = span.address.port
         if span.attempt:
             facts["swimring.attempt"] = span.attempt
         if self._keys and span.key is not None:
             facts["swimring.key"] = span.key if isinstance(span.key, str) else span.key.hex()
         return facts
 
-    def _parent_of(self, span: Span) -> Context | None:
-        if span.kind is SpanKind.ATTEMPT and span.call in self._open:
-            return trace.set_span_in_context(self._open[span.call])
-        outside = current_trace()
-        if span.kind is SpanKind.CALL and trace.get_current_span().get_span_context().is_valid:
-            return None  # what is current in the program
-        return None if outside is None else trace.set_span_in_context(_remote(outside))
+    def _name(self, ns: str, cmd: str, outcome: str) -> Mapping[str, str]:
+        """What is said of calls that ended so; remembered, since to make it costs as much as to count a call."""
+        told = (ns, cmd) in self._methods or len(self._methods) < MAX_METHODS
+        if told and outcome != "NoSuchHandler":
+            self._methods.add((ns, cmd))
+        known = (ns, cmd) in self._methods
+        facts = {
+            "rpc.system.name": SYSTEM,
+            "rpc.method": f"{ns}/{cmd}" if known else OTHER,
+            "rpc.response.status_code": outcome,
+        }
+        if outcome not in _GOOD:
+            facts["error.type"] = outcome
+        if known and len(self._outcomes) < MAX_OUTCOMES:
+            self._outcomes[ns, cmd, outcome] = facts
+        return facts
 
 
 def _remote(outside: Trace) -> trace.Span:

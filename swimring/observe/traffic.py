@@ -27,7 +27,7 @@ SLOT: Final = 5.0
 SLOTS: Final = 12
 """Slots that are kept: a minute."""
 MAX_HANDLERS: Final = 200
-"""Pairs of service and command that are told apart; the rest counts as command ``other``."""
+"""Pairs of service and command that are told apart; the rest, and what no handler answers, counts as `OTHER`."""
 MAX_KEYS: Final = 1_024
 """Keys that are told apart in one slot."""
 LONGEST_KEY: Final = 128
@@ -142,7 +142,7 @@ class Traffic(Instrument):
         """One more call handled here."""
         if ns == NAMESPACE or outcome in _ELSEWHERE:
             return
-        slot = self._slot(ns, cmd)
+        slot = self._slot(*(OTHER, OTHER) if outcome == "NoSuchHandler" else (ns, cmd))
         slot.ended += 1
         slot.buckets[bucket_of(seconds)] += 1
         if outcome in {"cancelled", "DeadlineExceeded"}:

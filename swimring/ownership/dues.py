@@ -43,6 +43,11 @@ class Dues:
         return len(self._first) + len(self._ready)
 
     @property
+    def unfinished(self) -> int:
+        """How many have been due already, and are still."""
+        return self.ready + len(self._again)
+
+    @property
     def next_time(self) -> float:
         """When more of them will be due."""
         return min(next(iter(self._later.values()), math.inf), self._again_at)

@@ -23,7 +23,7 @@ from .scopes import Scopes
 from .spreading import Spreading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Fence, Key
@@ -57,6 +57,12 @@ class OwnershipStatistics:
     """Copies brought to other nodes since the start, besides checkpoints."""
     bytes_sent: int
     """What they took."""
+    handed_off: Mapping[str, int]
+    """Copies that were due at another node since the start, by what came of it: brought, kept, refused or failed."""
+    hand_offs: int
+    """Hand-offs that are over, each from the first key that was due to when none was."""
+    hand_off_seconds: float
+    """What these took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +204,7 @@ class Ownership:
 
     def statistics(self) -> OwnershipStatistics:
         """How much there is, and how much is still to be brought elsewhere."""
+        tally = self._spreading.tally
         return OwnershipStatistics(
             scopes=len(self._scopes),
             copies=len(self.holdings),
@@ -205,6 +212,9 @@ class Ownership:
             keys_left=self._spreading.keys_left,
             copies_sent=self._spreading.copies_sent,
             bytes_sent=self._spreading.bytes_sent,
+            handed_off=dict(tally.results),
+            hand_offs=tally.finished,
+            hand_off_seconds=tally.seconds,
         )
 
     async def hand_over(self, progress: Progress) -> None:

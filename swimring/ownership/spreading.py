@@ -16,6 +16,7 @@ import trio
 from swimring.errors import CallError, Moved
 
 from .dues import Dues
+from .tally import BROUGHT, FAILED, KEPT, REFUSED, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,6 +91,8 @@ class Spreading:
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
         self._hits: Counter[Place] = Counter()
+        self.tally = Tally()
+        """How hand-offs went, for people who watch."""
         self.bytes_sent = 0
         self.copies_sent = 0
 
@@ -180,6 +183,8 @@ class Spreading:
             self._dues.wake(now=now, hurry=self.draining)
             if self._dues.ready and self._not_before <= now:
                 return
+            if not self._dues.unfinished:
+                self.tally.end(now=now)
             if not self._dues.ready:
                 self._tell_progress()
             with trio.CancelScope(deadline=self._not_before if self._dues.ready else self._dues.next_time):
@@ -194,6 +199,7 @@ class Spreading:
 
     async def _spread(self, places: Sequence[Place]) -> None:
         """Bring these to where they belong."""
+        self.tally.begin(now=trio.current_time())
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
         self._taken += len(places)
         rings = {service: self._rings.ring(service) for service, _ in batch}
@@ -252,9 +258,10 @@ class Spreading:
                     for some in _portions(wanted, lambda copy: copy.cost):
                         await self._send(name, some, lacking)
             except Moved as refusal:
+                self.tally.results[REFUSED] += 1
                 self._asking.learn(refusal.records)
             except CallError:
-                pass  # it is offered again, to whoever it concerns then
+                self.tally.results[FAILED] += 1  # it is offered again, to whoever it concerns then
 
     async def _offer(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> list[Copy]:
         versions = [[*copy.place, copy.fence.number, copy.fence.owner, copy.sequence] for copy in copies]
@@ -266,10 +273,12 @@ class Spreading:
         for copy, verdict in zip(copies, answer, strict=False):
             if verdict == Told.WANTS and self._brings(copy, name):
                 wanted.append(copy)
-            elif verdict == Told.REFUSES:
-                self._refused(copy.place, self._asking.me)
             elif verdict == Told.KEEPS:
                 lacking[copy.place].discard(name)
+                self.tally.results[KEPT] += 1
+            elif verdict == Told.REFUSES:
+                self.tally.results[REFUSED] += 1
+                self._refused(copy.place, self._asking.me)
         return wanted
 
     def _brings(self, copy: Copy, name: str) -> bool:
@@ -282,7 +291,9 @@ class Spreading:
         size = sum(copy.cost for copy in fresh)
         answer = await self._ask(name, "replicate", {"copies": [copy.to_wire() for copy in fresh]}, size=size)
         for copy, told in zip(fresh, answer, strict=False):
-            if isinstance(told, list) and told[2:3] == [1]:
+            taken = isinstance(told, list) and told[2:3] == [1]
+            self.tally.results[BROUGHT if taken else REFUSED] += 1
+            if taken:
                 lacking[copy.place].discard(name)
         self.bytes_sent += size
         self.copies_sent += len(fresh)

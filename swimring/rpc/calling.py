@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from swimring.codec import decode
-from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError, Unreachable
+from swimring.errors import CallError, ConnectionLost, Draining, RemoteProtocolError
 from swimring.instrument import Instrument
 from swimring.mux import (
     CallHeader,
     CallKind,
     FailureArrived,
     ReplyArrived,
-    ResetCode,
     encode_fields,
     error_of,
     stream_ids,
     why_cancelled,
 )
-from swimring.service import checked_sources, hold
+from swimring.service import DueCalls, checked_sources, hold
 
 from .forwarding import Relayed
 from .parking import Turnstile
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from swimring.identity import Key
-    from swimring.mux import Answer, CallEnded, GoAwayArrived, StreamsOffered
+    from swimring.mux import Answer, CallEnded, GoAwayArrived
     from swimring.service import HeldCall, SessionStream
 
     from .connection import Connection
@@ -134,21 +133,17 @@ class _Sent:
         await self._calling.withdraw(self._out, self._id, self._pending, self._streams, reason)
 
 
-class Calling:
+class Calling(DueCalls[_Pending]):
     """The calls that this side of a connection has made and whose answers are due."""
 
     def __init__(self, connection: Connection) -> None:
         """No calls yet."""
+        super().__init__(connection, connection.session)
         self._connection = connection
-        self._session = connection.session
         self._flush = connection.flush
-        self._pending: dict[int, _Pending] = {}
         self.answered = 0
         """How many answers came with the last bytes that arrived."""
         self.room = Turnstile()
-
-    def __len__(self) -> int:
-        return len(self._pending)
 
     # ----------------------------------------------------------------------------------------- for the application
 
@@ -163,8 +158,9 @@ class Calling:
         if deadline == -math.inf:  # only in a scope that was cancelled: nothing is sent then
             await trio.lowlevel.checkpoint_if_cancelled()
         body, connection, call_id = encode_fields(out.fields), self._connection, None
-        if connection.usable and not self.room.queue and out.plain:
-            remaining = deadline if deadline == math.inf else deadline - trio.current_time()
+        plain = not (out.attempt or out.hops or out.streams or out.traceparent)
+        if plain and connection.usable and not self.room.queue:
+            remaining = deadline if deadline == math.inf else deadline - connection.now()
             call_id = self._session.ask(out.ns, out.cmd, out.key, remaining, body, idempotent=out.idempotent)
         if call_id is None:
             call_id = await self._send_when_possible(out, _REQUEST, body)
@@ -227,11 +223,6 @@ class Calling:
         async with hold(self._connection, pending, named, sources, ways=ways, waiting=TRIO) as call:
             yield call
 
-    def cancel(self, call_id: int, streams: range, reason: str) -> None:
-        """Tell the other side that a call is given up, with its ``streams``."""
-        self._session.cancel(call_id, streams, reason)
-        self._connection.poke()
-
     def value(self, answer: Answer, key: Key | None) -> object:
         """The value of an answer, or the error that it is."""
         if type(answer) is ReplyArrived:
@@ -260,32 +251,14 @@ class Calling:
             self.answered += 1
             pending.settle(event)
 
-    def on_offer(self, event: StreamsOffered) -> None:
-        """Streams come with an answer; they are given up if nobody holds the call open."""
-        pending = self._pending.get(event.call_id)
-        if pending is None or pending.offered is None:
-            for stream_id in event.streams.values():
-                self._session.reset(stream_id, ResetCode.UNWANTED, "nobody reads the streams of this answer")
-            return
-        for name, stream_id in event.streams.items():
-            pending.offered[name] = self._connection.attach(stream_id, name)
-
     def on_go_away(self, event: GoAwayArrived) -> None:
-        """The peer takes no more calls; those it had not accepted are certain not to have run."""
-        for call_id in event.refused:
-            pending = self._pending.pop(call_id, None)
-            if pending is not None:
-                pending.settle(Draining(event.reason, retry_after=event.retry_after))
+        """The peer takes no more calls: who waits to send finds that out, too."""
+        super().on_go_away(event)
         self.room.nudge()
 
-    def on_lost(self, reason: str, *, accepted: bool) -> None:
-        """The connection is gone: what was sent may have run, unless the peer refused all of us."""
-        for call_id, pending in self._pending.items():
-            if accepted and self._session.was_sent(call_id):
-                pending.settle(ConnectionLost(reason))
-            else:
-                pending.settle(Unreachable(reason))
-        self._pending.clear()
+    def on_lost(self, reason: str, *, accepted: bool = True) -> None:
+        """The connection is gone: who waits to send finds that out, too."""
+        super().on_lost(reason, accepted=accepted)
         self.room.nudge()
 
     # ------------------------------------------------------------------------------------------------------ inside

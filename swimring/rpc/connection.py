@@ -17,9 +17,6 @@ from swimring.mux import (
     CallArrived,
     CallEnded,
     CancelArrived,
-    CreditArrived,
-    DataArrived,
-    EndArrived,
     FailureArrived,
     GoAwayArrived,
     GoAwayCode,
@@ -29,10 +26,9 @@ from swimring.mux import (
     PongArrived,
     RefusalArrived,
     ReplyArrived,
-    ResetArrived,
     StreamsOffered,
 )
-from swimring.service import Writers
+from swimring.service import AttachedStreams, Writers
 
 from .calling import Calling, Superseded
 from .heap import keep_freed_memory
@@ -94,7 +90,8 @@ class Connection:
         # Usable: calls can be made. Not on a duplicate, which ends when the last one on it is over.
         self.reason = ""
         self.adopted = self.contested = False
-        self.heard = 0.0
+        # A clock at hand, because `trio.current_time` looks for it each time, and every call asks.
+        self.heard, self.now = 0.0, trio.lowlevel.current_clock().current_time
         self.ready, self.ended = trio.Event(), trio.Event()
         self._writer = Writer(session, stream)
         self.poke, self.flush = self._writer.poke, self._writer.flush
@@ -106,7 +103,7 @@ class Connection:
         self._called = called
         self.peer_name = called or "a stranger"
         """The name of the node on the other side, as its hello gave it."""
-        self._streams: dict[int, PeerStream] = {}
+        self._streams: AttachedStreams[PeerStream] = AttachedStreams(session)
         self._writers = Writers(session, blocked=lambda took: instruments.tell(Instrument.stream_blocked, took))
         self._quiet = trio.Event()
         self._finishing = False
@@ -200,14 +197,20 @@ class Connection:
     def attach(self, stream_id: int, name: str) -> PeerStream:
         """The stream of a call, which gets its events from now on."""
         keep_freed_memory()
-        limits, push = (self.limits.message, self.peer_message_limit), self._writer.flush_bulk
-        stream = PeerStream(stream_id, name, self.session, push, writers=self._writers, item_limits=limits)
-        self._streams[stream_id] = stream
-        return stream
+        stream = PeerStream(
+            stream_id,
+            name,
+            self.session,
+            self._writer.flush_bulk,
+            writers=self._writers,
+            item_limits=(self.limits.message, self.peer_message_limit),
+            gather=self._writer.flush_more,
+        )
+        return self._streams.add(stream)
 
     def detach(self, stream_id: int) -> None:
         """Nobody reads or writes that stream any more."""
-        self._streams.pop(stream_id, None)
+        self._streams.discard(stream_id)
         self._writers.nudge()
         self.calling.room.nudge()
         self.serving.credit.nudge()
@@ -216,6 +219,11 @@ class Connection:
     def open_streams(self) -> int:
         """How many streams somebody reads or writes here."""
         return len(self._streams)
+
+    @property
+    def blocked_streams(self) -> int:
+        """How many of them wait until they may send."""
+        return self._writers.waiting
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task that ends with the connection at the latest."""
@@ -238,7 +246,7 @@ class Connection:
 
     def _take(self, data: bytes) -> bool:
         """Act on what arrived; False if the connection is over."""
-        self.heard = trio.current_time()
+        self.heard = self.now()
         self.calling.answered = 0
         try:
             for event in self.session.receive(data):
@@ -323,9 +331,7 @@ class Connection:
         self._on_end(self)
         self.calling.on_lost(reason, accepted=not self.refused)
         self.serving.on_lost()
-        for stream in self._streams.values():
-            stream.on_lost(reason)
-        self._streams.clear()
+        self._streams.on_lost(reason)
         self._quiet.set()
         self.ready.set()
         self.ended.set()
@@ -341,10 +347,7 @@ class Connection:
             CallEnded: self.calling.on_answer,
             StreamsOffered: self.calling.on_offer,
             GoAwayArrived: self._on_go_away,
-            DataArrived: self._on_data,
-            EndArrived: self._on_stream_event,
-            ResetArrived: self._on_stream_event,
-            CreditArrived: self._on_credit,
+            **self._streams.handlers(),
             PeerReady: self._on_ready,
             RefusalArrived: self._on_refusal,
             PongArrived: lambda _event: None,
@@ -377,25 +380,3 @@ class Connection:
         if event.code == GoAwayCode.DUPLICATE:
             self.go_away(GoAwayCode.DUPLICATE, event.reason)
         self.calling.on_go_away(event)
-
-    def _on_data(self, event: DataArrived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            self.session.consume(event.stream_id, len(event.data))
-        else:
-            stream.arrive(event.data)
-
-    def _on_stream_event(self, event: EndArrived | ResetArrived) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
-            return
-        if isinstance(event, EndArrived):
-            stream.on_end(event)
-        else:
-            stream.on_reset(event)
-
-    def _on_credit(self, event: CreditArrived) -> None:
-        # What all share is handed out by `_take`, once for all that arrived together.
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.on_credit()

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from swimring.instrument import Instrument, Instruments
 from swimring.policies import MAX_HOPS
+from swimring.tracing import Trace, enter_trace
+
+from .following import handler_span, relay_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +62,25 @@ class Forwarding:
         if target is None or pool is None:
             return None
         self._instruments.tell(Instrument.call_forwarded, header.ns, header.cmd, header.key, target.name)
-        peer = await pool.peer(target.name, target.address, target.generation)
-        return await peer.relay(replace(header, hops=header.hops + 1), incoming.body)
+        if self._instruments.traced and self._begin(incoming):
+            return await self._relay_followed(pool, target, incoming)
+        return await _relay(pool, target, incoming, header.traceparent)
+
+    def _begin(self, incoming: Incoming) -> bool:
+        """Tell that the call is handled here, by handing it on; whether anybody follows it."""
+        if incoming.header.traceparent is not None:
+            enter_trace(Trace.read(incoming.header.traceparent))
+        me = self._view.member(self._me)
+        span = handler_span(incoming, me.address if me else None)
+        if self._instruments.begin(span):
+            incoming.span = span
+        return incoming.span is not None
+
+    async def _relay_followed(self, pool: Pool, target: Member, incoming: Incoming) -> Relayed:
+        assert incoming.span is not None
+        self._instruments.tell(Instrument.span_event, incoming.span, "forwarded", target.name)
+        with relay_attempt(self._instruments, incoming.span, target.name, target.address) as attempt:
+            return await _relay(pool, target, incoming, attempt.traceparent(incoming.header.traceparent))
 
     def _target(self, header: CallHeader) -> Member | None:
         if header.hops >= MAX_HOPS or header.streams:
@@ -72,3 +92,9 @@ class Forwarding:
         if not offering or any(member.name == self._me for member in offering):
             return None
         return offering[next(self._turns) % len(offering)]
+
+
+async def _relay(pool: Pool, target: Member, incoming: Incoming, traceparent: str | None) -> Relayed:
+    peer = await pool.peer(target.name, target.address, target.generation)
+    onward = replace(incoming.header, hops=incoming.header.hops + 1, traceparent=traceparent)
+    return await peer.relay(onward, incoming.body)

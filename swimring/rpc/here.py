@@ -148,7 +148,8 @@ class Here:
         """The calls of this node to itself, which it makes and handles; they need no connection to anybody."""
         calling = 0 if self._calling is None else len(self._calling.calling)
         streams = 0 if self._calling is None else self._calling.open_streams
-        return CallStatistics(connections=0, streams=streams, calling=calling, handling=calling)
+        blocked = 0 if self._calling is None else self._calling.blocked_streams
+        return CallStatistics(connections=0, streams=streams, blocked=blocked, calling=calling, handling=calling)
 
     async def drain(self) -> None:
         """Take no more calls, and wait until those under way are over."""

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swimring.identity import Key
-
-    from .following import Following
+    from swimring.service import Following
 
 
 # Not frozen, because that would make it three times as dear; nobody changes one.
@@ -42,10 +41,20 @@ class Outgoing:
     following: Following | None = None
     """The call, or the attempt of it, for those who follow it; None if nobody does."""
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is what nearly every call is: a first attempt without streams and trace."""
-        return not (self.attempt or self.hops or self.streams or self.traceparent)
+    def followed(self, following: Following) -> Outgoing:
+        """The call, or the attempt of it, as ``following`` follows it, and in the trace it was put into."""
+        return Outgoing(
+            self.ns,
+            self.cmd,
+            self.key,
+            self.fields,
+            self.idempotent,
+            self.streams,
+            self.hops,
+            self.attempt,
+            following.traceparent(self.traceparent),
+            following if following.wanted else None,
+        )
 
 
 def outgoing(

@@ -28,7 +28,7 @@ from swimring.service import readable_again
 from swimring.tracing import Trace, current_trace
 
 from .calling import Superseded
-from .following import Following, Report
+from .following import Report, follow
 from .outgoing import Outgoing, whole_message
 
 if TYPE_CHECKING:
@@ -187,9 +187,11 @@ class Routing:
         return Trace.begin(self._rng)
 
     def _traced(self, out: Outgoing) -> Outgoing:
-        """The call as a span of its own, if it is made in a trace."""
+        """The call as a span of its own, if it is made in a trace that somebody records."""
         trace = current_trace()
-        return out if trace is None else replace(out, traceparent=str(trace.child(self._rng)))
+        if trace is None or out.traceparent is not None:
+            return out
+        return replace(out, traceparent=str(trace.child(self._rng) if trace.sampled else trace))
 
     def request(self, out: Outgoing) -> Coroutine[Any, Any, Any]:
         """Make a call where it belongs and return its result. The surrounding cancel scope is the deadline.
@@ -209,14 +211,14 @@ class Routing:
     async def _request_in_trace(self, out: Outgoing) -> Any:
         if not self._instruments.traced:
             return await self._request(self._traced(out))
-        with Following.of(self._instruments, out) as following:
-            return await self._request(replace(self._traced(out), following=following))
+        with follow(self._instruments, out) as following:
+            return await self._request(self._traced(out.followed(following)))
 
     async def _request(self, out: Outgoing) -> Any:
         first, outcome, timed = None, "cancelled", self._instruments.timed
         started = trio.current_time() if timed else 0.0
         try:  # as `Report`, at a tenth of what a context manager costs
-            if out.key is not None and not out.streams and out.following is None:
+            if out.key is not None and not out.streams:
                 # Nearly every call is over after this: no attempts are counted before one has failed.
                 if self._closed:
                     self._check_open()
@@ -224,7 +226,8 @@ class Routing:
                 door = None if owner is None else self._at_hand(owner)
                 if owner is not None and door is not None:
                     try:
-                        value, outcome = await door.request(out), "ok"
+                        asked = door.request(out) if out.following is None else self._ask_first(owner, door, out)
+                        value, outcome = await asked, "ok"
                         return value
                     except Superseded:
                         pass
@@ -304,8 +307,9 @@ class Routing:
         out = replace(self._traced(out), hops=DIRECT)
         if out.following is None:
             return await perform(await self._door(name, out), out)
-        with out.following.attempt(name, 0) as attempt:
-            return await perform(await self._door(name, out), attempt.carried_by(out))
+        member = self._view.member(name)
+        with out.following.attempt(name, 0, member.address if member else None) as attempt:
+            return await perform(await self._door(name, out), out.followed(attempt))
 
     async def _door(self, name: str, out: Outgoing) -> Door:
         self._check_open()
@@ -395,8 +399,14 @@ class Routing:
     async def _ask(self, target: _Target, out: Outgoing, perform: Callable[[Door, Outgoing], Awaitable[_T]]) -> _T:
         if out.following is None:
             return await perform(await self._reach(target), out)
-        with out.following.attempt(target.id.name, out.attempt) as attempt:
-            return await perform(await self._reach(target), attempt.carried_by(out))
+        with out.following.attempt(target.id.name, out.attempt, target.address) as attempt:
+            return await perform(await self._reach(target), out.followed(attempt))
+
+    async def _ask_first(self, owner: Member, door: Door, out: Outgoing) -> Any:
+        """The first attempt of a call that somebody follows."""
+        assert out.following is not None
+        with out.following.attempt(owner.name, 0, owner.address) as attempt:
+            return await door.request(out.followed(attempt))
 
     async def _reach(self, target: _Target) -> Door:
         if target.address is None or target.id.name == self._me.name:

@@ -399,7 +399,7 @@ class CallJob(Incoming):
             self._connection.refuse_bytes(error)
 
     def _check_in_time(self) -> None:
-        if self.deadline <= trio.current_time():
+        if self.deadline <= self._connection.now():
             raise DeadlineExceeded("the deadline passed before the handler began", maybe_executed=False)
 
     def _report(self) -> None:

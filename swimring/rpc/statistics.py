@@ -18,12 +18,14 @@ class CallStatistics:
     Attributes:
         connections: connections that have not ended, those that say hello included.
         streams: streams of calls that somebody reads or writes here.
+        blocked: those of them that wait for credit: what they have sent is not read, or others fill the connection.
         calling: calls made here that are not over.
         handling: calls of the other sides that are not over.
     """
 
     connections: int
     streams: int
+    blocked: int = 0
     calling: int
     handling: int
 
@@ -32,6 +34,7 @@ class CallStatistics:
         return CallStatistics(
             connections=self.connections + other.connections,
             streams=self.streams + other.streams,
+            blocked=self.blocked + other.blocked,
             calling=self.calling + other.calling,
             handling=self.handling + other.handling,
         )
@@ -43,6 +46,7 @@ def count_calls(connections: Iterable[Connection]) -> CallStatistics:
     return CallStatistics(
         connections=len(each),
         streams=sum(connection.open_streams for connection in each),
+        blocked=sum(connection.blocked_streams for connection in each),
         calling=sum(len(connection.calling) for connection in each),
         handling=sum(len(connection.serving) for connection in each),
     )

@@ -18,6 +18,7 @@ TRIO: Final = Waiting(
     checkpoint=trio.lowlevel.checkpoint,
     checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
     now=trio.current_time,
+    deadline=trio.current_effective_deadline,
     signal=Signal,
     closed=trio.ClosedResourceError,
     busy=lambda: trio.BusyResourceError("another task is sending on this stream"),

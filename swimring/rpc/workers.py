@@ -4,15 +4,14 @@ Calls wait in one queue. A worker that attends to it begins one after the other 
 between, for most handlers end without ever waiting. When one does wait, the worker stays with it, and others are woken
 for what is left in the queue: two for each that waits, so a burst of handlers that all wait begins within few turns.
 
-A worker keeps its cancel scope until it is cancelled and sets its deadline for each call. Each call gets a fresh
-context, so nothing of one request is seen by the next. A call with streams gets a task and a scope of its own: it is
-long enough not to notice what they cost.
+A worker keeps its cancel scope until it is cancelled and sets its deadline for each call that has another one than the
+call before. Each call gets a fresh context, so nothing of one request is seen by the next. A call with streams gets a
+task and a scope of its own: it is long enough not to notice what they cost.
 """
 
 from __future__ import annotations
 
 import contextvars
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -106,20 +105,21 @@ class Workers:
             if worker.job is not None:
                 job, worker.job = worker.job, None
                 await job.answer()
-                staying = await self._idle_until_called(worker)
+            elif not scope.cancelled_caught:  # else the deadline of its last job has passed, and it was idle
+                continue
+            staying = await self._idle_until_called(worker)
 
     async def _serve(self, worker: _Worker, scope: trio.CancelScope) -> bool:
-        """Serve until the scope is spent or an answer has to wait, `_Worker.job` says whose; or until nobody is needed.
+        """Serve until the scope is spent or an answer has to wait, `_Worker.job` says whose; False if nobody is needed.
 
-        Nobody but a job ever waits while the scope has a deadline: what cancels the scope is meant for the job.
+        The scope keeps the deadline of the last job, since to clear it costs as much as to set it for the next one.
         """
-        while True:
+        while not scope.cancel_called:
             rest = self._attend(worker, scope)
             if worker.job is not None:
                 self._hand_over()
                 if rest is not None:
                     await rest
-                    scope.deadline = math.inf
                 if rest is None or scope.cancel_called or not worker.job.answer_nowait():
                     return True
                 worker.job = None
@@ -130,13 +130,14 @@ class Workers:
                 self._attending -= 1
             if not await self._idle_until_called(worker):
                 return False
+        return True
 
     def _attend(self, worker: _Worker, scope: trio.CancelScope) -> Awaitable[None] | None:
         """Begin calls until one waits, whose rest is returned, or has an answer that waits; at most some for one turn.
 
         That one is `_Worker.job`; the others are answered.
         """
-        queue, deadline = self._queue, math.inf
+        queue, deadline = self._queue, scope.deadline
         for _ in range(_TURN):
             if not queue:
                 break
@@ -153,8 +154,6 @@ class Workers:
             else:
                 worker.task.context = context
                 return _Begun(running, trap)
-        if deadline != math.inf:
-            scope.deadline = math.inf
         return None
 
     async def _idle_until_called(self, worker: _Worker) -> bool:

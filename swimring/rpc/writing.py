@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from swimring.net import SendsNow
+
 from .parking import Signal
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from swimring.mux import Session
 
 _BATCH: Final = 32
-"""Calls of `Writer.flush` that are worth a write of their own: the other side can start while more are made."""
+"""Calls, or small pieces of a stream, that are worth a write of their own: the other side can start meanwhile."""
 
 _LARGE: Final = 64 * 1024
 """Bytes from which on there may be more of a large transfer behind them, which has to let other tasks run."""
@@ -68,6 +70,10 @@ class Writer:
         """There is something of a byte stream to write: what is handed over at once needs no turn of the task."""
         self.flush(alone=True)
 
+    def flush_more(self) -> None:
+        """There is a small piece of a byte stream to write, which others will follow in this turn."""
+        self.flush(alone=False)
+
     async def run(self, written: Callable[[], None]) -> None:
         """Write for ever; ``written`` is called when there is nothing more to write for now."""
         while True:
@@ -87,6 +93,8 @@ class Writer:
 
 def _sender(stream: trio.abc.Stream) -> Callable[[bytes], int] | None:
     """A function that sends what it can and returns how many bytes that were; None if ``stream`` offers no such way."""
+    if isinstance(stream, SendsNow):
+        return stream.send_now
     if os.name != "posix" or not isinstance(stream, trio.SocketStream):
         return None
     socket = stream.socket

@@ -2,9 +2,12 @@
 
 from .answer import Answer, AnswerStream
 from .asking import NO_STREAMS, Asker, Streaming, Streams, Talking, Unary, read_open
+from .attached import AttachedStreams
 from .dispatcher import BoundCall, Dispatcher
+from .due import DueCalls
 from .endpoint import Endpoint, Handler, Registered, WithStreams
 from .feeding import OpenFile, Source, checked_sources, close_source, failure_in, feed, readable_again
+from .following import Following, Report
 from .held import HeldCall, hold
 from .items import ItemKinds, ItemStream, Objects
 from .opened import ChannelCall, ItemsCall, OpenCall, OpenedCall, TypedCall, opened
@@ -25,6 +28,7 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "Asker",
+    "AttachedStreams",
     "BoundCall",
     "ByteStream",
     "Caller",
@@ -33,8 +37,10 @@ __all__ = [
     "ChannelEndpoint",
     "ChannelHandler",
     "Dispatcher",
+    "DueCalls",
     "Endpoint",
     "ErrorTypes",
+    "Following",
     "Handler",
     "HeldCall",
     "ItemKinds",
@@ -52,6 +58,7 @@ __all__ = [
     "Registration",
     "Reply",
     "ReplySource",
+    "Report",
     "Request",
     "Service",
     "SessionStream",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 E_co = TypeVar("E_co", bound="Registered[...]", covariant=True)
 
 Handler: TypeAlias = Callable[Concatenate[Request, P], Coroutine[Any, Any, R]]
@@ -170,7 +171,7 @@ class Registered(Generic[P]):
         return f"<{type(self).__name__} {self}>"
 
 
-class Answering(Registered[P], Generic[P, R]):
+class Answering(Registered[P], Generic[P, R_co]):
     """An endpoint whose handler returns one value in the end."""
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
@@ -187,7 +188,7 @@ class Answering(Registered[P], Generic[P, R]):
         """As `Registered.describe_answer`."""
         return {"result": schemas.of(self._returns)}
 
-    def load_result(self, value: Any, opened: Mapping[str, ByteStream] | None = None) -> R:
+    def load_result(self, value: Any, opened: Mapping[str, ByteStream] | None = None) -> R_co:
         """What the handler returned, from the wire value that arrived and the streams that were ``opened`` with it.
 
         Raises:
@@ -198,9 +199,9 @@ class Answering(Registered[P], Generic[P, R]):
         except ShapeError as error:
             raise RemoteProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
         answer: Any = Reply(result, opened=opened or {}) if self._hands_over else result
-        return cast("R", answer)
+        return cast("R_co", answer)
 
-    def dump_result(self, value: R) -> Any:
+    def dump_result(self, value: object) -> Any:
         """The wire value of what the handler returned; if it hands streams over, a `Reply` with it.
 
         Raises:
@@ -214,14 +215,14 @@ class Answering(Registered[P], Generic[P, R]):
             raise LocalProtocolError(f"{self} returned what its annotation does not allow: {error}") from error
 
 
-class Endpoint(Answering[P, R]):
+class Endpoint(Answering[P, R_co]):
     """A handler that is asked once and answers once."""
 
-    __wrapped__: Handler[P, R]
+    __wrapped__: Handler[P, R_co]
 
-    def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """Run the handler here and now, as if it had not been decorated."""
-        answer: Coroutine[Any, Any, R] = self.function(request, *args, **kwargs)
+        answer: Coroutine[Any, Any, R_co] = self.function(request, *args, **kwargs)
         return answer
 
     async def run(self, request: Request, arguments: Mapping[str, Any], _items: ByteStream | None = None) -> Any:

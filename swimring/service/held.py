@@ -35,9 +35,18 @@ class Due(Protocol):
         """Wait for the answer, beside whoever else does."""
         ...
 
+    def settle(self, answer: Answer, /) -> None:
+        """The answer is there."""
+        ...
+
 
 class Carrier(Protocol):
     """The connection that a call is made over."""
+
+    @property
+    def poke(self) -> Callable[[], None]:
+        """Say that there is something to write."""
+        ...
 
     def attach(self, stream_id: int, name: str) -> SessionStream:
         """The stream of a call, which gets its events from now on."""

@@ -240,7 +240,8 @@ None leaves it to the caller to send and receive.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, because that would make it three times as dear, and each call makes one; nobody changes it.
+@dataclass(slots=True, kw_only=True)
 class Request:
     """One message on its way through its handler; only ``node`` has no default, so a unit test writes one in a line."""
 

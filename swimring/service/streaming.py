@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 StreamingHandler: TypeAlias = Callable[Concatenate[Request, P], AsyncIterator[T]]
@@ -82,10 +83,10 @@ class StreamingEndpoint(Registered[P], Generic[P, T]):
         await drain(self.function(request, **arguments), ItemStream(items, self._sent).send)
 
 
-class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
+class ChannelEndpoint(Answering[P, R_co], Generic[P, In, Out, R_co]):
     """A handler that exchanges items with its caller, in any order, and returns a result in the end."""
 
-    __wrapped__: ChannelHandler[In, Out, P, R]
+    __wrapped__: ChannelHandler[In, Out, P, R_co]
 
     has_items = True
     way_to_call = "it talks over a channel: open it, send and iterate"
@@ -107,9 +108,9 @@ class ChannelEndpoint(Answering[P, R], Generic[P, In, Out, R]):
         received, sent = (item_schema(annotation, schemas) for annotation in self._exchanged)
         return {"receives": received, "items": sent, **super().describe_answer(schemas)}
 
-    def __call__(self, channel: Channel[In, Out], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, channel: Channel[In, Out], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """Run the handler here and now, as if it had not been decorated."""
-        answer: Coroutine[Any, Any, R] = self.function(channel, *args, **kwargs)
+        answer: Coroutine[Any, Any, R_co] = self.function(channel, *args, **kwargs)
         return answer
 
     async def run(self, request: Request, arguments: Mapping[str, Any], items: ByteStream | None = None) -> Any:

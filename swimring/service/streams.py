@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .writers import Writers
 
 _MAX_REASON: Final = 200
+_TO_SEND: Final = (StreamState.OPEN, StreamState.ENDED_THERE)  # as quick to look up as they are often asked about
 _SMALL: Final = 4096
 """Bytes from which on a piece is worth a turn of the scheduler of its own."""
 _AT_ONCE: Final = 32
@@ -89,6 +90,8 @@ class Waiting:
     """Notice a cancellation; the other half, letting others run, follows."""
     now: Callable[[], float]
     """Its clock, in seconds."""
+    deadline: Callable[[], float]
+    """That of the scopes around the task that asks."""
     signal: Callable[[], Signal]
     """Something to wait for."""
     closed: type[Exception]
@@ -123,16 +126,19 @@ class SessionStream:
         *,
         writers: Writers,
         item_limits: tuple[int, int],
+        gather: Callable[[], None] | None = None,
     ) -> None:
         """Belong to a connection; made for each name that a call announces.
 
         ``item_limits`` are the sizes of the largest objects that this side and the other side take; ``poke`` wakes the
-        connection's writer; ``writers`` are those of all its streams.
+        connection's writer, ``gather`` as well if it is for a small piece that others will follow; ``writers`` are
+        those of all its streams.
         """
         self.stream_id = stream_id
         self.name = name
         self._session = session
         self._poke = poke
+        self._gather_small = gather or poke
         self._writers = writers
         self._chunks: deque[bytes] = deque()
         self._at_end = False
@@ -141,7 +147,7 @@ class SessionStream:
         self._readable = self._waiting.signal()
         self._writable = self._waiting.signal()
         self._sending = False
-        self._turns = 0
+        self._in_turn = 0  # small pieces sent since others had their turn, as far as is known here
         self.received = 0
         self.sent = 0
         self.item_limit, self.peer_item_limit = item_limits
@@ -172,9 +178,10 @@ class SessionStream:
             StreamLost: the connection ended; its ``offset`` counts the bytes handed over before.
             ClosedResourceError: of the event loop's library; this side has closed the stream or sent its end.
         """
-        self._turns += 1
-        if len(data) >= _SMALL or not self._turns % _AT_ONCE:
+        self._in_turn += 1
+        if len(data) >= _SMALL or self._in_turn > _AT_ONCE:
             await self._waiting.checkpoint()
+            self._in_turn = 1
         else:
             await self._waiting.checkpoint_if_cancelled()
         if self._sending:
@@ -212,6 +219,7 @@ class SessionStream:
             await self._waiting.checkpoint()
         else:
             await self._waiting.checkpoint_if_cancelled()  # waiting is the other half
+        self._in_turn = 0
         while not self._chunks and self._more_may_come:
             await self._readable.wait()
         if not self._chunks:
@@ -275,7 +283,7 @@ class SessionStream:
 
     def conclude(self) -> None:
         """What `aclose` does, without a checkpoint."""
-        if self._session.stream_state(self.stream_id) in (StreamState.OPEN, StreamState.ENDED_THERE):
+        if self._session.stream_state(self.stream_id) in _TO_SEND:
             self._session.finish(self.stream_id)
         self.reset(ResetCode.UNWANTED, "not read to its end")
 
@@ -328,7 +336,11 @@ class SessionStream:
                 if count:
                     self.sent += count
                     left = left[count:]
-                    self._poke()
+                    # The first goes at once, since nobody knows of others; what follows it in the same turn, together.
+                    if self._in_turn == 1:
+                        self._poke()
+                    else:
+                        self._gather_small()
                     writers.leave(self)
                 elif writers.join(self):
                     await self._wait_for_credit()
@@ -340,20 +352,19 @@ class SessionStream:
         self._check_sendable()
 
     async def _wait_for_credit(self) -> None:
-        blocked = self._writers.blocked
-        if blocked is None:
-            await self._writable.wait()
-            return
-        began = self._waiting.now()
+        writers, began = self._writers, self._waiting.now()
+        writers.waiting += 1
         try:
             await self._writable.wait()
         finally:
-            blocked(self._waiting.now() - began)
+            writers.waiting -= 1
+            if writers.blocked is not None:
+                writers.blocked(self._waiting.now() - began)
 
     def _check_sendable(self) -> None:
         if self._broken is not None:
             raise self._broken(self.sent)
-        if self._session.stream_state(self.stream_id) not in (StreamState.OPEN, StreamState.ENDED_THERE):
+        if self._session.stream_state(self.stream_id) not in _TO_SEND:
             raise self._waiting.closed
 
     def _break(self, error: Callable[[int], CallError]) -> None:

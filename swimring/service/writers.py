@@ -26,12 +26,14 @@ class Writers:
     connection, each of which has one writer.
     """
 
-    __slots__ = ("_line", "_session", "blocked")
+    __slots__ = ("_line", "_session", "blocked", "waiting")
 
     def __init__(self, session: Session, *, blocked: Callable[[float], None] | None = None) -> None:
         """Nobody waits; ``blocked`` is told how many seconds each wait for credit took, if somebody wants to know."""
         self._session = session
         self.blocked = blocked
+        self.waiting = 0
+        """How many wait for credit, that of their stream or that of the connection."""
         self._line: OrderedDict[Writing, None] = OrderedDict()
 
     def __len__(self) -> int:

@@ -53,14 +53,18 @@ class Dissemination:
         """Queue ``rumour``, in place of any older one about the same member."""
         self.discard(rumour.member.name)
         self._count += 1
-        self._insert(_Queued(rumour, len(rumour.encoded), self._count))
+        queued = self._queued[rumour.member.name] = _Queued(rumour, len(rumour.encoded), self._count)
+        insort(self._tiers.setdefault(0, []), (-queued.size, -queued.number, queued))
 
     def discard(self, name: str) -> None:
         """Forget the rumour about ``name``, if any."""
         queued = self._queued.pop(name, None)
         if queued is not None:
-            tier = self._tiers[queued.sent]
-            del tier[bisect_left(tier, (-queued.size, -queued.number))]  # shorter than the key, so just before it
+            self._step_out(queued)
+
+    def _step_out(self, queued: _Queued) -> None:
+        tier = self._tiers[queued.sent]
+        del tier[bisect_left(tier, (-queued.size, -queued.number))]  # shorter than the key, so just before it
 
     def take(self, *, budget: int, limit: int, receiver: str = "", besides: str = "") -> list[Rumour]:
         """The rumours for one packet of at most ``budget`` bytes, counted as sent.
@@ -73,7 +77,7 @@ class Dissemination:
         """
         chosen: list[_Queued] = []
         untold: list[_Queued] = []
-        for name in (receiver, besides):
+        for name in dict.fromkeys((receiver, besides)):
             queued = self._queued.get(name)
             if queued is None:
                 continue
@@ -84,23 +88,16 @@ class Dissemination:
                 budget -= queued.size
             else:
                 continue
-            self.discard(name)
+            self._step_out(queued)
         for sent in sorted(self._tiers):
             budget -= _take_fitting(self._tiers[sent], budget, chosen)
         for queued in (*untold, *chosen):
-            self._count_sent(queued, limit)
+            queued.sent += 1
+            if queued.sent < limit:
+                insort(self._tiers.setdefault(queued.sent, []), (-queued.size, -queued.number, queued))
+            else:
+                del self._queued[queued.rumour.member.name]
         return [queued.rumour for queued in chosen]
-
-    def _count_sent(self, queued: _Queued, limit: int) -> None:
-        queued.sent += 1
-        if queued.sent < limit:
-            self._insert(queued)
-        else:
-            self._queued.pop(queued.rumour.member.name, None)
-
-    def _insert(self, queued: _Queued) -> None:
-        self._queued[queued.rumour.member.name] = queued
-        insort(self._tiers.setdefault(queued.sent, []), (-queued.size, -queued.number, queued))
 
 
 def _take_fitting(tier: list[tuple[int, int, _Queued]], budget: int, chosen: list[_Queued]) -> int:

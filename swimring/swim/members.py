@@ -202,9 +202,13 @@ class Membership:
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
         """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
-        if self._records.get(rumour.member.name) is rumour.member and not rumour.accuser:
+        if self._records.get(rumour.member.name) is rumour.member and not self._could_confirm(rumour):
             return None  # the usual case, at once: everybody hears each rumour from many
         return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
+
+    def _could_confirm(self, rumour: Rumour) -> bool:
+        suspicion = self._suspicions.get(rumour.member.name) if rumour.accuser else None
+        return suspicion is not None and suspicion.hopes_for(rumour.accuser)
 
     def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
         if rumour.member.name == self._me.name:
@@ -218,8 +222,8 @@ class Membership:
             return self._corroborate(known, rumour, now=now)
         return None
 
-    def merge(self, shown: Rumour, *, now: float) -> Change | None:
-        """Believe a record from somebody's full state if it is news.
+    def merge(self, shown: Rumour, *, source: str = "", now: float) -> Change | None:
+        """Believe a record from the full state of ``source`` if it is news.
 
         Hearsay of a death makes a suspect, with us as the accuser: it never kills. That of a suspicion names who
         accuses, or else that is us, too: it cannot forge confirmations.
@@ -227,12 +231,15 @@ class Membership:
         record, me = shown.member, self._me.name
         known = self._records.get(record.name)
         if record.status is Status.DEAD and known is not None and known.status.active:
-            return self._hear_of_death(record.turned(Status.SUSPECT), known, now=now)
+            return self._hear_of_death(record.turned(Status.SUSPECT), known, source=source, now=now)
         accuser = (shown.accuser or me) if record.status is Status.SUSPECT else ""
         return self.apply(Rumour(member=record, accuser=accuser), now=now)
 
-    def _hear_of_death(self, suspect: Member, known: Member, *, now: float) -> Change | None:
-        change = self._believe(Rumour(member=suspect, accuser=self._me.name), now=now)
+    def _hear_of_death(self, suspect: Member, known: Member, *, source: str, now: float) -> Change | None:
+        # Of those who have buried it nobody would ever confirm our suspicion, unless by telling us of its death.
+        confirms = known.status is Status.SUSPECT and known.precedence == suspect.precedence
+        accuser = (source if confirms else "") or self._me.name
+        change = self._believe(Rumour(member=suspect, accuser=accuser), now=now)
         if suspect.name == self._me.name or suspect.precedence < known.precedence:
             return change
         return Change(member=known, hearsay=True) if change is None else replace(change, hearsay=True)

@@ -40,14 +40,9 @@ def read_array(body: bytes) -> Any:
     try:
         start = _after_head(body)
         count, at = _array_head(body, start)
+        rumours, at = _read_rumours(body, at, count)
     except (IndexError, ValueError):
         return decode(body)  # whatever it is: its reader says what is wrong
-    if count > MAX_RUMOURS:
-        return decode(body)
-    rumours = []
-    for _ in range(count):
-        rumour, at = _read_one(body, at)
-        rumours.append(rumour)
     wire = decode(body[:start] + _EMPTY_ARRAY + body[at:])
     wire[RUMOURS_AT] = rumours
     return wire
@@ -76,7 +71,7 @@ def _after_head(body: bytes) -> int:
 
 def _array_head(body: bytes, at: int) -> tuple[int, int]:
     major, count, at = _head(body, at)
-    if major != 4:
+    if major != 4 or count > MAX_RUMOURS:
         raise ValueError
     return count, at
 
@@ -95,12 +90,25 @@ def _head(body: bytes, at: int) -> tuple[int, int, int]:
     return first >> 5, value, at
 
 
-def _read_one(body: bytes, at: int) -> tuple[Rumour, int]:
-    """The rumour at ``at``, and where it ends."""
-    name = _name(body, at)
-    for encoded, rumour in _known.get(name, ()):
-        if body.startswith(encoded, at):
-            return rumour, at + len(encoded)
+def _read_rumours(body: bytes, at: int, count: int) -> tuple[list[Rumour], int]:
+    """The ``count`` rumours at ``at``, and where they end."""
+    rumours = []
+    for _ in range(count):
+        short = body[at + 1] - 0x60
+        name = body[at + 1 : at + 2 + short] if 0 <= short < 24 else _long_name(body, at)
+        for encoded, known in _known.get(name, ()):
+            if body.startswith(encoded, at):
+                rumours.append(known)
+                at += len(encoded)
+                break
+        else:
+            rumour, at = _parsed(body, at, name)
+            rumours.append(rumour)
+    return rumours, at
+
+
+def _parsed(body: bytes, at: int, name: bytes) -> tuple[Rumour, int]:
+    """The rumour at ``at``, remembered under the encoded ``name``, and where it ends."""
     wire, end = decode_first(body, at)
     rumour = Rumour.from_wire(wire)
     rumour = Rumour(member=_shared(rumour.member), accuser=rumour.accuser)
@@ -114,11 +122,8 @@ def _read_one(body: bytes, at: int) -> tuple[Rumour, int]:
     return rumour, end
 
 
-def _name(body: bytes, at: int) -> bytes:
-    """The encoded first item of the record at ``at``, which is its name if it is a record."""
-    short = body[at + 1] - 0x60 if at + 1 < len(body) else -1
-    if 0 <= short < 24:
-        return body[at + 1 : at + 2 + short]
+def _long_name(body: bytes, at: int) -> bytes:
+    """The encoded first item of the record at ``at``, if it is a text that has its length in bytes of its own."""
     try:
         major, length, end = _head(body, at + 1)
     except (IndexError, ValueError):

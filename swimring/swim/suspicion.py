@@ -65,9 +65,13 @@ class Suspicion:
         """When the suspect is dead unless it speaks up; a confirmation draws it nearer."""
         return self.started + suspicion_after(self.confirmations, self._hoped, self._shortest, self._longest)
 
+    def hopes_for(self, accuser: str) -> bool:
+        """Whether that accuser would be news: not heard before, while confirmations still count."""
+        return accuser not in self._accusers and self.confirmations < self._hoped
+
     def confirm(self, accuser: str) -> bool:
-        """Take another accusation; True if it is news: an accuser not heard before, while confirmations still count."""
-        if accuser in self._accusers or self.confirmations >= self._hoped:
+        """Take another accusation; True if it is news."""
+        if not self.hopes_for(accuser):
             return False
         self._accusers.add(accuser)
         return True

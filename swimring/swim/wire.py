@@ -78,6 +78,18 @@ def encode_datagram(envelope: Envelope, *, key: bytes) -> bytes:
     return _sealed(bytes([MAGIC]) + _encoded(envelope), key)
 
 
+def encode_padded_ping(envelope: Envelope, *, key: bytes, size: int) -> bytes:
+    """A datagram of ``size`` bytes, some hundred at least, with a ping and an item that says nothing.
+
+    It comes after those that a reader knows, so the ping is answered as any: where small ones are answered and this one
+    is not, large datagrams do not pass.
+    """
+    wire = _to_wire(envelope)
+    known = [*wire, *[None] * (9 + _BROADCASTS_AT[Ping] - len(wire))]
+    spare = size - 1 - TAG_SIZE - len(encode([*known, bytes(256)])) + 256
+    return _sealed(bytes([MAGIC]) + encode([*known, bytes(max(spare, 256))]), key)
+
+
 def decode_datagram(data: bytes, *, key: bytes) -> Envelope:
     """The envelope that a datagram carries.
 
@@ -209,7 +221,7 @@ def _from_wire(wire: object) -> Envelope:
         destination=_destination(to_name, to_generation),
         sequence=number(sequence, NUMBER_LIMIT, "sequence"),
         message=message,
-        rumours=tuple(rumour if isinstance(rumour, Rumour) else Rumour.from_wire(rumour) for rumour in rumours),
+        rumours=tuple([one if isinstance(one, Rumour) else Rumour.from_wire(one) for one in rumours]),
         broadcasts=_broadcasts_in(message, wire[8:]),
     )
 

@@ -2,6 +2,7 @@
 
 from .backends import Asker, Beside, Cluster, ClusterNode, Nodes
 from .breaking import FaultBlock
+from .clock import VirtualClock
 from .cluster import SimCluster, open_sim_cluster
 from .disk import DiskFault, Disks, DiskTrouble, DiskVerdict, SimulatedDisk, SimulatedStore
 from .fabric import HostStatistics
@@ -21,6 +22,7 @@ from .invariants import (
     open_claims,
     views_converge,
 )
+from .leaks import nothing_leaks
 from .load import Action, Check, Load, Outcome, Record
 from .machine import NodeSetup, SimNode
 from .network import LAN, HostNetwork, SimulatedNetwork, open_simulated_network
@@ -75,12 +77,14 @@ __all__ = [
     "SimulatedStream",
     "Trace",
     "Verdict",
+    "VirtualClock",
     "acknowledged_survive",
     "allow",
     "current_seed",
     "dice",
     "each_node_trusts_itself",
     "incarnations_come_from_their_owner",
+    "nothing_leaks",
     "one_owner_per_fence",
     "open_claims",
     "open_real_cluster",

@@ -26,13 +26,14 @@ from .disk import Disks
 from .gate import Gate, belonging_to
 from .history import History
 from .invariants import find_broken
+from .leaks import nothing_leaks
 from .leftovers import leftovers
 from .load import open_load
 from .machine import NodeSetup, SimNode
 from .network import LAN, open_simulated_network
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from swimring.identity import Key
@@ -248,6 +249,16 @@ class SimCluster(Faults):
         self._invariants.clear()
         self._asking.cancel()
 
+    def ask_for_the_last_time(self, rules: Iterable[Invariant]) -> None:
+        """All nodes have ended.
+
+        Raises:
+            InvariantBroken: one of ``rules`` does not hold.
+        """
+        broken = find_broken(rules, self, now=trio.current_time())
+        if broken is not None:
+            raise broken
+
     async def nothing_left(self, *, after: float = 2.0) -> None:
         """Wait until it is settled and for ``after`` virtual seconds more; then nothing may be under way on any node.
 
@@ -320,6 +331,7 @@ async def open_sim_cluster(
     latency: Latency = LAN,
     secret: bytes | Sequence[bytes] | None = None,
     seal: str = "require",
+    rules: Iterable[Invariant] | None = None,
 ) -> AsyncIterator[SimCluster]:
     """A cluster without nodes on a network of its own; when the block ends, its nodes are killed.
 
@@ -329,13 +341,19 @@ async def open_sim_cluster(
         latency: of every packet, unless a fault says otherwise.
         secret: the key of a sealed cluster, or several.
         seal: what its nodes seal, and take, as for `open_node`.
+        rules: what has to hold from the start, as for `SimCluster.check`, and when all nodes have ended; None for
+            `nothing_leaks`.
     """
+    chosen = (nothing_leaks(),) if rules is None else tuple(rules)
     async with open_simulated_network(seed=seed, latency=latency) as network:
         gate = Gate(network.fabric.post)
         with gate.installed():
             async with trio.open_nursery() as nursery:
                 cluster = SimCluster(network, gate, nursery, name=name, secret=secret, seal=seal)
+                if chosen:
+                    cluster.check(*chosen)
                 yield cluster
                 cluster.stop_asking()
                 for node in cluster.running:
                     node.crash()
+            cluster.ask_for_the_last_time(chosen)

@@ -8,6 +8,11 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+import trio
+
+from .gate import begun_by
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -38,6 +43,11 @@ class Culprit:
     line: int
     function: str
     called: str
+
+    @property
+    def origin(self) -> Origin:
+        """Whose line it is."""
+        return origin_of(self.file)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}, in {self.function}, calls {self.called}"
@@ -108,9 +118,46 @@ def find_culprit(frame: FrameType | None, primitive: str, *, strict: bool, until
     return user or suspect
 
 
-def _culprit(frame: FrameType, called: str) -> Culprit:
+_started_by: Final[WeakKeyDictionary[trio.lowlevel.Task, ReferenceType[trio.lowlevel.Task]]] = WeakKeyDictionary()
+
+
+def note_start(task: trio.lowlevel.Task) -> None:
+    """Remember who has begun ``task``: the task that runs."""
+    if trio.lowlevel.in_trio_task():
+        _started_by[task] = ref(trio.lowlevel.current_task())
+
+
+def find_waiting(primitive: str) -> Culprit | None:
+    """Who waits, in the user's code, while the current task does that for it.
+
+    A file that is to be streamed is opened by a task of its own, which has no line of the user on its stack; whoever
+    has begun that task may have. Those of a node were not begun by whoever started the node.
+    """
+    task = trio.lowlevel.current_task() if trio.lowlevel.in_trio_task() else None
+    while task is not None:
+        starter = _started_by[task]() if task in _started_by else None
+        if starter is None or begun_by(starter) != begun_by(task):
+            return None
+        found = _find_in(starter, primitive)
+        if found is not None:
+            return found
+        task = starter
+    return None
+
+
+def _find_in(task: trio.lowlevel.Task, primitive: str) -> Culprit | None:
+    called = primitive
+    for frame, line in reversed(list(task.iter_await_frames())):
+        if origin_of(frame.f_code.co_filename) is Origin.USER:
+            return _culprit(frame, called, line=line)
+        if origin_of(frame.f_code.co_filename) is Origin.OURS:
+            called = _outer_name(frame, primitive) or called
+    return None
+
+
+def _culprit(frame: FrameType, called: str, *, line: int | None = None) -> Culprit:
     code = frame.f_code
-    return Culprit(file=code.co_filename, line=frame.f_lineno, function=code.co_qualname, called=called)
+    return Culprit(file=code.co_filename, line=line or frame.f_lineno, function=code.co_qualname, called=called)
 
 
 def _outer_name(frame: FrameType, primitive: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import heapq
 import itertools
 import math
@@ -11,12 +13,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from .clock import VirtualClock
 from .faults import PASS, Fault, Latency, Packet, PacketKind, Verdict
 from .trace import Trace
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
+
+    from .clock import Alarm
 
 RETRANSMIT_AFTER: Final = 0.2
 """Seconds until a lost or held segment or handshake is tried again; doubled for each further loss, as TCP does."""
@@ -101,7 +106,7 @@ class Life:
 
 
 class Post:
-    """Delivers at a time: one task drains a heap that is ordered by time, then by order of posting.
+    """Delivers at a time, from a heap that is ordered by time, then by order of posting.
 
     Each wake-up costs as much as several deliveries do: with a ``resolution``, times are rounded up to multiples of it.
     """
@@ -111,24 +116,71 @@ class Post:
         self._resolution = resolution
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._nap = trio.CancelScope()
+        self._context = contextvars.copy_context()
+        self._failure: Exception | None = None
+        self._failed = trio.Event()
+        self._nap = Nap()
+        self._due: Alarm | Nap = self._nap
 
     def at(self, due: float, deliver: Callable[[], None]) -> None:
         """Call ``deliver`` at ``due`` (Trio's clock)."""
         if self._resolution:
             due = math.ceil(due / self._resolution) * self._resolution
         heapq.heappush(self._heap, (due, next(self._numbers), deliver))
-        if due < self._nap.deadline:
-            self._nap.deadline = due
+        if due < self._due.due:
+            self._due.due = due
 
     async def run(self) -> None:
-        """Deliver for ever."""
-        while True:
-            now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
-                heapq.heappop(self._heap)[2]()
-            with trio.CancelScope(deadline=self._heap[0][0] if self._heap else math.inf) as self._nap:
-                await trio.sleep_forever()
+        """Deliver for ever; raises what a delivery raised."""
+        clock = trio.lowlevel.current_clock()
+        if isinstance(clock, VirtualClock):  # which delivers between the turns of the event loop, as that is cheaper
+            alarm = self._due = clock.alarm(functools.partial(self._context.run, self._deliver))
+            self._set()
+            try:
+                await self._failed.wait()
+            finally:
+                clock.forget(alarm)
+        while self._failure is None:
+            self._deliver()
+            await self._nap.wait()
+        raise self._failure
+
+    def _deliver(self) -> None:
+        heap, now = self._heap, trio.current_time()
+        try:
+            while heap and heap[0][0] <= now:
+                heapq.heappop(heap)[2]()
+        except Exception as error:  # noqa: BLE001 - a fault that is the user's: `run` raises it
+            self._failure = error
+            self._failed.set()
+        self._set()
+
+    def _set(self) -> None:
+        if self._heap and self._failure is None:
+            self._due.due = self._heap[0][0]
+
+
+class Nap:
+    """An `Alarm` for other clocks than a virtual one: a task that waits."""
+
+    def __init__(self) -> None:
+        """Not set."""
+        self._scope = trio.CancelScope()
+
+    @property
+    def due(self) -> float:
+        """When it ends."""
+        return self._scope.deadline
+
+    @due.setter
+    def due(self, due: float) -> None:
+        self._scope.deadline = due
+
+    async def wait(self) -> None:
+        """Wait until it ends."""
+        with self._scope:
+            await trio.sleep_forever()
+        self._scope = trio.CancelScope()
 
 
 class Held(Protocol):

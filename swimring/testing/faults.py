@@ -83,6 +83,8 @@ class Verdict:
 
     def and_also(self, other: Verdict) -> Verdict:
         """Both at once: chances are independent, the later latency and the smaller bandwidth win."""
+        if self is PASS:
+            return other
         return Verdict(
             cut=self.cut or other.cut,
             refused=self.refused or other.refused,

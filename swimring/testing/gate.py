@@ -79,7 +79,7 @@ class Gate:
 
     def admits(self, task: trio.lowlevel.Task) -> bool:
         """Whether ``task`` may run now; if not, it will be let through later."""
-        host = task.context.get(_host)
+        host = host_of(task)
         if host is None:
             return True
         if host in self._stopped:
@@ -110,6 +110,26 @@ class _RunQueue(deque[trio.lowlevel.Task]):
 
     def let(self, task: trio.lowlevel.Task) -> None:
         super().append(task)
+
+
+def host_of(task: trio.lowlevel.Task) -> str | None:
+    """The host that ``task`` belongs to, if it is one of a simulated node.
+
+    Those that its tasks have begun do, wherever they run; and those that run in it, whoever has begun them: a
+    connection that is dialled because the test calls somebody is the node's.
+    """
+    around: trio.lowlevel.Task | None = task
+    while around is not None:
+        host = around.context.get(_host)
+        if host is not None:
+            return host
+        around = None if around.parent_nursery is None else around.parent_nursery.parent_task
+    return None
+
+
+def begun_by(task: trio.lowlevel.Task) -> str | None:
+    """The host whose tasks have begun ``task``."""
+    return task.context.get(_host)
 
 
 @contextlib.contextmanager

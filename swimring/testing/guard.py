@@ -8,6 +8,7 @@ stored elsewhere before (a default argument, an attribute), and what extension m
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import datetime
@@ -15,17 +16,19 @@ import functools
 import gc
 import os
 import random
+import socket
 import sys
 import threading
 import time
 import uuid
 import zoneinfo
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from swimring.errors import ConfigError
 
-from .culprits import Origin, find_culprit, origin_of
+from .culprits import Origin, find_culprit, find_waiting, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,14 +45,20 @@ _THREAD: Final = "virtual time would jump past it: await instead"
 
 _CLOCKS: Final = (
     "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "clock_gettime",
-    "clock_gettime_ns", "localtime", "gmtime", "ctime",
+    "clock_gettime_ns", "process_time", "process_time_ns", "thread_time", "thread_time_ns",
 )  # fmt: skip
+_CONVERSIONS: Final = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""They ask the clock if they are given no time; where that argument is."""
+_LOOKS: Final = ("stat", "lstat", "access", "readlink", "statvfs", "mkfifo", "mknod")
+"""What looks at the disk, or makes something on it, without an audit event."""
+_THREADS: Final = ("start_new_thread", "start_new", "start_joinable_thread")
 _EVENTS: Final = {
     **dict.fromkeys(["socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg"], _SOCKET),
     **dict.fromkeys(["socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"], _SOCKET),
     **dict.fromkeys(["subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"], _THREAD),
     **dict.fromkeys(["open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir"], _FILE),
     **dict.fromkeys(["os.truncate", "os.link", "os.symlink", "os.utime", "os.chmod", "sqlite3.connect"], _FILE),
+    **dict.fromkeys(["os.chdir", "os.chown"], _FILE),
 }
 _NOT_STRICT: Final = _FILE
 """Libraries read files of their own; sockets, threads and processes are nobody's."""
@@ -86,8 +95,10 @@ class Guard:
         self._until = until
         self._thread = threading.get_ident()
 
-    def ask(self, primitive: str, instead: str, *, strict: bool) -> None:
-        """Whether ``primitive`` may be called now.
+    def ask(self, primitive: str, instead: str, *, strict: bool, forgiving: bool = False) -> None:
+        """Whether ``primitive`` may be called now; see `find_culprit` for ``strict``.
+
+        With ``forgiving``, libraries and Trio may call it unless the user's code has made them.
 
         Raises:
             NotRepeatable: no; the first one is remembered, in case the code under test swallows it.
@@ -95,6 +106,8 @@ class Guard:
         if _allowed.get() or threading.get_ident() != self._thread:
             return
         culprit = find_culprit(sys._getframe(2), primitive, strict=strict, until=self._until)  # noqa: SLF001
+        if culprit is not None and culprit.origin is not Origin.USER:
+            culprit = find_waiting(primitive) or (None if forgiving else culprit)
         if culprit is not None:
             refusal = NotRepeatable(culprit, instead)
             self.caught = self.caught or refusal
@@ -171,16 +184,17 @@ def _hook_once() -> None:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _guard is not None and event in _EVENTS and not (event == "open" and _is_no_file(args[0])):
+    if _guard is not None and event in _EVENTS and (event != "open" or _is_file(args[0])):
         instead = _EVENTS[event]
         _guard.ask(event, instead, strict=instead is not _NOT_STRICT)
 
 
-def _is_no_file(path: object) -> bool:
-    if not isinstance(path, str | bytes):
-        return True  # a descriptor, which was opened before
+def _is_file(path: object) -> bool:
+    """Whether ``path`` names one that can be another the next time."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False  # a descriptor, which was opened before
     name = os.fsdecode(path)
-    return name == os.devnull or name.startswith(zoneinfo.TZPATH)
+    return name != os.devnull and not name.startswith(zoneinfo.TZPATH)
 
 
 # ------------------------------------------------------------------------------------------------------- the functions
@@ -190,16 +204,16 @@ def _watch_functions(undo: contextlib.ExitStack) -> None:
     """Replace them in their modules, and in the user's modules that have imported them by name."""
     replaced: dict[int, Any] = {}
     originals: dict[int, Any] = {}
-    for module, name, instead, strict in _watched():
-        original = vars(module)[name]
+    for watched in _watched():
+        original = vars(watched.module)[watched.name]
         originals[id(original)] = original
-        replaced[id(original)] = guarding = _guarding(original, f"{module.__name__}.{name}", instead, strict=strict)
-        undo.callback(setattr, module, name, original)
-        setattr(module, name, guarding)
+        replaced[id(original)] = guarding = _guarding(original, watched)
+        undo.callback(setattr, watched.module, watched.name, original)
+        setattr(watched.module, watched.name, guarding)
     undo.callback(_swap, {id(guarding): originals[known] for known, guarding in replaced.items()}, set(sys.modules))
     _swap(replaced, set(sys.modules))
     for owner, name, guarding in (
-        (threading.Thread, "start", _guarding(threading.Thread.start, "threading.Thread.start", _THREAD, strict=True)),
+        (threading.Thread, "start", _guarding(threading.Thread.start, _THREAD_START)),
         (random.Random, "seed", _seeding(random.Random.seed, "random.Random")),
         (random, "seed", _seeding(random.seed, "random.seed")),
     ):
@@ -218,21 +232,59 @@ def _swap(others: dict[int, Any], known: set[str]) -> None:
                     names[name] = others[id(value)]
 
 
-def _watched() -> Iterator[tuple[ModuleType, str, str, bool]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watched:
+    """A function that is replaced; ``matters`` tells by its arguments whether a call would be another each time."""
+
+    module: ModuleType
+    name: str
+    instead: str
+    strict: bool = False
+    forgiving: bool = False
+    matters: Callable[..., bool] = lambda *_args, **_kwargs: True
+    called: str = ""
+
+
+_THREAD_START: Final = _Watched(
+    module=threading, name="Thread", called="threading.Thread.start", instead=_THREAD, strict=True
+)
+
+
+def _watched() -> Iterator[_Watched]:
+    for each in _all_watched():
+        if hasattr(each.module, each.name):  # not all systems and versions have all of them
+            yield each
+
+
+def _all_watched() -> Iterator[_Watched]:
     for name in _CLOCKS:
-        if hasattr(time, name):
-            yield time, name, _CLOCK, False
-    yield time, "sleep", _SLEEP, False
+        yield _Watched(module=time, name=name, instead=_CLOCK)
+    yield _Watched(module=os, name="times", instead=_CLOCK)
+    for name, place in _CONVERSIONS.items():
+        yield _Watched(module=time, name=name, instead=_CLOCK, matters=functools.partial(_lacks, place))
+    yield _Watched(module=time, name="sleep", instead=_SLEEP)
     for module, name in ((os, "urandom"), (os, "getrandom"), (random, "_urandom"), (uuid, "uuid1"), (uuid, "uuid4")):
-        if hasattr(module, name):
-            yield module, name, _DICE, False
+        yield _Watched(module=module, name=name, instead=_DICE)
+    for name in _LOOKS:
+        yield _Watched(module=os, name=name, instead=_FILE, matters=lambda path, *_args, **_kwargs: _is_file(path))
+    for module, name in ((socket, "socketpair"), (os, "pipe"), (os, "pipe2")):
+        yield _Watched(module=module, name=name, instead=_SOCKET, strict=True, forgiving=True)
+    for name in _THREADS:
+        yield _Watched(module=_thread, name=name, instead=_THREAD, strict=True)
 
 
-def _guarding(original: Callable[..., Any], primitive: str, instead: str, *, strict: bool) -> Callable[..., Any]:
+def _lacks(place: int, *args: Any) -> bool:
+    """Whether no time is given at ``place``."""
+    return len(args) <= place or args[place] is None
+
+
+def _guarding(original: Callable[..., Any], watched: _Watched) -> Callable[..., Any]:
+    called = watched.called or f"{watched.module.__name__}.{watched.name}"
+
     @functools.wraps(original)
     def guarding(*args: Any, **kwargs: Any) -> Any:
-        if _guard is not None:
-            _guard.ask(primitive, instead, strict=strict)
+        if _guard is not None and watched.matters(*args, **kwargs):
+            _guard.ask(called, watched.instead, strict=watched.strict, forgiving=watched.forgiving)
         return original(*args, **kwargs)
 
     return guarding

@@ -22,6 +22,7 @@ _CANNOT: Final = {
     "inject": _NETWORK,
     "network": "there is no simulated network",
     "check": "rules are asked at every event, and processes have no moment in common",
+    "rules": "rules are asked at every event, and processes have no moment in common",
     "freeze": "a machine cannot be lost: all processes are on this one",
     "full_disk": _DISK,
     "failing_disk": _DISK,

@@ -15,6 +15,7 @@ from swimring.ownership import RangesGained, RangesLost
 from swimring.swim import Profile, Resynced
 
 from .host import Clock
+from .leaks import left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .backends import Beside
     from .cluster import SimCluster
     from .disk import SimulatedDisk
+    from .fabric import Life
 
 STARTS_WITHIN: Final = 0.25
 """Seconds that a restarted process takes before it runs."""
@@ -74,6 +76,11 @@ class SimNode:
         self._cluster = cluster
         self._node: Node | None = None
         self._killed = False
+        self.killed_at: float | None = None
+        """When the life that is ending was killed, in virtual seconds."""
+        self.left_behind: list[str] = []
+        """What of its last life is still there, in words; see `swimring.testing.nothing_leaks`."""
+        self._life: Life | None = None
         self._paused = False
         self._farewell = trio.Event()
         self._over = trio.Event()
@@ -189,7 +196,7 @@ class SimNode:
     def _kill(self, how: str) -> None:
         # Cancelled before its sockets close, it ends by cancellation and not by errors of its sockets.
         self.node.hurry()
-        self._killed = True
+        self._killed, self.killed_at = True, trio.current_time()
         self._scope.cancel()
         self._paused = False
         self._cluster.gate.go_on(self.name)  # nothing else could end it
@@ -198,7 +205,7 @@ class SimNode:
     async def live(self, *, task_status: trio.TaskStatus[None]) -> None:
         """One life, from start to end."""
         self._farewell, self._over = trio.Event(), trio.Event()
-        self._killed = False
+        self._killed, self.left_behind = False, []
         try:
             with trio.CancelScope() as self._scope:
                 await self._be_a_node(task_status)
@@ -206,7 +213,9 @@ class SimNode:
             if not self._killed:  # what a killed process runs into does not matter to anybody
                 raise
         finally:
-            self._node = None
+            self._node = self.killed_at = None
+            if self._killed or self._farewell.is_set():  # else it has failed, and with it the test
+                self.left_behind = left_behind(self.name, self._life, drained=not self._killed)
             self._over.set()
             self._cluster.history.stir()
 
@@ -214,6 +223,8 @@ class SimNode:
         setup, cluster = self.setup, self._cluster
         network, host = cluster.network.at(self.name), cluster.network.host(self.name)
         host.clock = self.clock
+        self._life = network.life
+        network.private = True  # so that no node warns of listeners in between
         async with (
             open_node(
                 *setup.services,

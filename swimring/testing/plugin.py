@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _SEED: Final = pytest.StashKey[int]()
+_SEED_OPTION: Final = "--swimring-seed"
 _OF_A_RUN: Final = ("--swimring", "--basetemp")
 """How the kit runs, and where a sweep's process keeps its files, which is gone when somebody replays."""
 _LOUDNESS: Final = ("--quiet", "--verbose", "--exitfirst", "--pdb")
@@ -28,7 +32,7 @@ _FUNCTION: Final = pytest.StashKey[Any]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the kit."""
     group = parser.getgroup("swimring", "simulated clusters")
-    group.addoption("--swimring-seed", type=int, default=0, metavar="N", help="the seed of every simulated cluster")
+    group.addoption(_SEED_OPTION, type=int, default=0, metavar="N", help="the seed of every simulated cluster")
     group.addoption(
         "--swimring-seeds",
         type=int,
@@ -58,6 +62,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "swimring(**settings): what `open_sim_cluster` opens the fixture `cluster` of this test with"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Begin anew with a fixed hash seed if a seed is given: what is in the order of sets of strings repeats, too."""
+    if _SEED_OPTION in _given(config) and not hash_seed() and _is_the_program(config):
+        config._ensure_unconfigure()  # noqa: SLF001 - there is no public way to give the standard streams back
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **hash_seed(default="0")})  # noqa: S606
+
+
+def _given(config: pytest.Config) -> set[str]:
+    return {str(argument).partition("=")[0] for argument in config.invocation_params.args}
+
+
+def _is_the_program(config: pytest.Config) -> bool:
+    """Whether this process is pytest and nothing else, so that another one can take its place."""
+    program = Path(sys.argv[0])
+    named = program.name in ("pytest", "py.test") or program.parts[-2:] == ("pytest", "__main__.py")
+    return named and sys.argv[1:] == [*map(str, config.invocation_params.args)] and sys.gettrace() is None
 
 
 @pytest.fixture
@@ -133,7 +156,8 @@ def _simulation(item: pytest.Function, function: Callable[..., Any]) -> Callable
             run_simulation(_run, function, fixtures, settings, seen, seed=seed_of(item))
         except BaseException as error:  # noqa: BLE001 - re-raised; every failure has its report
             if seen:
-                item.add_report_section("call", "simulated cluster", failure_report(seen[0], _replay(item)))
+                report = failure_report(seen[0], _replay(item), known=bool(hash_seed()))
+                item.add_report_section("call", "simulated cluster", report)
             raise _alone_in(error) from None
 
     return simulate

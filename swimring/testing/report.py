@@ -11,13 +11,22 @@ if TYPE_CHECKING:
 _SHOWN: Final = 40
 
 
-def failure_report(cluster: SimCluster, replay: str) -> str:
-    """The text for people: the command, the faults in words, the last events of each node side by side."""
+_RANDOM: Final = (
+    "    (the hash seed of this run was random, and is 0 in that one: what is in the order of a set can differ)"
+)
+
+
+def failure_report(cluster: SimCluster, replay: str, *, known: bool) -> str:
+    """The text for people: the command, the faults in words, the last events of each node side by side.
+
+    The hash seed of this process is ``known`` unless Python drew one.
+    """
     faults = cluster.history.schedule() or ["   none"]
     return "\n".join(
         [
             f"seed {cluster.network.seed}; to see it again:",
             f"    {replay}",
+            *([] if known else [_RANDOM]),
             f"{cluster!r}, {cluster.network.trace!r}",
             "",
             "faults:",

@@ -13,16 +13,17 @@ import random
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import trio
-import trio.testing
 from trio import _threads as threads
 from trio._core import _run as scheduler
 
 from swimring.errors import ConfigError
 
+from .clock import VirtualClock
+from .culprits import note_start
 from .guard import ask, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, MutableSequence
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -49,11 +50,10 @@ def run_simulation(main: Callable[[*Ts], Awaitable[T]], *args: *Ts, seed: int) -
     _check_trio()
     if _running:
         raise ConfigError("seed", seed, "one simulation at a time in a process: Trio's scheduler is global")
-    clock = trio.testing.MockClock(autojump_threshold=0)
     _running.append(seed)
     try:
         with _seeded_scheduler(seed), _seeded_random(seed), _no_threads(), guarded(run_simulation.__code__):
-            return trio.run(main, *args, clock=clock)
+            return trio.run(main, *args, clock=VirtualClock())
     except BaseException as error:
         error.add_note(f"simulation failed with seed={seed}; run_simulation(..., seed={seed}) repeats it")
         raise
@@ -90,11 +90,8 @@ def _seeded_scheduler(seed: int) -> Iterator[None]:
     waits are cancelled at once and their abort functions do something, such as sending a frame. So both get a hash
     that follows from the order of their creation instead.
     """
-    dice: random.Random = scheduler._r  # noqa: SLF001 - private, see the top of this module
-    state = dice.getstate()
-    dice.seed(seed)
     with contextlib.ExitStack() as undo:
-        undo.callback(dice.setstate, state)
+        _replace(undo, scheduler, "_r", new=_Shuffler(seed))
         _replace(undo, scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True)
         first = itertools.count(1)
         births: dict[int, int] = {}
@@ -103,6 +100,8 @@ def _seeded_scheduler(seed: int) -> Iterator[None]:
             def create(self: object, *args: Any, **kwargs: Any) -> None:
                 births[id(self)] = next(first)  # an address is used again only by a newer object, which comes by here
                 original(self, *args, **kwargs)
+                if isinstance(self, scheduler.Task):
+                    note_start(self)
 
             return create
 
@@ -110,6 +109,14 @@ def _seeded_scheduler(seed: int) -> Iterator[None]:
             _replace(undo, kind, "__init__", new=remember(kind.__init__))
             _replace(undo, kind, "__hash__", new=lambda self: births.get(id(self), 0))
         yield
+
+
+class _Shuffler(random.Random):
+    """Most batches are of one task."""
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        if len(x) > 1:
+            super().shuffle(x)
 
 
 @contextlib.contextmanager

@@ -143,6 +143,15 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         finally:
             self._sending = False
 
+    def send_now(self, data: bytes) -> int:
+        """Send what there is room for now, as a write to a socket does; how many bytes that were: none if it is broken.
+
+        For whoever has the sending side to itself, see `swimring.net.SendsNow`.
+        """
+        if self._sending or self._closed or self._end_sent or self._broken:
+            return 0
+        return self._send_some(data)
+
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room on the way."""
         self._start_sending()
@@ -220,7 +229,8 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint()
+            if self._has_news():
+                await trio.lowlevel.checkpoint()
             while not self._has_news():
                 await self._readable.park()
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swimring.admin.cli.doctoring import clock_finding, mtu_findings, reach_findings, udp_finding
+from swimring.admin.cli.findings import clock_finding, mtu_findings, reach_findings, udp_finding
 
 
 @pytest.mark.parametrize(("ahead", "verdict"), [(0.0, "good"), (-4.9, "good"), (5.1, "bad"), (-3600.0, "bad")])
@@ -22,9 +22,20 @@ def test_lost_and_silent_datagrams_mean_different_things(heard: int, verdict: st
     assert bool(finding.do) == (verdict == "bad")
 
 
-@pytest.mark.parametrize(("mtu", "verdicts"), [(None, []), (1500, ["good"]), (576, ["bad"])])
-def test_the_largest_datagram_has_to_fit(mtu: int | None, verdicts: list[str]) -> None:
-    assert [one.verdict for one in mtu_findings("a", mtu)] == verdicts
+@pytest.mark.parametrize(
+    ("mtu", "small", "large", "verdicts"),
+    [
+        (None, 5, 5, ["good"]),
+        (1500, 5, 5, ["good"]),
+        (576, 5, 5, ["bad"]),
+        (1500, 5, 0, ["bad"]),
+        (None, 5, 0, ["bad"]),
+        (1500, 0, 0, []),
+        (576, 0, 0, []),
+    ],
+)
+def test_the_largest_datagram_has_to_pass(mtu: int | None, small: int, large: int, verdicts: list[str]) -> None:
+    assert [one.verdict for one in mtu_findings("a", mtu, small=small, large=large)] == verdicts
 
 
 def test_who_is_doubted_by_one_and_answers_us_cannot_be_reached_from_there() -> None:
@@ -32,3 +43,9 @@ def test_who_is_doubted_by_one_and_answers_us_cannot_be_reached_from_there() -> 
     (finding,) = reach_findings(views)
     assert finding.subject == "a to b"
     assert "closed" in finding.means
+
+
+def test_who_answers_us_and_no_ping_of_another_cannot_be_reached_from_there_even_if_nobody_doubts_it() -> None:
+    views = {"a": {"a": "alive", "b": "alive"}, "b": {"a": "alive", "b": "alive"}}
+    (finding,) = reach_findings(views, {"a": {"b", "gone"}, "b": set()})
+    assert (finding.subject, finding.found) == ("a to b", "b answers no ping of a")

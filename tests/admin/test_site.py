@@ -4,10 +4,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from swimring.admin.http import HttpRequest, Site, Stage
 from swimring.observe.metrics import Metrics
-from tests.node.nodes import Shop, nodes_at, simulated
+from tests.node.nodes import Shop, node_at, nodes_at, simulated
 
 if TYPE_CHECKING:
     from swimring.admin.http import HttpResponse
@@ -35,6 +36,62 @@ async def test_a_process_lives_from_the_first_moment_and_is_ready_only_while_it_
     site = Site()
     site.health.reached(stage)
     assert [(await get(site, path)).status for path in PROBES] == answers
+
+
+async def probe(site: Site) -> tuple[list[int], str]:
+    """The statuses of all three, and why it is not ready."""
+    answers = [await get(site, path) for path in PROBES]
+    return [answer.status for answer in answers], content(answers[2]).get("because", "")
+
+
+@simulated
+async def test_a_node_without_others_and_the_only_one_of_a_new_service_are_ready_at_once(
+    network: SimulatedNetwork,
+) -> None:
+    alone, new = Site(), Site()
+    async with nodes_at(network, "a", Shop().service) as (a,):
+        alone.show(a)
+        assert await probe(alone) == ([200, 200, 200], "")
+        async with node_at(network, "b", Shop("bank").service, join=["a:7979"]) as b:
+            new.show(b)
+            assert await probe(new) == ([200, 200, 200], "")
+
+
+@simulated
+async def test_a_node_without_its_peers_lives_and_stays_ready(network: SimulatedNetwork) -> None:
+    site = Site()
+    async with nodes_at(network, "abc", Shop().service) as (a, *_):
+        site.show(a)
+        with network.isolate("a"):
+            await trio.sleep(60)
+            assert await probe(site) == ([200, 200, 200], "")
+
+
+@simulated
+async def test_a_node_that_takes_its_keys_in_steps_is_ready_after_the_last(network: SimulatedNetwork) -> None:
+    shop, site = Shop(), Site()
+    async with nodes_at(network, "ab", shop.service):
+        async with node_at(network, "c", shop.service, join=["a:7979"], gradual=True) as c:
+            site.show(c)
+            statuses, because = await probe(site)
+            assert (statuses, "of its keys" in because) == ([200, 200, 503], True)
+            await trio.sleep(10)
+            assert await probe(site) == ([200, 200, 200], "")
+
+
+@simulated
+async def test_a_node_that_is_cordoned_or_drains_is_not_ready_before_anybody_sends_a_signal(
+    network: SimulatedNetwork,
+) -> None:
+    site = Site()
+    async with nodes_at(network, "ab", Shop().service) as (a, _b):
+        site.show(a)
+        await a.cordon()
+        assert await probe(site) == ([200, 200, 503], "it is cordoned")
+        await a.uncordon()
+        assert await probe(site) == ([200, 200, 200], "")
+        await a.ask_to_drain()
+        assert await probe(site) == ([200, 200, 503], "it drains")
 
 
 async def test_a_node_that_is_still_starting_has_nothing_to_show() -> None:

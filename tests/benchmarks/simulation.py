@@ -1,7 +1,8 @@
 """What a simulation costs: steps of tasks, and virtual seconds, for a second of CPU, by the size of the cluster.
 
 Run it from the root of the repository: ``python -m tests.benchmarks.simulation``, or by ``nox -s bench -- simulation``.
-``--large`` adds a crowd of a thousand, which takes ten minutes or more; ``--profile`` says where CPU goes. How much
+``--large`` adds a crowd of a thousand, which takes minutes; ``--nodes N`` measures that many whole nodes only, and
+``--profile`` says where CPU goes. How much
 was done follows from the seed; what it cost is of your machine.
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 app = Service("app")
-COLUMNS = "{:34} {:>10} {:>11} {:>8} {:>13} {:>20}"
+COLUMNS = "{:34} {:>10} {:>11} {:>8} {:>13} {:>20} {:>9}"
 
 
 @app.on("echo", idempotent=True)
@@ -111,6 +112,17 @@ async def whole_nodes(count: int, rate: float, seconds: float) -> Cost:
     return meter.cost
 
 
+async def growing(count: int) -> Cost:
+    """A cluster from before its first node has started until 30 s after all see each other."""
+    async with open_sim_cluster() as cluster:
+        meter = Meter(cluster.network)
+        with meter.running():
+            await cluster.start(count, app)
+            await cluster.settled()
+            await trio.sleep(30)
+    return meter.cost
+
+
 async def crowd(count: int, seconds: float) -> Cost:
     """Members without rings and connections, from before the first has joined."""
     async with open_crowd() as people:
@@ -130,7 +142,8 @@ def show(name: str, scenario: Callable[[], Awaitable[Cost]], *, seed: int) -> No
             f"{cost.steps:,}",
             f"{cost.cpu:.2f} s",
             f"{cost.steps / cost.cpu:,.0f}",
-            f"{cost.seconds / cost.cpu:.1f}",
+            f"{cost.seconds / cost.cpu:.2f}",
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB",
         ),
         flush=True,
     )
@@ -163,13 +176,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--large", action="store_true", help="a crowd of a thousand, too")
+    parser.add_argument("--nodes", type=int, help="that many whole nodes instead, from before the first has started")
     parser.add_argument("--profile", action="store_true", help="say where the CPU goes instead")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if options.profile:
         profile(options.seed)
         return
-    print(COLUMNS.format("", "virtual", "steps", "CPU", "steps / CPU s", "virtual s / CPU s"))
+    print(COLUMNS.format("", "virtual", "steps", "CPU", "steps / CPU s", "virtual s / CPU s", "peak"))
+    if options.nodes:
+        whole = functools.partial(growing, options.nodes)
+        show(f"{options.nodes} nodes that join, and 30 s", whole, seed=options.seed)
+        return
     for count, seconds in ((5, 120), (50, 30)):
         for rate in (0, 20):
             name = f"{count} nodes, {rate or 'no'} calls a second"

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from swimring.codec import MAX_DEPTH, decode, encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
+from tests.names import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +167,7 @@ def test_nan_passes() -> None:
         (cbor2.CBORTag(99, 1), "no place"),
         ("\ud800", "surrogates"),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_the_other_side_would_refuse_is_not_sent(value: object, why: str) -> None:
     for nesting in (value, [value], {"a": (value,)}):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from swimring.codec import DIALECT, Schemas, ShapeError, checker, decode, encode, json_form, register
+from tests.names import named
 
 from .test_shapes import MISFITS, ROUND_TRIPS, STRANGE, Colour, Draft, Level, Line, Movie, Point, Tree
 
@@ -25,7 +26,7 @@ def validator(annotation: object) -> Any:
     return Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=repr)
+@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=named)
 def test_what_survives_the_wire_satisfies_the_schema(annotation: object, value: object) -> None:
     validator(annotation).validate(json_form(decode(encode(checker(annotation).dump(value)))))
 
@@ -44,7 +45,7 @@ UNSAID = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "wire", "text"), [*MISFITS, *STRANGE], ids=repr)
+@pytest.mark.parametrize(("annotation", "wire", "text"), [*MISFITS, *STRANGE], ids=named)
 def test_what_a_checker_refuses_the_schema_refuses_but_for_what_json_cannot_say(
     annotation: object, wire: object, text: str
 ) -> None:

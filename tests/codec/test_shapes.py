@@ -26,6 +26,7 @@ import pytest
 
 from swimring.codec import ShapeError, checker, decode, encode, register, resolve_hints
 from swimring.errors import ConfigError
+from tests.names import named
 
 T = TypeVar("T")
 UserId = NewType("UserId", str)
@@ -190,7 +191,7 @@ ROUND_TRIPS: list[tuple[Any, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=repr)
+@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=named)
 def test_a_value_survives_the_wire(annotation: object, value: object) -> None:
     compiled = checker(annotation)
     loaded = compiled.load(decode(encode(compiled.dump(value))))
@@ -231,7 +232,7 @@ MISFITS: list[tuple[Any, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "text"), MISFITS, ids=repr)
+@pytest.mark.parametrize(("annotation", "value", "text"), MISFITS, ids=named)
 def test_a_misfit_is_named_with_its_place(annotation: object, value: object, text: str) -> None:
     compiled = checker(annotation)
     for convert in (compiled.load, compiled.dump):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -331,13 +332,18 @@ async def test_a_cancelled_block_ends_the_handler(side: str, cluster: tuple[str,
         assert await caller.call(ended, key) == ["Cancelled"]
 
 
-async def test_a_handler_that_does_not_end_in_time_is_an_orphan(side: str, cluster: tuple[str, str], key: str) -> None:
+async def test_a_handler_that_does_not_end_in_time_is_an_orphan(
+    side: str, cluster: tuple[str, str], key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "swimring")
     async with entered(side, cluster) as caller:
         began = anyio.current_time()
         async with caller.open(deaf, key) as items:
             assert await anext(items) == 1
         assert items.outcome == "orphaned"
         assert anyio.current_time() - began >= 0.25
+        (told,) = (each for each in caplog.records if getattr(each, "event", "") == "request.orphaned")
+        assert "its handler of contract:deaf" in told.getMessage()
         await caller.call(note, f"{key} may end", "now")
         await caller.call(ended, key)
 

@@ -57,6 +57,18 @@ async def test_join_follows_every_address_of_a_name() -> None:
 
 
 @simulated
+async def test_a_listener_that_never_answers_holds_a_join_up_for_the_patience_of_the_profile_and_no_longer() -> None:
+    async with open_cluster() as cluster:
+        await cluster.start("a", profile=LOCAL)
+        await cluster.network.at("mute").bind(Address("mute", PORT))  # its machine accepts, and nobody reads
+        me = await cluster.start("me", profile=LOCAL)
+        started = trio.current_time()
+        assert await me.gossiper.join([Address("mute", PORT)]) == 0
+        assert trio.current_time() - started == pytest.approx(LOCAL.stream_patience, abs=0.1)
+        assert await me.gossiper.join([Address("mute", PORT), Address("a", PORT)]) == 1
+
+
+@simulated
 async def test_a_node_that_meets_its_own_later_life_while_joining_takes_the_next_generation() -> None:
     async with open_cluster() as cluster:
         a = await cluster.start("a")

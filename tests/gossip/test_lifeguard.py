@@ -27,6 +27,8 @@ from swimring.swim import (
 from tests.gossip.nodes import PORT, open_cluster, record_of, simulated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.gossip.nodes import Cluster, GossipNode
 
 LAN = Profile.lan()
@@ -65,15 +67,52 @@ async def test_a_node_in_bad_health_takes_longer_rounds() -> None:
         for node in nodes[1:]:
             cluster.lose(node)
         await trio.sleep(0.01)
-        ends: list[float] = []
-        seen = nodes[0].gossiper.statistics().probes_failed
-        while len(ends) < 4:
-            await trio.sleep(0.01)
-            if (failed := nodes[0].gossiper.statistics().probes_failed) != seen:
-                seen = failed
-                ends.append(trio.current_time())
+        ends = await ends_of_rounds(4, lambda: nodes[0].gossiper.statistics().probes_failed)
         rounds = [after - before for before, after in itertools.pairwise(ends)]
         assert rounds == pytest.approx([2, 3, 4], abs=0.05), "no relay reports: a point of health after each"
+
+
+@simulated
+async def test_a_node_in_bad_health_waits_longer_between_members_that_answer() -> None:
+    async with open_cluster() as cluster:
+        node, *_ = await cluster.start_all(3, profile=LAN)
+        await ends_of_rounds(1, lambda: node.gossiper.statistics().probes)
+        for _ in range(3):  # each time it has to speak up, which costs a point
+            node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
+        assert node.gossiper.statistics().health == 3
+        ends = await ends_of_rounds(5, lambda: node.gossiper.statistics().probes)
+        rounds = [after - before for before, after in itertools.pairwise(ends)]
+        assert rounds == pytest.approx([4, 3, 2, 1], abs=0.05), "each answer is a point of health"
+
+
+@simulated
+async def test_a_node_in_bad_health_gives_a_direct_ping_more_time_before_it_asks_relays() -> None:
+    async with open_cluster() as cluster:
+        node, *others = await cluster.start_all(3, profile=LAN)
+
+        def sent(kind: str) -> int:
+            return node.gossiper.statistics().packets.get(("out", kind), 0)
+
+        await ends_of_rounds(1, lambda: sent("Ping"))
+        for other in others:
+            cluster.lose(other)
+        for _ in range(3):
+            node.gossiper.learn([replace(record_of(node, node.name), status=Status.SUSPECT)])
+        (pinged,) = await ends_of_rounds(1, lambda: sent("Ping"))
+        (asked,) = await ends_of_rounds(1, lambda: sent("PingRequest"))
+        assert asked - pinged == pytest.approx(4 * LAN.probe_timeout, abs=0.05)
+
+
+async def ends_of_rounds(count: int, rounds: Callable[[], int]) -> list[float]:
+    """When the next ``count`` of those that ``rounds`` counts were over."""
+    ends: list[float] = []
+    seen = rounds()
+    while len(ends) < count:
+        await trio.sleep(0.01)
+        if rounds() != seen:
+            seen = rounds()
+            ends.append(trio.current_time())
+    return ends
 
 
 def relaying(cluster: Cluster, since: int) -> tuple[dict[tuple[NodeId, int, NodeId], list[Address]], set[int]]:

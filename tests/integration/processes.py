@@ -7,17 +7,18 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -50,6 +51,11 @@ class Running:
             await self._more.wait()
             assert self.process.returncode is None or words in self.said, self.said
         return next(line for line in self.said.splitlines() if words in line)
+
+    async def wait_more(self) -> None:
+        """Wait until it says anything more."""
+        await self._more.wait()
+        assert self.process.returncode is None, self.said
 
     async def wait_address(self) -> str:
         """Wait until it serves; its HOST:PORT."""
@@ -106,10 +112,10 @@ async def running(target: str, *options: str, cwd: Path | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def started(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Running]:
+async def started(*arguments: str, cwd: Path | None = None, prefix: Sequence[str] = ()) -> AsyncIterator[Running]:
     """Start ``swimring`` with these arguments; whatever is left of it is killed at the end of the block."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "swimring", *arguments],
+        [*prefix, sys.executable, "-m", "swimring", *arguments],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -128,19 +134,25 @@ async def started(*arguments: str, cwd: Path | None = None) -> AsyncIterator[Run
 
 
 @asynccontextmanager
-async def in_terminal(*arguments: str, cwd: Path | None = None, columns: int = 120) -> AsyncIterator[Terminal]:
+async def in_terminal(
+    *arguments: str,
+    cwd: Path | None = None,
+    columns: int = 120,
+    command: Sequence[str] = (sys.executable, "-m", "swimring"),
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Terminal]:
     """Start ``swimring`` in a terminal of its own; whatever is left of it is killed at the end of the block."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "swimring", *arguments],
+        [*command, *arguments],
         cwd=cwd,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
         preexec_fn=_take_terminal,  # so that Ctrl-C is a signal
-        env={**environment(), "TERM": "xterm-256color"},
+        env={**(environ or environment()), "TERM": "xterm-256color"},
     )
     os.close(theirs)
     terminal = Terminal(process, ours)
@@ -163,7 +175,37 @@ def _take_terminal() -> None:
 @contextmanager
 def ring_of(target: str, options: Mapping[str, Sequence[str]], *, cluster: str) -> Iterator[str]:
     """Run nodes of these names and options, each joining the one before; the line in which the last says it serves."""
-    line, join = "", "127.0.0.1:1"
+    with nodes_of(target, options, cluster=cluster) as nodes:
+        yield list(nodes.values())[-1].line
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A node that serves, in a test that is no coroutine."""
+
+    process: subprocess.Popen[str]
+    line: str
+    """In which it says so."""
+
+    @property
+    def address(self) -> str:
+        return address_in(self.line)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stopped where it stands while the block runs."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def nodes_of(target: str, options: Mapping[str, Sequence[str]], *, cluster: str) -> Iterator[dict[str, Serving]]:
+    """Run nodes of these names and options, each joining the one before."""
+    nodes: dict[str, Serving] = {}
+    join = "127.0.0.1:1"
     with ExitStack() as stack:
         for name, more in options.items():
             command = [sys.executable, "-m", "swimring", "run", target, "--cluster", cluster, "--name", name]
@@ -178,8 +220,8 @@ def ring_of(target: str, options: Mapping[str, Sequence[str]], *, cluster: str) 
             stack.callback(process.kill)
             assert process.stderr is not None
             line = next(line for line in process.stderr if " in cluster " in line)
-            join = address_in(line)
-        yield line
+            nodes[name], join = Serving(process, line), address_in(line)
+        yield nodes
 
 
 def address_in(line: str) -> str:
@@ -187,16 +229,18 @@ def address_in(line: str) -> str:
     return line.partition(" at ")[2].partition(",")[0]
 
 
-async def swimring(*arguments: str) -> tuple[int, str, str]:
+async def swimring(*arguments: str, prefix: Sequence[str] = ()) -> tuple[int, str, str]:
     """Run one command to its end: exit status, stdout, stderr."""
     done = await trio.run_process(
-        [sys.executable, "-m", "swimring", *arguments],
+        [*prefix, sys.executable, "-m", "swimring", *arguments],
         capture_stdout=True,
         capture_stderr=True,
         check=False,
         env=environment(),
     )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert "\x1b" not in out + err, "there are no colours in a pipe"
+    return done.returncode, out, err
 
 
 async def swimring_json(*arguments: str) -> Any:

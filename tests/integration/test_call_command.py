@@ -138,6 +138,8 @@ async def test_files_are_named_streams_of_the_call(node: Running, tmp_path: Path
     assert await call(node, "size", "--file", f"file={tmp_path / 'large'}") == (0, f"{len(large)}\n", "")
     assert await call(node, "size", "--file", "file=-", stdin=large) == (0, f"{len(large)}\n", "")
     assert await call(node, "shout", "--file", "file=-", stdin=b"quiet\n") == (0, "QUIET\nnull\n", "")
+    told = await call(node, "shout", "--file", "file=-", "--json", stdin=b"quiet\n")
+    assert told == (0, f'{{"stream": "file", "bytes": "{b"QUIET".hex()}0a"}}\nnull\n', "")
     # It is called as one that answers once before it is called as what it is: nothing of stdin gets lost on the way.
     text = "\n".join(f"line {number}" for number in range(10_000))
     status, out, err = await call(node, "lines", "--file", "file=-", stdin=text.encode())

@@ -263,6 +263,33 @@ def test_the_same_bytes_mean_the_same_whole_or_one_by_one() -> None:
         trailing.receive_eof()
 
 
+def test_much_that_comes_at_once_behind_a_part_of_a_frame_means_the_same() -> None:
+    chunk = bytes(range(256)) * 128
+    stream = b"".join(
+        [
+            raw(0x10, 1, CallHeader(ns="s", cmd="c", streams=("file",)).to_bytes() + BODY, flags=1),
+            raw(0x18, 3, chunk),
+            raw(0x10, 5, ASK.to_bytes() + BODY, flags=1),
+            raw(0x18, 3, chunk[::-1]),
+            raw(0x18, 3, b"", flags=1),
+        ]
+    )
+    whole = listener()
+    expected = whole.receive(hello() + stream)
+    for cut in (*range(1, 150), *range(len(stream) - len(chunk) - 150, len(stream), 997)):
+        parted = listener()
+        pieces = (hello(), stream[:cut], stream[cut:-5], stream[-5:])
+        assert [event for piece in pieces for event in parted.receive(piece)] == expected, cut
+
+
+def test_much_that_follows_the_frame_that_ends_a_connection_is_not_looked_at() -> None:
+    refused = listener()
+    refused.receive(hello())
+    refused.receive(raw(0x02, 0, encode([1, "no"]))[:7])
+    assert len(refused.receive(raw(0x02, 0, encode([1, "no"]))[7:] + bytes(40_000))) == 1
+    assert refused.phase is Phase.CLOSED
+
+
 def test_small_calls_slip_between_the_parts_of_a_large_message() -> None:
     link = Link()
     large = link.here.request(ASK, encode_fields({"blob": bytes(500_000)}))

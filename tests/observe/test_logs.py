@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,46 @@ def test_a_line_that_repeats_is_kept_back_and_counted_by_the_next() -> None:
     assert repeats.filter(later)
     assert later.getMessage() == "no answer from b (99 more like it since the last)"
     assert repeats.filter(line("no answer from %s", "c", at=PAUSE + 1)), "another peer is another line"
+
+
+def test_a_line_whose_arguments_do_not_fit_is_told_by_the_handler_and_hurts_nobody(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    set_up_logging("info")
+    logging.getLogger("somebody.else").info("%d apples", "many")
+    logging.getLogger("swimring.x").info("hello")
+    said = stderr.getvalue()
+    assert "--- Logging error ---" in said
+    assert json.loads(said.splitlines()[-1])["msg"] == "hello"
+
+
+def test_a_stream_that_cannot_be_written_to_hurts_nobody_who_logs(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    set_up_logging("info")
+    logging.getLogger("swimring.x").info("hello")
+
+
+def test_lines_of_many_threads_at_once_are_each_said_once() -> None:
+    repeats = RepeatFilter()
+    said: list[int] = []
+
+    def flood() -> None:
+        said.extend(number for number in range(2 * REMEMBERED) if repeats.filter(line(f"made up {number // 2}")))
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number // 2 for number in said) == list(range(REMEMBERED))
 
 
 def test_a_line_of_another_level_is_another_line() -> None:

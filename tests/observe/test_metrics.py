@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swimring.errors import HandlerFailed
 from swimring.observe.metrics import MAX_COMMANDS, OTHER, Metrics
 from swimring.service import Request, Service
-from swimring.testing import SimulatedNetwork  # noqa: TC001
+from swimring.testing import SimulatedNetwork, VirtualClock
 from tests.node.nodes import Shop, key_of, nodes_at, simulated
 
 
@@ -85,8 +85,30 @@ def test_who_gave_a_call_up_and_where_a_deadline_passed_are_told_apart() -> None
 def test_commands_that_somebody_makes_up_are_told_apart_up_to_a_bound() -> None:
     metrics = Metrics()
     for number in range(MAX_COMMANDS + 10):
+        metrics.handler_finished("kv", f"matched-{number}", None, "ok", 0.1)
+        metrics.handler_finished("kv", "matched-0", None, "ok", 0.1)
+    assert count(metrics, "requests_total", service=OTHER, method=OTHER, code="ok") == 10
+    assert count(metrics, "requests_total", service="kv", method="matched-0", code="ok") == MAX_COMMANDS + 11
+
+
+def test_commands_that_nobody_answers_are_one_and_leave_the_room_to_others() -> None:
+    metrics = Metrics()
+    for number in range(MAX_COMMANDS + 10):
         metrics.handler_finished("kv", f"made-up-{number}", None, "NoSuchHandler", 0.1)
-    assert count(metrics, "requests_total", service=OTHER, method=OTHER, code="NoSuchHandler") == 10
+    metrics.handler_finished("kv", "put", None, "ok", 0.1)
+    assert count(metrics, "requests_total", service=OTHER, method=OTHER, code="NoSuchHandler") == MAX_COMMANDS + 10
+    assert count(metrics, "requests_total", service="kv", method="put", code="ok") == 1
+
+
+def test_a_handler_is_counted_by_each_outcome_however_often_it_ended_so_before() -> None:
+    metrics = Metrics()
+    for outcome in ("ok", "cancelled", "ok", "ValueError", "cancelled"):
+        metrics.handler_finished("kv", "put", None, outcome, 0.1)
+    told = {
+        code: count(metrics, "requests_total", service="kv", method="put", code=code) for code in ("ok", "ValueError")
+    }
+    assert told == {"ok": 2, "ValueError": 1}
+    assert count(metrics, "requests_cancelled_total", by="peer") == 2
 
 
 @pytest.mark.parametrize(
@@ -155,6 +177,29 @@ async def test_keys_with_a_state_are_counted_here_and_on_who_keeps_their_copies(
         assert count(at_a, "node_owned_keys") == 0
         await trio.sleep(10)
         assert count(at_a, "handoff_in_progress") == count(at_a, "handoff_keys_left") == 0
+        assert count(at_a, "handoff_keys_total", result="kept") >= 1
+        assert count(at_a, "handoff_duration_seconds_count") >= 1
+        assert count(at_a, "handoff_duration_seconds_sum") < 1
+
+
+@simulated
+async def test_copies_that_a_drain_brings_elsewhere_are_counted_by_what_came_of_it(network: SimulatedNetwork) -> None:
+    shop, at_a = Shop(), Metrics()
+    async with nodes_at(network, "ab", shop.service) as (a, b):
+        at_a.watch(a)
+        async with a.own(key_of(a, "a"), int) as own:
+            await own.checkpoint(7)
+        async with trio.open_nursery() as nursery:
+            with network.isolate("b"):
+                nursery.start_soon(a.drain)
+                await trio.sleep(15)
+                assert count(at_a, "handoff_keys_total", result="failed") >= 1
+                assert count(at_a, "handoff_keys_total", result="brought") == 0
+        await trio.sleep(30)
+        assert count(at_a, "handoff_keys_total", result="brought") == 1
+        assert count(at_a, "handoff_in_progress") == 0
+        assert count(at_a, "handoff_duration_seconds_sum") > 1
+        assert b.owns("k")
 
 
 @simulated
@@ -169,14 +214,19 @@ async def test_streams_that_wait_for_a_slow_reader_count_the_seconds(network: Si
 
     async with nodes_at(network, "ab", service, instruments=[metrics]) as (a, _b):
         text = bytes(3_000_000)
-        assert await a.call(read.with_streams(text=text), key_of(a, "b")) == len(text)
+        metrics.watch(a)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.call, read.with_streams(text=text), key_of(a, "b"))
+            await trio.sleep(10)
+            assert (count(metrics, "streams_open"), count(metrics, "streams_blocked")) == (1, 1)
+        assert count(metrics, "streams_blocked") == 0
     assert 15 < count(metrics, "stream_blocked_seconds_total") < 25
 
 
 @simulated
 async def test_a_loop_that_was_blocked_for_a_moment_shows_wherever_the_moment_was(network: SimulatedNetwork) -> None:
     metrics, clock = Metrics(), trio.lowlevel.current_clock()
-    assert isinstance(clock, trio.testing.MockClock)
+    assert isinstance(clock, VirtualClock)
     async with nodes_at(network, "ab", Shop().service) as (a, _b):
         metrics.watch(a)
         await trio.sleep(5)

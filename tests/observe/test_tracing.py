@@ -21,11 +21,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from swimring.errors import HandlerFailed
 from swimring.instrument import Instrument, Span
-from swimring.observe.tracing import Tracing
+from swimring.mux import CallHeader, encode_fields
+from swimring.observe.tracing import MAX_METHODS, OTHER, Tracing
 from swimring.service import Request, Service
 from swimring.testing import SimulatedNetwork  # noqa: TC001
 from swimring.tracing import current_trace
 from tests.node.nodes import Shop, key_of, node_at, nodes_at, simulated
+from tests.node.test_forwarding import outsider_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +100,10 @@ async def test_a_handler_is_a_child_of_the_attempt_and_that_of_the_call_and_that
         "rpc.method": "shop/add",
         "rpc.response.status_code": "ok",
         "swimring.peer": "b",
+        "server.address": "b",
+        "server.port": 7979,
     }
-    assert (handler.attributes or {})["swimring.peer"] == "a"
+    assert dict(handler.attributes or {}) == dict(attempt.attributes or {}) | {"swimring.peer": "a"}
     assert {one.status.status_code for one in (call, attempt, handler)} == {StatusCode.UNSET}
 
 
@@ -252,6 +256,89 @@ async def test_a_trace_that_is_not_sampled_is_not_sampled_on_any_node(network: S
 
 
 @simulated
+async def test_what_a_handler_of_an_unsampled_call_does_is_not_sampled_either(network: SimulatedNetwork) -> None:
+    service, ids = Service("nest"), []
+    with collecting(sampler=ALWAYS_OFF) as off, collecting() as on:
+
+        @service.on("outer")
+        async def outer(request: Request, to: str) -> None:
+            with on.tracer.start_as_current_span("work"):  # of a provider that samples whatever is not decided yet
+                await request.node.call(inner, to)
+
+        @service.on("inner")
+        async def inner(request: Request) -> None:
+            trace_now = current_trace()
+            assert trace_now is not None
+            ids.append(trace_now.trace_id)
+
+        async with nodes_at(network, "a", service, instruments=[off.tracing]) as (a,):
+            async with nodes_at(network, "b", service, instruments=[on.tracing]) as (b,):
+                await b.join(["a:7979"])
+                await a.wait_ring(service, nodes=2)
+                with off.tracer.start_as_current_span("mine") as mine:
+                    await a.call(outer, key_of(a, "b"), key_of(a, "a"))
+                await a.call(outer, key_of(a, "b"), key_of(a, "a"))
+    assert (off.spans(), on.spans()) == ([], [])
+    assert ids[0] == trace.format_trace_id(mine.get_span_context().trace_id)
+    assert len(set(ids)) == 2
+
+
+@simulated
+async def test_a_call_that_is_not_sampled_has_no_attempts_for_anybody(network: SimulatedNetwork) -> None:
+    shop, heard = Shop(), Heard(follow=False)
+    async with nodes_at(network, "ab", shop.service, instruments=[heard]) as (a, _b):
+        await a.call(shop.add, key_of(a, "b"), 1)
+        heard.follow = True
+        await a.call(shop.add, key_of(a, "b"), 1)
+    assert [one for one in heard.told if one[1] == "shop"] == [
+        ("started call", "shop"), ("started handler", "shop"),
+        ("started call", "shop"), ("started attempt", "shop"), ("started handler", "shop"),
+        ("ended handler", "shop"), ("ended attempt", "shop"), ("ended call", "shop"),
+    ]  # fmt: skip
+
+
+@simulated
+async def test_a_call_that_is_handed_on_is_a_handler_and_an_attempt_on_the_node_in_between(
+    network: SimulatedNetwork,
+) -> None:
+    shop = Shop()
+    with collecting() as collector:
+        async with (
+            nodes_at(network, "ab", shop.service, instruments=[collector.tracing]) as (a, _b),
+            outsider_at(network, "a") as outsider,
+        ):
+            mine = collector.tracer.start_span("mine")
+            found = mine.get_span_context()
+            said = f"00-{trace.format_trace_id(found.trace_id)}-{trace.format_span_id(found.span_id)}-01"
+            header = CallHeader(ns="shop", cmd="where", key=key_of(a, "b"), traceparent=said)
+            assert await outsider.ask(header, encode_fields({})) == "b"
+            mine.end()
+    on_a, on_b = sorted(collector.spans("shop/where", SpanKind.SERVER), key=lambda one: str(one.attributes))
+    if (on_a.attributes or {})["server.address"] != "a":
+        on_a, on_b = on_b, on_a
+    between = collector.only("shop/where", SpanKind.CLIENT)
+    assert [parent(on_a), parent(between), parent(on_b)] == [found.span_id, ident(on_a), ident(between)]
+    assert (between.attributes or {})["server.address"] == "b"
+    assert (on_a.attributes or {})["rpc.response.status_code"] == "relayed"
+    assert events(on_a) == [("swimring.forwarded", "b")]
+
+
+@simulated
+async def test_methods_that_somebody_makes_up_are_one_to_the_histograms(network: SimulatedNetwork) -> None:
+    with collecting() as collector:
+        for number in range(MAX_METHODS + 10):
+            collector.tracing.handler_finished("shop", f"known-{number}", None, "ok", 0.1)
+            collector.tracing.handler_finished("shop", f"made-up-{number}", None, "NoSuchHandler", 0.1)
+        read = collector.reader.get_metrics_data()
+    assert read is not None
+    (metric,) = read.resource_metrics[0].scope_metrics[0].metrics
+    named = {(point.attributes or {})["rpc.method"] for point in metric.data.data_points}
+    assert len(named) == MAX_METHODS + 1
+    assert OTHER in named
+    assert "shop/made-up-0" not in named
+
+
+@simulated
 async def test_the_histograms_of_the_conventions_count_seconds(network: SimulatedNetwork) -> None:
     shop = Shop()
     with collecting() as collector:
@@ -270,12 +357,29 @@ async def test_the_histograms_of_the_conventions_count_seconds(network: Simulate
         assert getattr(point, "sum", 0) == pytest.approx(2.0, abs=0.1)
 
 
+class Heard(Instrument):
+    """What it was told of spans."""
+
+    traced = True
+
+    def __init__(self, *, follow: bool) -> None:
+        self.follow = follow
+        self.told: list[tuple[str, str]] = []
+
+    def span_started(self, span: Span) -> bool:
+        self.told.append((f"started {span.kind.value}", span.ns))
+        return self.follow
+
+    def span_ended(self, span: Span, outcome: str) -> None:
+        self.told.append((f"ended {span.kind.value}", span.ns))
+
+
 class Broken(Instrument):
     """Follows, and fails."""
 
     traced = True
 
-    def span_started(self, span: Span) -> None:
+    def span_started(self, span: Span) -> bool:
         raise ZeroDivisionError
 
 

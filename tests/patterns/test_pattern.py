@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from swimring.errors import ConfigError
 from swimring.patterns import MAX_FIELDS, Pattern
+from tests.names import named
 
 
 class Colour(enum.StrEnum):
@@ -65,7 +66,7 @@ literals = st.recursive(scalars, lambda inner: st.dictionaries(st.text(), inner,
         ({"a": None}, [{"a": None}], [{"a": 0}, {}]),
         ({b"raw": ...}, [{b"raw": 1}], [{"raw": 1}]),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_a_field_asks(asked: object, accepted: list[object], refused: list[object]) -> None:
     pattern = Pattern({"x": asked})

@@ -30,6 +30,7 @@ from swimring.mux import CallHeader
 from swimring.ownership import Rebalancer
 from swimring.rpc import Outgoing, Routing, outgoing, refuse_unless_owner, whole_message
 from swimring.swim import Member, Metadata, Status
+from tests.names import named
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -563,7 +564,7 @@ def test_a_message_is_read_into_what_routes_it_and_its_fields() -> None:
 @pytest.mark.parametrize(
     "message",
     [17, None, "put", {1: 2}, {"ns": 1}, {"cmd": None}, {"key": 1}, {"key": True}, {"key": "k" * 2000}],
-    ids=repr,
+    ids=named,
 )
 def test_what_is_no_message_is_refused_before_anything_is_sent(message: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:

@@ -147,7 +147,7 @@ async def test_credit_of_what_a_reset_takes_back_goes_to_those_who_wait(clock: M
             await wait_all_tasks_blocked()
             asking.cancel_scope.cancel()
         connection = reader.end.pool.connections[0]
-        streams = list(connection._streams.values())
+        streams = list(connection._streams._streams.values())
         assert sum(stream.sent for stream in streams) == TIGHT.connection_window
         # Nobody reads, so some of it is still here.
         unsent = next(one for one in streams if connection.session._line.outbox.has_bulk(one.stream_id))

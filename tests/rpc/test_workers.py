@@ -99,6 +99,49 @@ async def test_a_deadline_ends_its_own_call_and_no_other(nursery: trio.Nursery, 
     nursery.cancel_scope.cancel()
 
 
+async def test_the_deadline_of_a_call_that_is_over_disturbs_no_later_call(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    workers, ended = Workers(nursery), []
+
+    async def at_once() -> None:
+        ended.append(trio.current_effective_deadline())
+
+    async def later() -> None:
+        await trio.sleep(10)
+        ended.append(trio.current_effective_deadline())
+
+    began = trio.current_time()
+    jobs = [_Job(at_once, began + 5), _Job(later), _Job(at_once, began + 30), _Job(later, began + 60)]
+    for job in jobs:
+        workers.assign(job)
+        await trio.sleep(12)
+        assert len(nursery.child_tasks) == 1
+    assert ended == [job.deadline for job in jobs]
+    assert [job.answered for job in jobs] == [1] * 4
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_called_as_the_deadline_of_its_last_call_passes_serves_the_next(
+    nursery: trio.Nursery, mock_clock: trio.testing.MockClock
+) -> None:
+    workers, ended = Workers(nursery), []
+
+    async def handle() -> None:
+        await trio.lowlevel.checkpoint()
+        ended.append(trio.current_effective_deadline())
+
+    first, second = _Job(handle, trio.current_time() + 5), _Job(handle)
+    workers.assign(first)
+    await trio.testing.wait_all_tasks_blocked()
+    workers.assign(second)
+    mock_clock.jump(6)
+    await trio.testing.wait_all_tasks_blocked()
+    assert ended == [first.deadline, second.deadline]
+    assert (first.answered, second.answered, len(nursery.child_tasks)) == (1, 1, 1)
+    nursery.cancel_scope.cancel()
+
+
 async def test_the_stack_of_a_worker_shows_where_its_handler_waits(nursery: trio.Nursery) -> None:
     workers, release = Workers(nursery), trio.Event()
 

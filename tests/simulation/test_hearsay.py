@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import pytest
 import trio
 
-from swimring.swim import Profile, Status
+from swimring.net import Datagrams
+from swimring.swim import Profile, Status, decode_datagram, encode_datagram, shortest_suspicion, tag_key
 from tests.gossip.nodes import open_cluster, simulated
 
 from .crowd import open_crowd
 
+if TYPE_CHECKING:
+    from swimring.identity import Address
+
 LAN = Profile.lan()
+_KEY = tag_key("crowd")
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["killed", "machines lost"])
@@ -50,3 +58,47 @@ async def test_who_missed_all_rumours_of_a_death_finds_out_in_seconds_although_n
         assert record is not None
         assert record.status.active
         assert await crowd.agree() < 4
+
+
+@simulated
+async def test_who_missed_all_rumours_of_a_lost_machine_waits_no_longer_than_a_confirmed_suspicion_takes(
+    seed: int,
+) -> None:
+    """A lost machine refuses nothing, and the others have buried it: all they can confirm with is that they have."""
+    async with open_crowd() as crowd:
+        crowd.tap = lambda name, datagrams: _HearsNoIll(datagrams, of="p5") if name == "p9" else datagrams
+        await crowd.gather(24, within=1)
+        await crowd.quiet()
+        straggler, victim = crowd.people["p9"], crowd.people["p5"]
+        crowd.lose([victim])
+        await crowd.agree([person for person in crowd.present if person is not straggler])
+        record = straggler.gossiper.member(victim.name)
+        assert record is not None
+        assert record.status.active
+        assert await crowd.agree() < shortest_suspicion(LAN, 24) + 8
+
+
+class _HearsNoIll(Datagrams):
+    """Hears nothing in datagrams about one member but that it lives."""
+
+    def __init__(self, datagrams: Datagrams, *, of: str) -> None:
+        self._datagrams = datagrams
+        self._of = of
+
+    async def send(self, payload: bytes, to: Address) -> None:
+        await self._datagrams.send(payload, to)
+
+    async def receive(self) -> list[tuple[bytes, Address]]:
+        return [(self._without(payload), source) for payload, source in await self._datagrams.receive()]
+
+    def _without(self, payload: bytes) -> bytes:
+        envelope = decode_datagram(payload, key=_KEY)
+        rumours = tuple(
+            rumour
+            for rumour in envelope.rumours
+            if rumour.member.name != self._of or rumour.member.status is Status.ALIVE
+        )
+        return encode_datagram(dataclasses.replace(envelope, rumours=rumours), key=_KEY)
+
+    def close(self) -> None:
+        self._datagrams.close()

@@ -25,6 +25,7 @@ from swimring.swim import (
     Profile,
     Rumour,
     Status,
+    shortest_suspicion,
 )
 from swimring.swim.member import NUMBER_LIMIT
 from tests.swim.records import drain, member, membership, rumour
@@ -320,6 +321,18 @@ def test_hearsay_of_a_death_of_somebody_we_believe_in_is_to_be_looked_into() -> 
     about_us = believes.merge(Rumour(member=believes.me.turned(DEAD)), now=4.0)
     assert about_us is not None
     assert not about_us.hearsay
+
+
+def test_hearsay_of_a_death_confirms_a_suspicion_that_runs_already_once_for_each_who_says_so() -> None:
+    believes = membership(others=8)
+    believes.apply(rumour(ALIVE), now=0.0)
+    for source in ("p1", "p2", "p2", "p3"):
+        believes.merge(rumour(DEAD), source=source, now=1.0)
+    suspicion = believes.suspicion("bob")
+    assert suspicion is not None
+    assert suspicion.accusers == {"me", "p2", "p3"}, "the first one began it, in our own name"
+    assert suspicion.deadline == 1.0 + shortest_suspicion(Profile.lan(), 10)
+    assert believes.merge(rumour(DEAD, 4), source="p4", now=2.0) is None, "that was before it spoke up"
 
 
 def test_hearsay_of_a_suspicion_names_who_accuses_and_nobody_named_is_us() -> None:

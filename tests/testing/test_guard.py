@@ -1,10 +1,11 @@
 """What a simulation refuses, whom it names, and what it lets pass."""
 
-# ruff: noqa: TID251, PLW0108, PTH123, PTH208, SIM115, ASYNC105
+# ruff: noqa: TID251, PLW0108, PTH110, PTH115, PTH116, PTH123, PTH208, SIM115, ASYNC105
 # All that is forbidden is what these tests are made of, and a lambda is the line that is named.
 
 from __future__ import annotations
 
+import _thread
 import concurrent.futures
 import datetime
 import importlib
@@ -63,6 +64,13 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "monotonic": (lambda: time.monotonic_ns(), r"time\.monotonic_ns", "current_time"),
     "perf_counter": (lambda: time.perf_counter(), r"time\.perf_counter", "current_time"),
     "localtime": (lambda: time.localtime(), r"time\.localtime", "wall_ms"),
+    "gmtime": (lambda: time.gmtime(None), r"time\.gmtime", "wall_ms"),
+    "ctime": (lambda: time.ctime(), r"time\.ctime", "wall_ms"),
+    "asctime": (lambda: time.asctime(), r"time\.asctime", "wall_ms"),
+    "strftime": (lambda: time.strftime("%H"), r"time\.strftime", "wall_ms"),
+    "process_time": (lambda: time.process_time(), r"time\.process_time", "current_time"),
+    "thread_time": (lambda: time.thread_time_ns(), r"time\.thread_time_ns", "current_time"),
+    "times": (lambda: os.times(), r"os\.times", "current_time"),
     "sleep": (lambda: time.sleep(0), r"time\.sleep", r"trio\.sleep"),
     "now": (lambda: datetime.datetime.now(), r"datetime\.datetime\.now", "wall_ms"),
     "now in a zone": (lambda: datetime.datetime.now(tz=datetime.UTC), r"datetime\.datetime\.now", "wall_ms"),
@@ -83,15 +91,30 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "read_text": (lambda: Path(__file__).read_text(), r"pathlib.*\.read_text \(open\)", r"request\.node\.store"),
     "write_text": (lambda: Path("/tmp/never").write_text(""), r"\.write_text \(open\)", r"request\.node\.store"),
     "listdir": (lambda: os.listdir("."), r"os\.listdir", r"request\.node\.store"),
+    "opened by number": (lambda: os.close(os.open("/tmp", os.O_RDONLY)), "open", r"request\.node\.store"),
+    "stat": (lambda: os.stat("/tmp"), r"os\.stat", r"request\.node\.store"),
+    "stat of a path": (lambda: Path("/tmp").stat(), r"pathlib.*\.stat \(os\.stat\)", r"request\.node\.store"),
+    "lstat": (lambda: os.lstat(b"/tmp"), r"os\.lstat", r"request\.node\.store"),
+    "exists": (lambda: os.path.exists("/tmp"), r"os\.stat", r"request\.node\.store"),
+    "is_file": (lambda: Path("/tmp").is_file(), r"\(os\.stat\)", r"request\.node\.store"),
+    "resolve": (lambda: Path("/tmp").resolve(), r"\(os\.lstat\)", r"request\.node\.store"),
+    "access": (lambda: os.access("/tmp", os.R_OK), r"os\.access", r"request\.node\.store"),
+    "readlink": (lambda: os.readlink("/proc/self/exe"), r"os\.readlink", r"request\.node\.store"),
+    "statvfs": (lambda: os.statvfs("/tmp"), r"os\.statvfs", r"request\.node\.store"),
+    "scandir": (lambda: os.scandir("."), r"os\.scandir", r"request\.node\.store"),
+    "walk": (lambda: next(os.walk(".")), r"os.*scandir", r"request\.node\.store"),
+    "chdir": (lambda: os.chdir("."), r"os\.chdir", r"request\.node\.store"),
     "temporary file": (lambda: tempfile.TemporaryFile(), r"tempfile\.", r"request\.node\.store"),
     "sqlite": (lambda: sqlite3.connect(":memory:"), r"sqlite3\.connect", r"request\.node\.store"),
     "thread": (lambda: threading.Thread(target=int).start(), r"threading\.Thread\.start", "await instead"),
+    "bare thread": (lambda: _thread.start_new_thread(int, ()), r"_thread\.start_new_thread", "await instead"),
     "executor": (
         lambda: concurrent.futures.ThreadPoolExecutor(1).submit(int),
         r"concurrent\.futures\.thread\.ThreadPoolExecutor\.submit \(threading\.Thread\.start\)",
         "await instead",
     ),
     "process": (lambda: subprocess.run(["true"], check=False), r"subprocess\.run", "await instead"),
+    "process left alone": (lambda: subprocess.Popen(["true"]).wait(), r"subprocess\.Popen", "await instead"),
     "shell": (lambda: os.system("true"), r"os\.system", "await instead"),
     "connection": (
         lambda: socket.create_connection(("127.0.0.1", 1)),
@@ -99,6 +122,12 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
         "simulated network",
     ),
     "datagrams": (lambda: socket.socket().bind(("127.0.0.1", 0)), r"socket\.bind", "simulated network"),
+    "pair of sockets": (
+        lambda: [end.close() for end in socket.socketpair()],
+        r"socket\.socketpair",
+        "simulated network",
+    ),
+    "pipe": (lambda: [os.close(end) for end in os.pipe()], r"os\.pipe", "simulated network"),
     "imported by name": (lambda: clocks_by_name.now(), r"time\.monotonic", "current_time"),
 }
 
@@ -164,6 +193,16 @@ def test_what_trio_would_do_in_the_real_world_is_refused_too(name: str) -> None:
     assert re.match(rf"{HERE}:\d+, in test_what_trio\S*main, calls {called}", str(error))
 
 
+def test_a_pair_of_sockets_is_refused_to_who_asks_trio_for_it_and_not_to_trio_itself() -> None:
+    async def main() -> None:
+        trio.socket.socketpair()
+
+    with pytest.raises(
+        NotRepeatable, match=rf"{HERE}:\d+, in .*main, calls trio\.\S*socketpair \(socket\.socketpair\)"
+    ):
+        run_simulation(main, seed=1)
+
+
 def test_a_real_node_in_a_simulation_is_refused() -> None:
     async def main() -> None:
         async with open_node(cluster="real"):
@@ -216,6 +255,26 @@ def test_a_handler_is_named_even_if_its_caller_hears_of_it_first() -> None:
     assert any(
         re.match(rf"first of all, {HERE}:\d+, in stamp, calls time\.time", note) for note in failure.value.__notes__
     )
+
+
+def test_a_file_that_is_to_be_streamed_is_the_fault_of_who_makes_the_call() -> None:
+    files = Service("files")
+
+    @files.on("count", idempotent=True)
+    async def count(request: Request) -> int:
+        async with request.streams["text"] as stream:
+            return len(await stream.receive())
+
+    async def main() -> None:
+        async with open_sim_cluster() as cluster:
+            (node,) = await cluster.start(1, files)
+            await node.node.call(count.with_streams(text=Path(__file__)), "k")  # the line that is named
+
+    line = main.__code__.co_firstlineno + 3
+    with pytest.raises(BaseException) as failure:
+        run_simulation(main, seed=1)
+    told = "".join(traceback.format_exception(failure.value))
+    assert re.search(rf"{HERE}:{line}, in test_a_file\S*main, calls swimring\.\S*call \(a thread of Trio\)", told)
 
 
 def test_what_the_code_under_test_swallows_fails_the_simulation_at_its_end() -> None:
@@ -276,6 +335,9 @@ def test_dates_that_do_not_ask_the_clock_and_dice_with_a_seed_are_fine() -> None
         assert isinstance(day, datetime.datetime)
         assert datetime.datetime.fromtimestamp(0, tz=datetime.UTC).year == 1970
         assert datetime.datetime.fromisoformat(day.isoformat()) == day
+        assert time.strftime("%Y", time.gmtime(0)) == time.asctime(time.gmtime(0))[-4:] == "1970"
+        assert time.localtime(86_400 * 9).tm_year == 1970
+        assert time.ctime(86_400 * 9).endswith("1970")
         random.Random(7).random()
         random.seed(7)
         random.choice([1, 2])
@@ -321,6 +383,7 @@ def test_everything_is_as_before_when_a_simulation_has_ended() -> None:
     def watched() -> list[object]:
         return [
             time.time, time.sleep, os.urandom, uuid.uuid4, threading.Thread.start, random.Random.seed, random.seed,
+            time.strftime, time.process_time, os.stat, os.pipe, socket.socketpair, _thread.start_new_thread,
             vars(datetime.datetime)["now"], vars(clocks_by_name)["monotonic"],
         ]  # fmt: skip
 

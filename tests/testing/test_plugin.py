@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -130,6 +132,56 @@ def test_a_replay_sees_the_same(project: Project) -> None:
         return found.group()
 
     assert digest("5") == digest("5") != digest("6")
+
+
+SETS = """
+async def test_in_the_order_of_a_set(cluster):
+    nodes = await cluster.start(3, app)
+    await cluster.settled()
+    for key in {f"key {number}" for number in range(20)}:  # an order that follows the hash seed
+        await nodes[0].node.call(where, key)
+    print(f"digest {cluster.network.trace.digest}")
+    assert False
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "pytest"], [str(Path(sys.executable).with_name("pytest"))]], ids=["module", "script"]
+)
+def test_a_seed_alone_repeats_in_a_fresh_process_whatever_is_in_the_order_of_sets(
+    project: Project, program: list[str]
+) -> None:
+    (project.place / "test_it.py").write_text(SERVICE + SETS)
+    plugin = [] if INSTALLED else ["-p", "swimring.testing.plugin"]
+
+    def run(*arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *program, "-p", "no:cacheprovider", *plugin, *arguments],
+            env={name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"} | environment,
+            capture_output=True, text=True, check=False, cwd=project.place,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def digest(out: str) -> str:
+        found = re.search(r"^digest ([0-9a-f]{32})$", out, re.MULTILINE)
+        assert found, out
+        return found[1]
+
+    first = run("test_it.py", "--swimring-seed", "5")
+    assert "1 failed" in first
+    command = re.search(r"^ +((?:PYTHONHASHSEED=\d+ )?pytest .+)$", first, re.MULTILINE)
+    assert command is not None
+    typed = [word for word in shlex.split(command[1]) if not word.startswith("PYTHON")][1:]
+    assert digest(first) == digest(run(*typed)) == digest(run("test_it.py", "--swimring-seed=5", "-s"))
+    if "-m" in program:
+        assert digest(first) != digest(run(*typed, PYTHONHASHSEED="12"))
+
+
+def test_a_run_whose_hash_seed_nobody_knows_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    assert "the hash seed of this run was random" in project.run(SETS)
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    assert "the hash seed of this run was random" not in project.run(SETS)
 
 
 def test_a_sweep_shows_the_lowest_seed_that_fails_whichever_process_finds_one_first(project: Project) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 import swimring.testing.simulation as simulation_module
 from swimring.errors import ConfigError

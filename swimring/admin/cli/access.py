@@ -11,6 +11,17 @@ from swimring.certificates import TlsSettings
 from swimring.errors import ConfigError
 from swimring.security import read_secret_file, secret_keys
 
+from .suggesting import member_names, service_names
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs instead of words.")]
+"""Every command takes it, and prints nothing but JSON then: a document, or one a line."""
+Target = Annotated[str, Parameter(help="The service, MODULE:NAME or FILE.py:NAME, such as hello:app.")]
+MemberName = Annotated[str, Parameter(help="Its name, as `swimring members` shows it.", completer=member_names)]
+OfService = Annotated[
+    str | None,
+    Parameter(help="The service whose ring is meant. Default: the only one there is.", completer=service_names),
+]
+
 SecretFile = Annotated[
     str | None,
     Parameter(
@@ -100,6 +111,15 @@ class Access:
         if self.secret_file is not None:
             return read_secret_file(self.secret_file)
         return secret_keys(self.secret) or None
+
+    def check(self) -> None:
+        """Whether there is time for anything.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.within > 0:
+            raise ConfigError("within", self.within, "a number of seconds above 0")
 
 
 ANY = Access()

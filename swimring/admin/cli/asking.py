@@ -4,29 +4,53 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
+from cyclopts import Parameter
 
 from swimring.builtin import describe
 from swimring.client import Mesh, connect
-from swimring.errors import CallError, ConfigError
+from swimring.errors import CallError, ConfigError, NotJoined
 from swimring.service import as_told
 
+from .access import ANY, Access, AsJson, OfService
 from .output import print_json, print_table, print_text
+from .suggesting import service_names
 from .talking import Files, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from .access import Access
+    from swimring.swim import Member
 
 
+ServiceName = Annotated[str, Parameter(help="The service, such as hello.", completer=service_names)]
+Handler = Annotated[str, Parameter(help="The handler, such as greet.")]
+Fields = Annotated[
+    str, Parameter(help="The arguments as NAME=VALUE; a VALUE is read as JSON where it is JSON, else as text.")
+]
 COLUMNS: Final = ("name", "address", "status", "services", "weight", "takes", "zone")
 
+_FILE: Final = (
+    "NAME=PATH sends a file as the byte stream NAME; PATH alone sends its lines, each of JSON, as items to a handler "
+    "with a channel. A path of - is stdin. May be repeated."
+)
 
-def members(*, access: Access, as_json: bool) -> None:
+
+def members(
+    *,
+    watch: Annotated[bool, Parameter(negative="", help="Show them again whenever one changes, until Ctrl-C.")] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
     """Print the members."""
+    if watch:
+        from . import watching  # noqa: PLC0415 - it draws, which an answer need not wait for
+
+        watching.watch_members(access=access, as_json=as_json)
+        return
 
     async def ask(mesh: Mesh) -> None:
         known = [describe(member) for member in mesh.members]
@@ -50,12 +74,13 @@ def member_rows(known: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def lookup(
-    key: str,
+    key: Annotated[str, Parameter(help="The key.")],
+    /,
     *,
-    service: str | None,
-    replicas: int,
-    access: Access,
-    as_json: bool,
+    service: OfService = None,
+    replicas: Annotated[int, Parameter(help="How many replicas to show.")] = 1,
+    access: Access = ANY,
+    as_json: AsJson = False,
 ) -> None:
     """Print the owner of ``key`` and who would hold its replicas."""
 
@@ -72,18 +97,22 @@ def lookup(
 
 
 def call(
-    service: str,
-    cmd: str,
-    fields: Sequence[str],
-    *,
-    key: str | None,
-    files: Sequence[str],
-    idempotent: bool,
-    access: Access,
-    as_json: bool,
+    service: ServiceName,
+    cmd: Handler,
+    /,
+    *fields: Fields,
+    key: Annotated[
+        str | None, Parameter(help="The key whose owner shall answer. Default: any node that offers the service.")
+    ] = None,
+    file: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True, help=_FILE)] = (),
+    idempotent: Annotated[
+        bool, Parameter(negative="", help="Repeat the call if an answer is lost, although it may have run.")
+    ] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
 ) -> None:
     """Call a handler and print its reply, or its items line by line: text as it is, anything else as JSON."""
-    read, sources = read_fields(fields), Files(files)
+    read, sources = read_fields(fields), Files(file)
 
     async def ask(mesh: Mesh) -> None:
         try:
@@ -118,25 +147,51 @@ def read_fields(fields: Sequence[str]) -> dict[str, Any]:
     return read
 
 
-def with_mesh(ask: Callable[[Mesh], Awaitable[None]], access: Access, *, endless: bool = False) -> None:
-    """Connect and ``ask``; if that is ``endless`` only connecting is bounded.
+def with_mesh(
+    ask: Callable[[Mesh], Awaitable[None]],
+    access: Access,
+    *,
+    endless: bool = False,
+    late: str = "no answer within {:g} s",
+) -> None:
+    """Connect and ``ask``; if that is ``endless`` only connecting is bounded. ``late`` is said when time is up.
 
     Raises:
         CallError: it took longer than ``--within``.
         NotJoined: nobody answers.
     """
-    if not access.within > 0:
-        raise ConfigError("within", access.within, "a number of seconds above 0")
-    secret, tls = access.keys(), access.tls.settings()
+    access.check()
 
     async def run() -> None:
+        until = math.inf if endless else anyio.current_time() + access.within
         try:
-            with anyio.fail_after(access.within) as scope:
-                async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
-                    if endless:
-                        scope.deadline = math.inf
+            async with dial(access) as mesh:
+                with anyio.fail_after(until - anyio.current_time()):
                     await ask(mesh)
         except TimeoutError:
-            raise CallError(f"no answer within {access.within:g} s", maybe_executed=True) from None
+            raise CallError(late.format(access.within), maybe_executed=True) from None
 
     anyio.run(run)
+
+
+@asynccontextmanager
+async def dial(access: Access, member: Member | None = None, *, cluster: str | None = None) -> AsyncIterator[Mesh]:
+    """Connect to the cluster that is meant, or to that very ``member`` of the one of that name.
+
+    Raises:
+        ConfigError: the secret or the certificates cannot be used.
+        NotJoined: nobody answers, or not within ``--within``.
+    """
+    to, connected = access.join if member is None else (member.address,), False
+    try:
+        with anyio.fail_after(access.within) as scope:
+            async with connect(
+                *to, cluster=cluster or access.cluster, secret=access.keys(), tls=access.tls.settings()
+            ) as mesh:
+                scope.deadline, connected = math.inf, True
+                yield mesh
+    except TimeoutError:
+        if connected:  # it is of the block
+            raise
+        where = ", ".join(map(str, to)) or "this machine"
+        raise NotJoined(f"no node answers at {where} within {access.within:g} s: `swimring doctor` says more") from None

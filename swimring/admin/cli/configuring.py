@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from swimring.admin.http import AUTO, OFF, open_site
+from swimring.admin.loading import load_services
 from swimring.identity import Address
 from swimring.node import NodeSettings, check_settings
 from swimring.observe import check_logging
 
+from .access import AsJson, Target
+from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
 from .output import print_json, print_table, print_text
+from .sources import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from swimring.admin.config import Setting
-    from swimring.service import Service
-
-    from .node_options import WatchOptions
-    from .sources import Sources
 
 
-def show(sources: Sources, *, origin: bool, as_json: bool) -> None:
+def show(
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    origin: Annotated[
+        bool, Parameter(negative="", help="Say where each comes from: a flag, the environment, a file, or nowhere.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print each setting by its name, and with ``origin`` who said it."""
+    del options, watching  # what was said is in the sources, with its origin
     settings = [sources.settings[name] for name in sorted(sources.settings)]
     if as_json:
         print_json({setting.knob.name: _described(setting, origin=origin) for setting in settings})
@@ -32,22 +41,34 @@ def show(sources: Sources, *, origin: bool, as_json: bool) -> None:
     print_table(columns, rows, title="none" if sources.path is None else str(sources.path))
 
 
-def check(services: Sequence[Service], sources: Sources, watching: WatchOptions, settings: NodeSettings) -> None:
-    """Say that the settings are good.
+def check(
+    target: Target | None = None,
+    /,
+    *,
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    as_json: AsJson = False,
+) -> None:
+    """Say that the settings are good; without ``target`` as far as they do not depend on it.
 
     Raises:
         ConfigError: the first one that is not.
     """
-    told: NodeSettings = {**settings}
+    services = () if target is None else load_services(target)
+    told: NodeSettings = {**options.settings()}
     if not services and told["cluster"] is None:
         told["cluster"] = "unnamed"  # it will be that of the service, which is not known here
-    check_settings(tuple(services), **told)
+    check_settings(services, **told)
     check_logging(watching.log_level, watching.log_format)
     open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     if watching.admin not in {AUTO, OFF}:
         Address.parse(watching.admin, setting="admin")
     said = sum(1 for setting in sources.settings.values() if setting.place)
-    print_text(f"good: {said} settings said, the rest are defaults; file: {sources.path or 'none'}")
+    file = None if sources.path is None else str(sources.path)
+    if as_json:
+        print_json({"good": True, "said": said, "file": file})
+    else:
+        print_text(f"good: {said} settings said, the rest are defaults; file: {file or 'none'}")
 
 
 def _described(setting: Setting, *, origin: bool) -> Any:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from swimring.admin.loading import load_services
+
+from .access import AsJson, Target
 from .output import print_json, print_table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from swimring.service import Service
-
-
-def schema(services: Sequence[Service], *, as_json: bool) -> None:
+def schema(target: Target, /, *, as_json: AsJson = False) -> None:
     """Print one JSON Schema document for each service, or a table of the handlers."""
+    services = load_services(target)
     documents = [service.schema() for service in services]
     if as_json:
         print_json(documents)

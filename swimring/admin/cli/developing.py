@@ -7,13 +7,15 @@ import subprocess
 import sys
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import trio
+from cyclopts import Parameter
 
 from swimring.admin.fleet import open_fleet
 from swimring.errors import ConfigError
 
+from .access import AsJson, Target
 from .keyboard import open_keys
 from .lines import Lines
 from .stopping import INTERRUPTED, open_stopping
@@ -27,13 +29,27 @@ if TYPE_CHECKING:
 
 MOST: Final = 20
 """Nodes that find each other on one machine without settings: there are so many ports."""
+_RELOAD: Final = (
+    "When a Python file beside the target, or below this folder, changes, drain and restart a node at a time."
+)
 _HELP: Final = (
     "keys: 1-9 choose a node; k kill -9, d drain, p partition (it is frozen where it stands: SIGSTOP), h heal, "
     "a add one or start one again, q quit"
 )
 
 
-def dev(target: str, *, nodes: int, cluster: str | None, reload: bool, log_level: str) -> int:
+def dev(
+    target: Target,
+    /,
+    *,
+    nodes: Annotated[int, Parameter(name=("--nodes", "-n"), help="How many.")] = 3,
+    cluster: Annotated[
+        str | None, Parameter(help="The name of their cluster. Default: the name of the service.")
+    ] = None,
+    reload: Annotated[bool, Parameter(negative="", help=_RELOAD)] = False,
+    log_level: Annotated[str, Parameter(help="What they log: debug, info, warning or error.")] = "info",
+    as_json: AsJson = False,
+) -> int:
     """Run ``nodes`` nodes until a signal or the key q; return the exit status.
 
     Raises:
@@ -41,7 +57,8 @@ def dev(target: str, *, nodes: int, cluster: str | None, reload: bool, log_level
     """
     if not 1 <= nodes <= MOST:
         raise ConfigError("nodes", nodes, f"from 1 to {MOST}")
-    return trio.run(_develop, target, nodes, _options(cluster, log_level), folder_of(target) if reload else None)
+    lines = Lines(widest=len(f"n{nodes}") + 1, as_json=as_json)
+    return trio.run(_develop, target, nodes, _options(cluster, log_level), folder_of(target) if reload else None, lines)
 
 
 def folder_of(target: str) -> Path:
@@ -56,8 +73,7 @@ def _options(cluster: str | None, log_level: str) -> list[str]:
     return ["--config", os.devnull, "--log-format", "human", "--log-level", log_level, *named]
 
 
-async def _develop(target: str, nodes: int, options: Sequence[str], watched: Path | None) -> int:
-    lines = Lines(widest=len(f"n{nodes}") + 1)
+async def _develop(target: str, nodes: int, options: Sequence[str], watched: Path | None, lines: Lines) -> int:
     environment = {name: value for name, value in lines.environment().items() if not name.startswith("SWIMRING_")}
     start = [sys.executable, "-m", "swimring", "run", target, "--supervised", *options]
     with open_stopping() as stopping:
@@ -112,10 +128,9 @@ class _Session:
     async def _follow(self, child: Child) -> None:
         await child.settled.wait()
         if child.facts is not None:
-            watched = f", dashboard at {child.facts.url}" if child.facts.url else ""
-            self._lines.say(f"{child.label} serves at {child.facts.address}, process {child.pid}{watched}")
+            self._lines.say_serving(child.label, child, child.facts, watched="dashboard at")
         await child.ended.wait()
-        self._lines.say(f"{child.label} has ended, {_how(child.status)}")
+        self._lines.say_ended(child, f"{child.label} has ended, {_how(child.status)}")
         if self._fleet.running or self._fleet.children[child.label] is not child:
             return
         if child.facts is None:  # none of them could start: there is nothing to wait for
@@ -163,7 +178,7 @@ class _Session:
 
     async def _obey(self) -> None:
         with open_keys() as keys:
-            if keys is None:
+            if keys is None or not self._lines.in_terminal:
                 return
             self._lines.say(_HELP)
             async for key in keys:

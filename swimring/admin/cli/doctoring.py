@@ -3,76 +3,40 @@
 from __future__ import annotations
 
 import errno
-import secrets
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from swimring.builtin import NAMESPACE
-from swimring.client import connect
 from swimring.errors import CallError, ConfigError, NotJoined
-from swimring.gossip import Envelopes
-from swimring.identity import Address, NodeId
-from swimring.net import SystemHost
-from swimring.security import Keyring, Sealing
-from swimring.swim import PROFILES, BytesRefused, Envelope, Ping
+from swimring.identity import Address
 
+from .access import ANY, Access, AsJson
+from .asking import dial
+from .findings import BAD, GOOD, Finding, clock_finding, mtu_findings, reach_findings, udp_finding
 from .output import print_json, print_text
+from .pinging import Heard, Pinging
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from swimring.client import Mesh
     from swimring.swim import Member
 
-    from .access import Access
-
-GOOD: Final = "good"
-BAD: Final = "bad"
-CLOCKS_MAY_DIFFER: Final = 5.0
-"""Seconds between two clocks that are worth a word; sealed gossip is refused beyond minutes."""
-
-_PINGS: Final = 5
 _PATIENCE: Final = 1.5
-_IP_MTU: Final = 14
-"""The socket option of Linux; the module `socket` has no name for it."""
-_HEADERS: Final = 48
-"""Bytes of IPv6 and UDP around a datagram."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        check: dns, tcp, cluster, secret, node, udp, mtu, clock or reach.
-        subject: the address or the member it is about.
-        verdict: good or bad.
-        found: what was seen.
-        means: what follows from it; empty if nothing does.
-        do: what to do; empty if there is nothing.
-    """
-
-    check: str
-    subject: str
-    verdict: str
-    found: str
-    means: str = ""
-    do: str = ""
-
-
-def doctor(*, access: Access, as_json: bool) -> int:
+def doctor(*, access: Access = ANY, as_json: AsJson = False) -> int:
     """Print what was found; 0 if all is good, 1 if something is not.
 
     Raises:
         ConfigError: the options are wrong.
     """
-    if not access.within > 0:
-        raise ConfigError("within", access.within, "a number of seconds above 0")
+    access.check()
     findings = anyio.run(_examine, access)
     if as_json:
         print_json([asdict(one) for one in findings])
@@ -97,9 +61,7 @@ async def _examine(access: Access) -> list[Finding]:
         return findings
     try:
         with anyio.fail_after(access.within):
-            async with connect(
-                *reached, cluster=access.cluster, secret=access.keys(), tls=access.tls.settings()
-            ) as mesh:
+            async with dial(replace(access, join=tuple(reached))) as mesh:
                 findings.append(Finding(check="cluster", subject=mesh.cluster, verdict=GOOD, found="its nodes answer"))
                 findings += await _Examination(mesh, access).run()
     except (ConfigError, NotJoined) as error:
@@ -180,121 +142,39 @@ class _Examination:
     def __init__(self, mesh: Mesh, access: Access) -> None:
         self._mesh = mesh
         self._access = access
-        self._keys, self._tls = access.keys(), access.tls.settings()
+        self._pinging = Pinging(mesh.cluster, access.keys())
+        self._members = [member for member in mesh.members if member.status.active]
         self._findings: dict[str, list[Finding]] = {}
         self._views: dict[str, dict[str, str]] = {}
+        self._heard: dict[str, Heard] = {}
 
     async def run(self) -> list[Finding]:
-        members = [member for member in self._mesh.members if member.status.active]
         async with anyio.create_task_group() as tasks:
-            for member in members:
-                tasks.start_soon(self._examine, member)
-        told = [one for member in members for one in self._findings[member.name]]
-        return told + reach_findings(self._views)
+            for number, member in enumerate(self._members):
+                others = [*self._members[number + 1 :], *self._members[:number]]
+                tasks.start_soon(self._examine, member, others)
+        told = [one for member in self._members for one in self._findings[member.name]]
+        answering = {name for name, heard in self._heard.items() if heard.small}
+        return told + reach_findings(
+            {name: view for name, view in self._views.items() if name in answering},
+            {name: heard.missed for name, heard in self._heard.items()},
+        )
 
-    async def _examine(self, member: Member) -> None:
+    async def _examine(self, member: Member, others: Sequence[Member]) -> None:
         findings = self._findings[member.name] = []
         port = await _dial_port(member.address, subject=f"{member.name} at {member.address}")
-        findings.append(port)
-        findings += await self._ping(member)
+        heard = self._heard[member.name] = await self._pinging.ask(member, member.address, others)
+        findings += [port, udp_finding(member.name, heard.small)]
+        findings += mtu_findings(member.name, heard.mtu, small=heard.small, large=heard.large)
         if port.verdict == GOOD:
             with suppress(CallError, NotJoined, ConfigError, TimeoutError), anyio.fail_after(_PATIENCE):
                 await self._ask(member, findings)
 
     async def _ask(self, member: Member, findings: list[Finding]) -> None:
-        async with connect(member.address, cluster=self._mesh.cluster, secret=self._keys, tls=self._tls) as mesh:
+        async with dial(self._access, member, cluster=self._mesh.cluster) as mesh:
             before = datetime.now(tz=UTC).timestamp()
             report = await mesh.request({"ns": NAMESPACE, "cmd": "statistics"}, idempotent=True)
             after = datetime.now(tz=UTC).timestamp()
             if report["name"] == member.name:
                 self._views[member.name] = {one.name: one.status.word for one in mesh.members}
                 findings.append(clock_finding(member.name, report["wall"] / 1000 - (before + after) / 2))
-
-    async def _ping(self, member: Member) -> list[Finding]:
-        """Questions of the gossip itself, as a stranger: who gets one answers it, whoever asks."""
-        keyring = None if self._keys is None else Keyring(self._keys)
-        envelopes = Envelopes(cluster=self._mesh.cluster, host=SystemHost(), keyring=keyring, sealing=Sealing.REQUIRE)
-        me, heard, mtu = NodeId(f"doctor-{secrets.token_hex(4)}", 1), set[int](), None
-        try:
-            async with await anyio.create_connected_udp_socket(member.address.host, member.address.port) as link:
-                mtu = _mtu_of(link)
-                for number in range(1, _PINGS + 1):
-                    ask = Envelope(source=me, incarnation=1, destination=member.id, sequence=number, message=Ping())
-                    with suppress(OSError, anyio.BrokenResourceError):
-                        await link.send(envelopes.write_datagram(ask))
-                with anyio.move_on_after(_PATIENCE):
-                    while len(heard) < _PINGS:
-                        with suppress(BytesRefused):
-                            heard.add(envelopes.read_datagram(await link.receive()).sequence)
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # nobody listens there: as good as silent
-        return [udp_finding(member.name, len(heard)), *mtu_findings(member.name, mtu)]
-
-
-def reach_findings(views: Mapping[str, Mapping[str, str]]) -> list[Finding]:
-    """Who is doubted by another and answers us: the way between these two is what is broken.
-
-    Args:
-        views: for each member that answered, the status of every member as it believes it.
-    """
-    return [
-        Finding(
-            check="reach", subject=f"{name} to {other}", verdict=BAD, found=f"{name} holds {other} for {status}",
-            means=f"{other} answers here, so the way from {name} to {other}, or back, is closed for datagrams",
-            do=f"open UDP and TCP between these two machines in both directions; if {other} was frozen, wait",
-        )
-        for name, view in sorted(views.items())
-        for other, status in sorted(view.items())
-        if status in {"suspect", "dead"} and other in views
-    ]  # fmt: skip
-
-
-def clock_finding(name: str, ahead: float) -> Finding:
-    """What it means that the clock of a member is ``ahead`` of ours by so many seconds."""
-    if abs(ahead) <= CLOCKS_MAY_DIFFER:
-        return Finding(check="clock", subject=name, verdict=GOOD, found=f"{ahead:+.1f} s from here")
-    return Finding(
-        check="clock", subject=name, verdict=BAD, found=f"{ahead:+.1f} s from here",
-        means="sealed gossip between clocks that are minutes apart is refused, and lives of a name may be mistaken",
-        do="let both machines follow a time server (chrony, systemd-timesyncd)",
-    )  # fmt: skip
-
-
-def udp_finding(name: str, heard: int) -> Finding:
-    """What it means that so many of the pings were answered."""
-    found = f"{heard} of {_PINGS} pings answered"
-    if heard == _PINGS:
-        return Finding(check="udp", subject=name, verdict=GOOD, found=found)
-    if heard:
-        means, do = (
-            "datagrams are lost on the way: members will be suspected",
-            "look for an overloaded or wireless link",
-        )
-    else:
-        means = "datagrams do not pass: connections hide it, but each node will take the other for dead and back again"
-        do = "open the port for UDP as well as TCP, in both directions; look for NAT in between"
-    return Finding(check="udp", subject=name, verdict=BAD, found=found, means=means, do=do)
-
-
-def mtu_findings(name: str, mtu: int | None) -> list[Finding]:
-    """Whether the largest datagram of the gossip fits the way; nothing where the kernel does not know."""
-    if mtu is None:
-        return []
-    needed = max(profile.datagram_budget for profile in PROFILES.values()) + _HEADERS
-    if mtu >= needed:
-        return [Finding(check="mtu", subject=name, verdict=GOOD, found=f"{mtu} bytes")]
-    return [
-        Finding(
-            check="mtu", subject=name, verdict=BAD, found=f"{mtu} bytes, and a datagram may have {needed}",
-            means="large datagrams are cut in pieces or dropped: news travels slowly, or not at all",
-            do=f"raise the MTU of the tunnel or interface to {needed}",
-        )
-    ]  # fmt: skip
-
-
-def _mtu_of(link: Any) -> int | None:
-    raw = link.extra(anyio.abc.SocketAttribute.raw_socket, None)  # noqa: S610 - not of Django
-    try:
-        return None if raw is None else int(raw.getsockopt(socket.IPPROTO_IP, _IP_MTU))
-    except OSError:
-        return None

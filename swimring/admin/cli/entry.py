@@ -35,8 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
         # Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = FAILED
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
+    except ImportError as error:
+        # The parser wraps the error of a command's module in one of its own.
+        missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        module = ((isinstance(missing, ImportError) and missing.name) or "").partition(".")[0]
         if module not in _EXTRA:
             raise
         status = _complain(MissingExtra("cli", module))

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from swimring.builtin import NAMESPACE
-from swimring.client import connect
 from swimring.errors import CallError, ConfigError, ConnectionLost, NotJoined, Unreachable
 from swimring.service import Request, Service
 
+from .access import ANY, Access, AsJson, MemberName
+from .asking import dial, with_mesh
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from swimring.client import Mesh
     from swimring.swim import Member
-
-    from .access import Access
 
 _afar: Final = Service(NAMESPACE)
 
@@ -34,60 +33,60 @@ async def _drain(request: Request) -> AsyncIterator[dict[str, int]]:  # noqa: AR
     yield {}
 
 
-def cordon(name: str, *, access: Access, as_json: bool) -> None:
-    """Have the node ``name`` take no keys."""
-    _tell(name, "cordon", f"{name} takes no keys any more. Undo it with: swimring uncordon {name}", access, as_json)
+def cordon(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have the node ``node`` take no keys."""
+    _tell(node, "cordon", f"{node} takes no keys any more. Undo it with: swimring uncordon {node}", access, as_json)
 
 
-def uncordon(name: str, *, access: Access, as_json: bool) -> None:
-    """Have the node ``name`` take keys again."""
-    _tell(name, "uncordon", f"{name} takes keys again", access, as_json)
+def uncordon(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have the node ``node`` take keys again."""
+    _tell(node, "uncordon", f"{node} takes keys again", access, as_json)
 
 
-def evict(name: str, *, access: Access, as_json: bool) -> None:
-    """Have another node declare ``name`` dead; the first that can be reached."""
+def evict(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have another node declare ``node`` dead; the first that can be reached."""
 
     async def ask(cluster: _Cluster) -> None:
-        member = cluster.member(name)
+        member = cluster.member(node)
         for other in cluster.active:
-            if other.name == name:
+            if other.name == node:
                 continue
             try:
                 async with cluster.at(other) as mesh:
-                    await mesh.request({"ns": NAMESPACE, "cmd": "evict", "name": name}, idempotent=True)
-                    gone = await mesh.wait_gone(name)
+                    await mesh.request({"ns": NAMESPACE, "cmd": "evict", "name": node}, idempotent=True)
+                    gone = await mesh.wait_gone(node)
             except (Unreachable, NotJoined, ConnectionLost):
                 continue
             status = "dead" if gone is None else gone.status.word
             if as_json:
-                print_json({"name": name, "address": str(member.address), "status": status, "told": other.name})
+                print_json({"name": node, "address": str(member.address), "status": status, "told": other.name})
             else:
-                print_text(f"{name} is {status}, by the word of {other.name}; restart its process to bring it back")
+                print_text(f"{node} is {status}, by the word of {other.name}; restart its process to bring it back")
             return
-        raise NotJoined(f"no other member can be reached that could declare {name} dead")
+        raise NotJoined(f"no other member can be reached that could declare {node} dead")
 
     _with_cluster(ask, access)
 
 
-def drain(name: str, *, access: Access, as_json: bool) -> None:
-    """Have the node ``name`` hand over its keys and leave; show how far it is."""
+def drain(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False) -> None:
+    """Have the node ``node`` hand over its keys and leave; show how far it is."""
 
     async def ask(cluster: _Cluster) -> None:
-        began, member = anyio.current_time(), cluster.member(name)
-        with _Bar(name) as bar:
+        began, member = anyio.current_time(), cluster.member(node)
+        with _Bar(node) as bar:
             try:
                 async with cluster.at(member) as mesh, mesh.open(_drain) as moving:
                     async for hand_off in moving:
                         bar.show(hand_off)
             except ConnectionLost:
                 pass  # it has left before it could say so: the others know
-            gone = await cluster.mesh.wait_gone(name)
+            gone = await cluster.mesh.wait_gone(node)
         status = "left" if gone is None else gone.status.word
         seconds = round(anyio.current_time() - began, 3)
         if as_json:
-            print_json({"name": name, "status": status, "keys": bar.total, "seconds": seconds})
+            print_json({"name": node, "status": status, "keys": bar.total, "seconds": seconds})
         else:
-            print_text(f"{name} has {status} after {seconds:g} s; keys with state handed over: {bar.total}")
+            print_text(f"{node} has {status} after {seconds:g} s; keys with state handed over: {bar.total}")
 
     _with_cluster(ask, access)
 
@@ -120,7 +119,6 @@ class _Cluster:
     def __init__(self, mesh: Mesh, access: Access) -> None:
         self.mesh = mesh
         self._access = access
-        self._secret, self._tls = access.keys(), access.tls.settings()
 
     @property
     def active(self) -> list[Member]:
@@ -146,7 +144,7 @@ class _Cluster:
             NotJoined: it does not answer there.
         """
         try:
-            async with connect(member.address, cluster=self.mesh.cluster, secret=self._secret, tls=self._tls) as mesh:
+            async with dial(self._access, member, cluster=self.mesh.cluster) as mesh:
                 yield mesh
         except NotJoined as error:
             raise NotJoined(
@@ -170,19 +168,8 @@ def _tell(name: str, cmd: str, said: str, access: Access, as_json: bool) -> None
 
 
 def _with_cluster(ask: Callable[[_Cluster], Awaitable[None]], access: Access) -> None:
-    if not access.within > 0:
-        raise ConfigError("within", access.within, "a number of seconds above 0")
-    secret, tls = access.keys(), access.tls.settings()
-
-    async def run() -> None:
-        try:
-            with anyio.fail_after(access.within):
-                async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
-                    await ask(_Cluster(mesh, access))
-        except TimeoutError:
-            raise CallError(
-                f"not done within {access.within:g} s; what was asked goes on (--within waits longer)",
-                maybe_executed=True,
-            ) from None
-
-    anyio.run(run)
+    with_mesh(
+        lambda mesh: ask(_Cluster(mesh, access)),
+        access,
+        late="not done within {:g} s; what was asked goes on (--within waits longer)",
+    )

@@ -4,49 +4,58 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import trio
+from cyclopts import Parameter
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
 from swimring.admin.fleet import open_supervision
 from swimring.admin.http import Stage, open_admin, open_site
+from swimring.admin.loading import load_services
 from swimring.errors import ConfigError
 from swimring.node import open_node
 from swimring.observe import set_up_logging
 
+from .access import AsJson, Target
+from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
+from .output import print_json
 from .reloading import open_reloading
+from .sources import sources
 from .stopping import INTERRUPTED, Stopping, open_stopping
 
 if TYPE_CHECKING:
     from swimring.node import Node, NodeSettings
     from swimring.service import Service
 
-    from .node_options import WatchOptions
-    from .sources import Sources
-
 
 def run(
-    services: tuple[Service, ...],
-    watching: WatchOptions,
-    sources: Sources,
+    target: Target,
+    /,
     *,
-    supervised: bool = False,
-    **settings: Unpack[NodeSettings],
+    options: NodeOptions = LOOPBACK,
+    watching: WatchOptions = QUIETLY,
+    supervised: Annotated[bool, Parameter(show=False, negative="")] = False,
+    as_json: AsJson = False,
 ) -> int:
-    """Run a node that offers ``services``; return the exit status. ``supervised`` by the process on its stdin.
+    """Run a node, or several; return the exit status. ``supervised`` by the process on its stdin.
 
     Raises:
         ConfigError: a setting is wrong, or an address cannot be bound.
         NameConflict: another process runs under this name with a newer generation.
     """
+    if options.workers != 1:
+        from . import supervising  # noqa: PLC0415 - one node needs none of it
+
+        return supervising.supervise(target, workers=options.workers, as_json=as_json)
+    services, settings = load_services(target), options.settings()
     human = RichHandler(console=Console(stderr=True), show_path=False)
     human.setFormatter(logging.Formatter("%(message)s"))  # else the level and the logger are said twice
     set_up_logging(watching.log_level, form=watching.log_format, human=human)
     try:
-        return trio.run(_serve_until_told, services, watching, sources, supervised, settings)
+        return trio.run(_serve_until_told, services, watching, settings, supervised, as_json)
     except OSError as error:
         raise ConfigError("listen", settings.get("listen"), error.strerror or str(error)) from error
 
@@ -54,9 +63,9 @@ def run(
 async def _serve_until_told(
     services: tuple[Service, ...],
     watching: WatchOptions,
-    sources: Sources,
-    supervised: bool,  # noqa: FBT001 - trio.run passes no keywords
     settings: NodeSettings,
+    supervised: bool,  # noqa: FBT001 - trio.run passes no keywords
+    as_json: bool,  # noqa: FBT001 - the same
 ) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
@@ -74,12 +83,14 @@ async def _serve_until_told(
             nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")
             if not supervised:  # else the owner says it for all of them
-                _say_serving(node, url)
+                _say_serving(node, url, as_json=as_json)
             await owner.tell_serving(name=node.name, address=str(node.me.address), url=url)
             nursery.start_soon(_leave_when_drained, node, stopping, name="swimring drain")
             await stopping.asked.wait()
             site.health.reached(Stage.LEAVING)
             _say(f"{node.name} leaves; a second Ctrl-C or SIGTERM stops it at once")
+            if as_json:
+                print_json({"event": "leaves", "name": node.name})
             nursery.cancel_scope.cancel()
     return INTERRUPTED if stopping.hurried else 0
 
@@ -89,15 +100,22 @@ async def _leave_when_drained(node: Node, stopping: Stopping) -> None:
     stopping.leave()
 
 
-def _say_serving(node: Node, url: str | None) -> None:
+def _say_serving(node: Node, url: str | None, *, as_json: bool) -> None:
+    if as_json:
+        facts: dict[str, Any] = {"name": node.name, "cluster": node.cluster, "address": str(node.me.address)}
+        print_json({"event": "serves", **facts, "url": url, "pid": os.getpid(), "with": _others(node)})
     _say(f"{node.name} in cluster {node.cluster} at {node.me.address}, process {os.getpid()}, {_company(node)}")
     if url is not None:
         _say(f"{node.name} can be watched at {url}")
 
 
 def _company(node: Node) -> str:
-    others = [member.name for member in node.members if member.name != node.name and member.status.active]
+    others = _others(node)
     return f"with {', '.join(others)}" if others else "nobody else is here yet"
+
+
+def _others(node: Node) -> list[str]:
+    return [member.name for member in node.members if member.name != node.name and member.status.active]
 
 
 def _say(text: str) -> None:

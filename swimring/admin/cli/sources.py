@@ -108,6 +108,10 @@ class Sources:
         return {**self._defaults, **told, **self._flags}
 
 
+sources = Sources()
+"""Those of this process, which runs one command."""
+
+
 def _path_of(option: Argument | None) -> Path | None:
     """The file that was named, or else the one of this folder."""
     if option is not None and option.tokens:

@@ -6,10 +6,13 @@ import re
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
 
 from swimring.errors import ConfigError
 
+from .access import AsJson
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -23,7 +26,13 @@ _EXAMPLES: Final = {
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
-def new(name: str, *, template: str, as_json: bool) -> None:
+def new(
+    name: Annotated[str, Parameter(help="The folder; its last part is the name of the service.")],
+    /,
+    *,
+    template: Annotated[str, Parameter(help="hello, kv or chat.")] = "hello",
+    as_json: AsJson = False,
+) -> None:
     """Write the folder ``name``.
 
     Raises:

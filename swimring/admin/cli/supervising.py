@@ -14,12 +14,12 @@ from swimring.errors import ConfigError
 from swimring.identity import Address
 
 from .lines import Lines
+from .sources import sources
 from .stopping import INTERRUPTED, open_stopping
 
 if TYPE_CHECKING:
     from swimring.admin.fleet import Fleet
 
-    from .sources import Sources
     from .stopping import Stopping
 
 MOST: Final = 64
@@ -28,7 +28,7 @@ _FILES: Final = ("secret-file", "tls-cert")
 """What SIGHUP makes a node read again, besides its file of settings."""
 
 
-def supervise(target: str, sources: Sources, *, workers: int) -> int:
+def supervise(target: str, *, workers: int, as_json: bool) -> int:
     """Run ``workers`` nodes until a signal, or until all have left; return the exit status.
 
     Raises:
@@ -44,7 +44,7 @@ def supervise(target: str, sources: Sources, *, workers: int) -> int:
         for flags in [shared_out(settings, sources.flagged, number)]
     }
     files = sources.path is not None or any(settings.get(name) for name in _FILES)
-    return trio.run(_supervise, commands, files)
+    return trio.run(_supervise, commands, files, as_json)
 
 
 def shared_out(settings: dict[str, Any], flagged: set[str], number: int) -> list[str]:
@@ -89,8 +89,8 @@ def _flags(name: str, value: Any) -> list[str]:
             return [f"--{name}", str(value)]
 
 
-async def _supervise(commands: dict[str, list[str]], files: bool) -> int:  # noqa: FBT001 - trio.run passes no keywords
-    lines = Lines(widest=2)
+async def _supervise(commands: dict[str, list[str]], files: bool, as_json: bool) -> int:  # noqa: FBT001 - trio.run passes no keywords
+    lines = Lines(widest=2, as_json=as_json)
     with open_stopping() as stopping:
         async with open_fleet(commands.__getitem__, hear=lines.hear, environment=lines.environment()) as fleet:
             workers = _Workers(fleet, lines, stopping)
@@ -122,19 +122,20 @@ class _Workers:
             patience.started(now=trio.current_time())
             await child.settled.wait()
             if child.facts is not None:
-                watched = f", watched at {child.facts.url}" if child.facts.url else ""
-                self._lines.say(f"{child.facts.name} serves at {child.facts.address}, process {child.pid}{watched}")
+                self._lines.say_serving(child.facts.name, child, child.facts, watched="watched at")
             await child.ended.wait()
             if child.status == 0 or (child.status == _USAGE and child.facts is None):
                 self._stays_away(child)
                 return
             pause = patience.ended(now=trio.current_time())
-            self._lines.say(f"worker {label} has ended, status {child.status}: it is started again in {pause:g} s")
+            self._lines.say_ended(
+                child, f"worker {label} has ended, status {child.status}: it is started again in {pause:g} s"
+            )
             await trio.sleep(pause)
 
     def _stays_away(self, child: Child) -> None:
         """It was drained, or its settings are wrong, which no second start mends."""
-        self._lines.say(f"worker {child.label} has ended, status {child.status}")
+        self._lines.say_ended(child, f"worker {child.label} has ended, status {child.status}")
         self.status = self.status or child.status or 0
         if self.status or not self._fleet.running:
             self._stopping.leave()

@@ -5,15 +5,25 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from swimring.errors import ConfigError, MissingExtra
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from .access import AsJson
+from .output import print_json
 
 
-def sweep(tests: Sequence[str], *, seeds: int, first: int, processes: int | None) -> int:
+def sim(
+    *tests: Annotated[
+        str, Parameter(help="Files, folders or options for pytest after --. Default: those of this folder.")
+    ],
+    seeds: Annotated[int, Parameter(help="How many.")] = 100,
+    first: Annotated[int, Parameter(help="The first of them.")] = 0,
+    processes: Annotated[int | None, Parameter(help="How many at once. Default: one for each processor.")] = None,
+    as_json: AsJson = False,
+) -> int:
     """Run ``tests`` under many seeds; return the exit status of a command: 0, 1 if one failed, 2 if none could be run.
 
     Raises:
@@ -26,5 +36,9 @@ def sweep(tests: Sequence[str], *, seeds: int, first: int, processes: int | None
     command = [sys.executable, "-m", "pytest", f"--swimring-seeds={seeds}", f"--swimring-seed={first}", *tests]
     if processes is not None:
         command.append(f"--swimring-processes={processes}")
-    status = subprocess.run(command, check=False).returncode  # noqa: S603 - what the user typed, without a shell
-    return {0: 0, 1: 1, 2: 130}.get(status, 2)
+    said = sys.stderr if as_json else None
+    ended = subprocess.run(command, check=False, stdout=said).returncode  # noqa: S603 - what the user typed, without a shell
+    status = {0: 0, 1: 1, 2: 130}.get(ended, 2)
+    if as_json:
+        print_json({"passed": status == 0, "seeds": seeds, "first": first, "status": status})
+    return status

@@ -171,7 +171,7 @@ class _Conversation:
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
             for name in self._files.streams:
-                tasks.start_soon(self._print_bytes, self._call.streams[name])
+                tasks.start_soon(self._print_bytes, name, self._call.streams[name])
             if isinstance(self._call, ChannelCall):
                 tasks.start_soon(self._send_items, tasks.cancel_scope)
             try:
@@ -202,10 +202,13 @@ class _Conversation:
         else:
             print_json(value)
 
-    async def _print_bytes(self, stream: ByteStream) -> None:
-        """What the handler sends back on a named stream goes to stdout as it is."""
+    async def _print_bytes(self, name: str, stream: ByteStream) -> None:
+        """What the handler sends back on a named stream goes to stdout as it is; for programs in documents."""
         with suppress(CallError):  # the answer says how
             async for chunk in stream:
+                if self._as_json:
+                    print_json({"stream": name, "bytes": chunk})
+                    continue
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator  # noqa: TC003 - annotations of handlers are evaluated
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
+from cyclopts import Parameter
 
-from swimring.client import connect
-from swimring.errors import ConfigError
 from swimring.service import Request, Service
 
+from .access import ANY, Access, AsJson, OfService
+from .asking import dial
+from .lasting import read_seconds
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
     from swimring.client import Mesh
     from swimring.swim import Member
-
-    from .access import Access
 
 SUMMED: Final = 100_000
 """Calls that the summary takes into account: the last ones."""
@@ -33,20 +33,26 @@ async def _calls(request: Request, *, of: str, service: str = "") -> AsyncIterat
     yield {}
 
 
-def trace(key: str, *, service: str | None, seconds: float, access: Access, as_json: bool) -> None:
-    """Print each call for ``key`` that its owner handles in so many seconds, and then what they took."""
-    if not seconds > 0:
-        raise ConfigError("for", seconds, "a time above 0, such as 30s")
-    secret, tls = access.keys(), access.tls.settings()
+def trace(
+    key: Annotated[str, Parameter(help="The key.")],
+    /,
+    *,
+    duration: Annotated[str, Parameter(name="--for", help="How long, such as 30s or 2m.")] = "30s",
+    service: OfService = None,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
+    """Print each call for ``key`` that its owner handles in that time, and then what they took."""
+    access.check()
+    seconds = read_seconds(duration, setting="for")
 
     async def run() -> None:
-        with anyio.fail_after(access.within + seconds):
-            async with connect(*access.join, cluster=access.cluster, secret=secret, tls=tls) as mesh:
-                owner, cluster = mesh.lookup(key, service), mesh.cluster
-            async with connect(owner.address, cluster=cluster, secret=secret, tls=tls) as mesh:
-                if not as_json:
-                    print_text(f"{key} is on {owner.name} at {owner.address}; its calls for {seconds:g} s:")
-                seen = await _follow(mesh, key, service or "", seconds, as_json=as_json)
+        async with dial(access) as mesh:
+            owner, cluster = mesh.lookup(key, service), mesh.cluster
+        async with dial(access, owner, cluster=cluster) as mesh:
+            if not as_json:
+                print_text(f"{key} is on {owner.name} at {owner.address}; its calls for {seconds:g} s:")
+            seen = await _follow(mesh, key, service or "", seconds, as_json=as_json)
         if not as_json:
             print_text(_summary(seen, owner, seconds))
 
@@ -76,18 +82,3 @@ def _summary(seen: Sequence[dict[str, Any]], owner: Member, seconds: float) -> s
     half, most = (1000 * took[int(share * (len(took) - 1))] for share in (0.5, 0.99))
     more = f"; {missed} more were too many to tell" if missed else ""
     return f"{len(seen)} calls, {good} ok; half within {half:.2f} ms, 99 in 100 within {most:.2f} ms{more}"
-
-
-def read_seconds(text: str) -> float:
-    """Seconds from ``30``, ``30s``, ``500ms`` or ``2m``.
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    for unit, worth in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("", 1.0)):
-        if text.endswith(unit):
-            try:
-                return float(text.removesuffix(unit)) * worth
-            except ValueError:
-                break
-    raise ConfigError("for", text, "a time such as 30s, 500ms or 2m")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
+from cyclopts import Parameter
 from rich.console import Console
 from rich.live import Live
 
 from swimring.builtin import NAMESPACE, describe
-from swimring.client import connect
 from swimring.errors import CallError, ConfigError, NotJoined
 
-from .asking import COLUMNS, member_rows, with_mesh
+from .access import ANY, Access, AsJson, OfService
+from .asking import COLUMNS, dial, member_rows, with_mesh
 from .drawing import COLOURS, coloured, describe_ring, marks, share_rows, strip
 from .happening import happened
 from .output import make_table, print_json, print_table, print_text
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from swimring.client import Mesh
     from swimring.swim import Member
-
-    from .access import Access
 
 SORTS: Final = {"rate": "rate", "p99": "p99", "errors": "failed"}
 _NARROW: Final = 78
@@ -52,7 +51,13 @@ def watch_members(*, access: Access, as_json: bool) -> None:
     with_mesh(ask, access, endless=True)
 
 
-def ring(service: str | None, *, access: Access, as_json: bool) -> None:
+def ring(
+    service: OfService = None,
+    /,
+    *,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
     """Draw the ring of ``service``."""
 
     async def ask(mesh: Mesh) -> None:
@@ -72,7 +77,7 @@ def ring(service: str | None, *, access: Access, as_json: bool) -> None:
     with_mesh(ask, access)
 
 
-def tail(*, access: Access, as_json: bool) -> None:
+def tail(*, access: Access = ANY, as_json: AsJson = False) -> None:
     """Print what happens in the cluster, a line each, until Ctrl-C."""
 
     async def ask(mesh: Mesh) -> None:
@@ -92,7 +97,14 @@ def tail(*, access: Access, as_json: bool) -> None:
     with_mesh(ask, access, endless=True)
 
 
-def top(*, sort: str, every: float, once: bool, access: Access, as_json: bool) -> None:
+def top(
+    *,
+    sort: Annotated[str, Parameter(help="By rate, p99 or errors.")] = "rate",
+    every: Annotated[float, Parameter(help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, Parameter(negative="", help="Look once.")] = False,
+    access: Access = ANY,
+    as_json: AsJson = False,
+) -> None:
     """Show what each handler does on all nodes, every so many seconds until Ctrl-C, or once.
 
     Raises:
@@ -133,7 +145,6 @@ class _Reports:
         """Who does not answer."""
         self._mesh = mesh
         self._access = access
-        self._secret, self._tls = access.keys(), access.tls.settings()
 
     @property
     def title(self) -> str:
@@ -156,7 +167,7 @@ class _Reports:
     async def _ask(self, member: Member, told: dict[str, dict[str, Any]]) -> None:
         message = {"ns": NAMESPACE, "cmd": "statistics", "about": ["traffic"]}
         try:
-            async with connect(member.address, cluster=self._mesh.cluster, secret=self._secret, tls=self._tls) as mesh:
+            async with dial(self._access, member, cluster=self._mesh.cluster) as mesh:
                 told[member.name] = await mesh.request(message, idempotent=True)
         except (CallError, ConfigError, NotJoined):
             return  # it is among the silent

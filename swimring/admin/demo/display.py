@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,12 @@ def print_result(console: Console, result: Result) -> None:
     for word, (ring, alone) in list(result.differences.items())[:_SHOWN_DIFFERENCES]:
         console.print(f"{word}: {ring} on the ring, {alone} in a single process", markup=False)
     console.print(f"equal: {'yes' if result.equal else 'no'}")
+
+
+def print_result_json(result: Result) -> None:
+    """The same, as one line for programs."""
+    sys.stdout.write(json.dumps({**asdict(result), "equal": result.equal}) + "\n")
+    sys.stdout.flush()
 
 
 def print_next(console: Console, cluster: str) -> None:

@@ -21,7 +21,7 @@ from swimring.node import Node, open_node
 
 from . import words
 from .corpus import count_alone, differences, source_files
-from .display import Display, Result, print_next, print_result
+from .display import Display, Result, print_next, print_result, print_result_json
 from .processes import NodeProcess, node_processes
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ _INTERRUPTED = 130
 _SERVICE = "swimring.admin.demo.words:app"
 
 
-def run_demo(*, files: int | None = None, keep_running: bool = False) -> int:
+def run_demo(*, files: int | None = None, keep_running: bool = False, as_json: bool = False) -> int:
     """Run the demo on ``files`` files (default: all); 0 only if the ring's totals equal those of a single process.
+
+    With ``as_json`` the result goes to stdout as JSON, and everything else to stderr.
 
     Ctrl-C or SIGTERM stops the nodes in good order and returns 130, or the result if there is one; a second one kills
     the nodes.
@@ -46,17 +48,23 @@ def run_demo(*, files: int | None = None, keep_running: bool = False) -> int:
     Raises:
         ConfigError: ``files`` is less than 1.
     """
-    return trio.run(_demo, source_files(files), keep_running)
+    return trio.run(_demo, source_files(files), keep_running, as_json)
 
 
-async def _demo(files: list[Path], keep_running: bool) -> int:  # noqa: FBT001 - trio.run passes positionally
-    console = Console()
+async def _demo(
+    files: list[Path],
+    keep_running: bool,  # noqa: FBT001 - trio.run passes positionally
+    as_json: bool,  # noqa: FBT001 - the same
+) -> int:
+    console = Console(stderr=as_json)
     cluster = f"demo-{SystemHost().entropy(2).hex()}"
     status = _INTERRUPTED
     async with _stopped_by_signals() as stop, node_processes(_SERVICE, cluster=cluster, count=_NODES) as processes:
         stop.processes = processes
         with stop.scope:
             result = await _drive(console, cluster, files, processes)
+            if as_json and result is not None:
+                print_result_json(result)
             status = 1 if result is None else result.exit_status
             if status:
                 _print_logs(console, processes)

@@ -81,7 +81,8 @@ async def _listen(host: str, port: int, site: Site, stack: AsyncExitStack) -> st
     from .server import open_http  # noqa: PLC0415 - needs the extra
 
     if host not in _LOOPBACK:
-        _log.warning("the admin port %s is not on loopback: %s", Address(host, port), _danger(site))
+        text, facts = "the admin port %s is not on loopback: %s", {"event": "admin.exposed"}
+        _log.warning(text, Address(host, port), _danger(site), extra=facts)
     bound = await stack.enter_async_context(open_http(host, port, site.answer, only_local=host in _LOOPBACK))
     return f"http://{Address(host, bound)}/"
 

@@ -90,7 +90,7 @@ class HttpServer:
         try:
             return await self._answer(request)
         except Exception:  # noqa: BLE001 - whatever fails in an answer must not end the port
-            _log.exception("%s %s failed", request.method, request.path)
+            _log.exception("%s %r failed", request.method, request.path, extra={"event": "admin.failed"})
             return problem(500, "this failed here; the node's log says why")
 
 

@@ -101,7 +101,8 @@ class Site:
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        if (probed := self.health.answer(request.path)) is not None:
+        standing = None if self._node is None else self._node.standing
+        if (probed := self.health.answer(request.path, standing)) is not None:
             return probed
         is_order = request.path.startswith("/api/orders/")
         if is_order != (request.method == "POST"):

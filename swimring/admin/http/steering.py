@@ -96,7 +96,7 @@ class Steering:
             return problem(404, f"there is no such order; there are {', '.join(sorted(ORDERS))}")
         if name is None:
             return problem(400, 'the body is {"node": NAME}')
-        _log.warning("the dashboard orders: %s %s", order, name)
+        _log.warning("the dashboard orders: %s %r", order, name, extra={"event": "admin.order"})
         try:
             with trio.fail_after(DONE_WITHIN):
                 await _obey(node, order, name)
@@ -119,7 +119,7 @@ class Steering:
             return problem(415, "an order is application/json")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self._token):
-            _log.warning("an order with a wrong token, or none, was refused")
+            _log.warning("an order with a wrong token, or none, was refused", extra={"event": "admin.refused"})
             refused = problem(401, "wrong token")
             return HttpResponse(
                 status=401,

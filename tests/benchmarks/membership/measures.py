@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 SETTLE: Final = 1.0
 IDLE_SECONDS: Final = 30.0
-PAUSES: Final = (1.0, 3.0, 6.0, 12.0)
+PAUSES: Final = (*(1.0, 3.0) * 5, 6.0, 12.0)
+"""Whether somebody's probe falls into a short stop is a matter of chance: five of each."""
+
 CUT_SECONDS: Final = 120.0
 
 Result = dict[str, Any]
@@ -107,7 +109,7 @@ async def pauses(fleet: Fleet, _count: int, rng: random.Random) -> Result:
         back = math.inf
         if all(fleet.views.get((one, victim)) == "alive" for one in others):
             back = max((one.at for one in fleet.since(resumed, "alive") if one.subject == victim), default=resumed)
-        result[f"{seconds:g}"] = {
+        found = {
             # Whose own probe failed: Serf's agents do not say when they hear of a suspicion.
             "suspected_by": _observers(fleet, begin, "unreached", victim),
             "declared_by": _observers(fleet, begin, "dead", victim),
@@ -115,6 +117,7 @@ async def pauses(fleet: Fleet, _count: int, rng: random.Random) -> Result:
             "back": _finite(back - resumed),
             "false": sum(one.subject != victim for one in fleet.since(begin, "dead")),
         }
+        result.setdefault(f"{seconds:g}", []).append(found)
     return result
 
 
