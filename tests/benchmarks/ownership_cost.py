@@ -15,7 +15,6 @@ import functools
 import logging
 import pstats
 import resource
-import time
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -93,13 +92,13 @@ class Meter:
         tasks, trace, asked = Tasks(), self._cluster.network.trace, self._asked.counts
         profiler = cProfile.Profile() if self._profiled and self._profiled in name else None
         trio.lowlevel.add_instrument(tasks)
-        before, delivered, cpu = asked.copy(), trace.count, time.process_time()
+        before, delivered, cpu = asked.copy(), trace.count, _cpu()
         if profiler is not None:
             profiler.enable()
         yield
         if profiler is not None:
             profiler.disable()
-        spent = time.process_time() - cpu
+        spent = _cpu() - cpu
         trio.lowlevel.remove_instrument(tasks)
         per = keys()
         questions = ", ".join(f"{cmd} {count / per:.2f}" for cmd, count in sorted((asked - before).items()))
@@ -116,6 +115,11 @@ class Meter:
         )
         if profiler is not None:
             pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 async def call_all(cluster: SimCluster, keys: Sequence[str], endpoint: Any, *, hands: int) -> None:
