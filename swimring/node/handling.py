@@ -36,7 +36,9 @@ class Handling:
         """Answer with the handlers of ``services``."""
         self._instruments = instruments
         self.dispatcher = Dispatcher(services)
-        self._owned = {service.name: service.owned for service in services}
+        self._owned = {service.name: service.owned for service in services if service.owned is not None}
+        for owned in self._owned.values():
+            ownership.serve(owned)
         self._node = node
         self._me = node.name
         self._rings = rings

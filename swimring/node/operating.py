@@ -81,7 +81,13 @@ class Operating(Keeping):
 
     def settling(self, *, gradual: bool | None) -> Settling:
         """What takes this node's keys in steps; `open_node` asks for it."""
-        return Settling(self._gossiper, gradual=gradual, wait_change=self._wait_rings_changed)
+        return Settling(
+            self._gossiper,
+            gradual=gradual,
+            wait_change=self._wait_rings_changed,
+            wait_brought=self._wait_brought,
+            publish=self._show_members,
+        )
 
     async def settle(self, settling: Settling) -> None:
         """Take all keys, one step after the other; at once if our place was kept for us."""
@@ -118,6 +124,19 @@ class Operating(Keeping):
                 continue
             return isinstance(left, int | float) and left > 0
         return False
+
+    async def _wait_brought(self) -> None:
+        """Wait until those on our rings, who hold state, have nothing to bring anywhere."""
+        mine = set(self.me.metadata.services)
+        async with trio.open_nursery() as nursery:
+            for member in self._rebalancer.snapshot.members.values():
+                there = member.name != self.me.name and member.metadata.standing.stateful
+                if there and not mine.isdisjoint(member.metadata.services):
+                    nursery.start_soon(self._ask_brought, member.name)
+
+    async def _ask_brought(self, name: str) -> None:
+        with suppress(CallError, NodeClosed):
+            await self._ask_member(name, {"ns": "swimring", "cmd": "brought"})
 
     async def _wait_rings_changed(self) -> None:
         await self._rebalancer.wait_changed(self._rebalancer.sequence)

@@ -99,8 +99,16 @@ class Settings:
 
     @property
     def first_metadata(self) -> Metadata:
-        """What this node tells about itself before it has found the members it expects."""
-        return self.metadata if self.expect == 1 else while_gathering(self.metadata, expect=self.expect)
+        """What this node tells about itself before it has found the members it expects, or any that hold state.
+
+        Those who hear of it first must not bring it all its keys at once: with state it begins with none.
+        """
+        if self.expect > 1:
+            return while_gathering(self.metadata, expect=self.expect)
+        stateful = any(service.owned is not None for service in self.services)
+        if self.gradual is False or not (self.gradual or stateful):
+            return self.metadata
+        return self.metadata.with_standing(replace(self.metadata.standing, share=0))
 
     def checked(self) -> Settings:
         """These, if there is room for what they add to what others see.

@@ -5,27 +5,34 @@ Their bytes are in docs/spec/ownership.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from swimring.errors import InvalidRequest, Moved, RemoteProtocolError
-from swimring.identity import Fence
+import trio
+
+from swimring.errors import ConfigError, InvalidRequest, Moved, RemoteProtocolError
+from swimring.identity import Fence, key_bytes
 from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
 
-from .claiming import CLOSE, MAX_OTHERS
+from .claiming import CLOSE
 from .fences import MAX_FENCE
-from .holdings import Verdict, read_copy, read_place, read_version
+from .holdings import Place, Verdict, Version, read_copy, read_place, read_version
+from .inheriting import MAX_INHERITED, Inherited
+from .questions import ALONE, MAX_BYTES, MAX_CLAIMS, MAX_OTHERS, REFUSED
 from .spreading import MAX_OFFERED, Told
 
 if TYPE_CHECKING:
     from swimring.service import Service
 
     from .asking import Asking
-    from .holdings import Copy, Holdings, Place, Version
+    from .holdings import Copy, Holdings
     from .past import PastRings
     from .rebalancer import Rebalancer
+    from .renewing import Renewing
+    from .rooms import Rooms
     from .scopes import Scopes
     from .spreading import Spreading
 
+_Claim: TypeAlias = tuple[Place, int, Version | None]
 _REMEMBERED: Final = 2  # replicas of the key that is claimed: who asks has asked about the others itself
 
 
@@ -40,9 +47,13 @@ class Answering:
         past: PastRings,
         holdings: Holdings,
         scopes: Scopes,
+        rooms: Rooms,
         spreading: Spreading,
+        renewing: Renewing,
     ) -> None:
         """Answer from these."""
+        self._rooms = rooms
+        self._renewing = renewing
         self._asking = asking
         self._rings = rings
         self._past = past
@@ -52,7 +63,10 @@ class Answering:
 
     def register(self, service: Service) -> None:
         """Add the handlers to the built-in ``service``."""
+        self._register_claims(service)
+        self._register_copies(service)
 
+    def _register_claims(self, service: Service) -> None:
         @service.on("claim", idempotent=True)
         async def claim(
             request: Request, service: str, subject: bytes, number: int, have: list[Any] | None, records: list[Any]
@@ -64,10 +78,30 @@ class Answering:
             self._asking.learn(records)
             self._refuse_unless_owner(place, request.peer)
             await self._close(place)
-            seen = self._promise(place, Fence(number, request.peer))
+            self._refuse_unless_owner(place, request.peer)  # closing took a while
             newer = None if number == CLOSE else self._newer(place, _version(have))
-            return [seen, None if newer is None else newer.to_wire(), self._others(place, number, request.peer)]
+            return self._answer(place, number, newer, request.peer)
 
+        @service.on("claims", idempotent=True)
+        async def claims(request: Request, claims: list[Any], records: list[Any]) -> list[Any]:
+            """The same about many keys, as far as it can be answered at once."""
+            if len(claims) > MAX_CLAIMS:
+                raise InvalidRequest(f"at most {MAX_CLAIMS} claims at once")
+            read = [_read_claim(claim) for claim in claims]
+            self._asking.learn(records)
+            return self._answer_all(read, request.peer)
+
+        @service.on("inherit", idempotent=True)
+        async def inherit(request: Request, keys: list[Any], records: list[Any]) -> None:
+            """Open these keys, which were called where they were until now, if they are ours."""
+            if len(keys) > MAX_INHERITED:
+                raise InvalidRequest(f"at most {MAX_INHERITED} keys at once")
+            read = [_read_inherited(one) for one in keys]
+            self._asking.learn(records)
+            for name, key in read:
+                self._rooms.inherit(name, key)
+
+    def _register_copies(self, service: Service) -> None:
         @service.on("replicate", idempotent=True)
         async def replicate(request: Request, copies: list[Any]) -> list[list[int]]:
             """Keep these copies."""
@@ -83,7 +117,13 @@ class Answering:
             if len(versions) > MAX_OFFERED:
                 raise InvalidRequest(f"at most {MAX_OFFERED} versions at once")
             self._asking.learn(records)
-            return [self._judge(version) for version in versions]
+            return [self._judge(version, request.peer) for version in versions]
+
+        @service.on("brought", idempotent=True)
+        async def brought(request: Request) -> None:
+            """Wait until this node has nothing to bring anywhere."""
+            await trio.lowlevel.checkpoint()
+            await self._spreading.wait_brought()
 
     # -------------------------------------------------------------------------------------------------- claims
 
@@ -94,11 +134,42 @@ class Answering:
             told = f"{self._asking.me} takes {owner.name} for the owner, not {claimer}"
             raise Moved(told, records=tuple(records), key=place[1], owner=self._asking.me)
 
+    def _answer_all(self, claims: list[_Claim], claimer: str) -> list[Any]:
+        answers: list[Any] = []
+        owners: set[str] = set()
+        room = MAX_BYTES
+        for place, number, have in claims:
+            owner = self._rings.owner(*place)
+            if owner is not None and owner.name != claimer:
+                owners.add(owner.name)
+                answers.append(REFUSED)
+                continue
+            newer = self._newer(place, have) if self._is_closed(place) and number != CLOSE else None
+            size = 0 if newer is None else newer.cost
+            if size > room or not self._is_closed(place):
+                answers.append(ALONE)
+                continue
+            room -= size
+            answers.append(self._answer(place, number, newer, claimer))
+        return [answers, self._asking.records({*owners, claimer, self._asking.me}) if owners else []]
+
+    def _is_closed(self, place: Place) -> bool:
+        """Whether no scope is open, after the one that was has been told to end: most end at once."""
+        scope = self._scopes.get(place)
+        if scope is not None:
+            self._scopes.lose(scope)
+        return scope is None or not scope.is_keeping
+
     async def _close(self, place: Place) -> None:
         scope = self._scopes.get(place)
         if scope is not None:
             self._scopes.lose(scope)
             await scope.closed.wait()
+
+    def _answer(self, place: Place, number: int, newer: Copy | None, claimer: str) -> list[Any]:
+        others = self._others(place, number, claimer)  # before the promise makes us forget whose fence was the last
+        seen = self._promise(place, Fence(number, claimer))
+        return [seen, None if newer is None else newer.to_wire(), others]
 
     def _promise(self, place: Place, fence: Fence) -> int:
         """The greatest number seen before this claim; if that is not less than its own, nothing was promised."""
@@ -138,7 +209,7 @@ class Answering:
                 self._spreading.touch(copy.place, later=True)
         return [int(verdict), self._holdings.promised(copy.place).number, int(keeps)]
 
-    def _judge(self, version: Any) -> int:
+    def _judge(self, version: Any, holder: str) -> int:
         match version:
             case [str(service), bytes(key), number, owner, sequence, *_]:
                 place = _place(service, key)
@@ -151,6 +222,8 @@ class Answering:
         told = self._keeps(place, offered)
         if told is None:
             told = Told.REFUSES if offered[0] < self._holdings.promised(place) else Told.WANTS
+            if told is Told.REFUSES:
+                self._renewing.refused(place, holder)
         return int(told)
 
     def _keeps(self, place: Place, version: Version) -> Told | None:
@@ -161,6 +234,24 @@ class Answering:
         service, key = place
         keepers = self._rings.ring(service).owners(key, held.replicas + 1)
         return Told.KEEPS if self._asking.me in keepers else Told.HOLDS
+
+
+def _read_claim(claim: Any) -> _Claim:
+    match claim:
+        case [str(service), bytes(subject), int(number), None | list() as have, *_] if 0 <= number <= MAX_FENCE:
+            return _place(service, subject), number, _version(have)
+    raise InvalidRequest("a malformed claim")
+
+
+def _read_inherited(one: Any) -> Inherited:
+    match one:
+        case [str(service), str() | bytes() as key, *_]:
+            try:
+                key_bytes(key)
+            except ConfigError as error:
+                raise InvalidRequest(str(error)) from error
+            return service, key
+    raise InvalidRequest("a malformed key")
 
 
 def _place(service: str, key: bytes) -> Place:

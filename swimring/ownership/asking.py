@@ -18,7 +18,7 @@ from swimring.errors import (
     Unreachable,
 )
 from swimring.rpc import Outgoing
-from swimring.swim import Member
+from swimring.swim import Member, Status
 
 if TYPE_CHECKING:
     import random
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "swimring"
 MAX_RECORDS: Final = 64
+_MOST_KNOWN: Final = 4_096
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
@@ -51,6 +52,7 @@ class Asking:
         self._rings = rings
         self._calls = calls
         self._rng = rng
+        self._known: dict[str, object] = {}  # the last record that was learnt of each member
 
     async def ask(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
         """Ask once.
@@ -69,7 +71,7 @@ class Asking:
         """Ask until there is an answer; None if the member is not here any more, or knows no such question."""
         pause = _FIRST_PAUSE
         named: set[str] = {self.me}
-        while self._rings.member(name) is not None:
+        while self.is_here(name):
             try:
                 return await self.ask(name, cmd, {**fields, "records": self.records(named)})
             except (NoSuchHandler, InvalidRequest, HandlerFailed):
@@ -81,6 +83,10 @@ class Asking:
             await self.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         return None
+
+    def is_here(self, name: str) -> bool:
+        """Whether the membership believes that member to take part."""
+        return self._rings.member(name) is not None
 
     async def wait(self, pause: float) -> None:
         """Until the rings change, at most about ``pause`` seconds."""
@@ -97,11 +103,27 @@ class Asking:
         names = set()
         good = []
         for record in list(records)[:MAX_RECORDS]:
-            try:
-                names.add(Member.from_wire(record).name)
-            except RemoteProtocolError:
-                continue
-            good.append(record)
+            name = self._name_if_known(record)
+            if name is None:
+                try:
+                    name = self._note(Member.from_wire(record), record)
+                except RemoteProtocolError:
+                    continue
+                good.append(record)
+            names.add(name)
         if good:
             self._rings.apply(good)
         return names
+
+    def _note(self, member: Member, record: object) -> str:
+        """Remember the record of a member that is well: it shows the same one with each of its questions."""
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        if member.status is Status.ALIVE:
+            self._known[member.name] = record
+        return member.name
+
+    def _name_if_known(self, record: object) -> str | None:
+        """Whose record it is, if it is the last one that was learnt."""
+        name = record[0] if isinstance(record, list) and record else None
+        return name if isinstance(name, str) and self._known.get(name) == record else None

@@ -8,14 +8,12 @@ what it has. In one step the promises of replicas could refuse the last checkpoi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.errors import RemoteProtocolError
-
-from .fences import MAX_FENCE, next_fence
-from .holdings import read_copy
+from .fences import next_fence
+from .questions import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     from .asking import Asking
     from .holdings import Copy, Holdings, Place
     from .past import PastRings
+    from .questions import Heard
 
-MAX_OTHERS: Final = 16
 CLOSE: Final = 0
 """The number of a claim that only asks for closing: it promises nothing."""
 
@@ -44,26 +42,38 @@ class Claimed:
 class Claims:
     """Asks for keys on behalf of one node."""
 
-    def __init__(self, asking: Asking, *, holdings: Holdings, past: PastRings, wall_ms: Callable[[], int]) -> None:
-        """Ask through ``asking``; copies held here take part."""
-        self._asking = asking
+    def __init__(
+        self,
+        asking: Asking,
+        *,
+        holdings: Holdings,
+        past: PastRings,
+        wall_ms: Callable[[], int],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Ask through ``asking``, with tasks of ``nursery``; copies held here take part."""
+        self._me = asking.me
+        self._questions = Questions(asking, nursery=nursery)
         self._holdings = holdings
         self._past = past
         self._wall_ms = wall_ms
 
-    async def claim(self, place: Place, replicas: int) -> Claimed:
+    async def claim(
+        self, place: Place, replicas: int, *, also: tuple[str, ...] = (), handed_over: bool = False
+    ) -> Claimed:
         """Ask until all who may hold the key have answered, or are gone. The caller cancels it when the ring changes.
 
-        The fence is promised here as well when this returns.
+        The fence is promised here as well when this returns. ``also`` are others who hold it, whatever the rings say.
+        With ``handed_over`` the last owner has told that it has closed it: no last checkpoint of it is on its way.
         """
-        round_ = _Round(self._asking, place, self._holdings.get(place))
+        round_ = _Round(self._questions, self._me, place, self._holdings.get(place))
         holders = self._past.holders(*place, replicas)
-        if self._past.is_unsettled(place[0], now=trio.current_time()):
+        if not handed_over and self._past.is_unsettled(place[0], now=trio.current_time()):
             await round_.ask(self._past.owners(*place), CLOSE)
         while True:
             seen = max(round_.seen, self._holdings.promised(place).number)
-            fence = next_fence(seen, self._asking.me, wall_ms=self._wall_ms())
-            await round_.ask((*holders, *round_.others), fence.number)
+            fence = next_fence(seen, self._me, wall_ms=self._wall_ms())
+            await round_.ask((*holders, *also, *round_.others), fence.number)
             # Somebody who closed, or who asked us, may have shown a later one meanwhile.
             if round_.seen < fence.number and self._holdings.promise(place, fence):
                 return Claimed(fence=fence, copy=_newest(round_.copy, self._holdings.get(place)))
@@ -72,8 +82,9 @@ class Claims:
 class _Round:
     """What was heard about one key."""
 
-    def __init__(self, asking: Asking, place: Place, copy: Copy | None) -> None:
-        self._asking = asking
+    def __init__(self, questions: Questions, me: str, place: Place, copy: Copy | None) -> None:
+        self._questions = questions
+        self._me = me
         self._place = place
         self.copy = copy
         self.seen = 0
@@ -81,39 +92,18 @@ class _Round:
 
     async def ask(self, names: tuple[str, ...], number: int) -> None:
         """Ask all of ``names``, and whoever they name, at once."""
-        asked: set[str] = {self._asking.me}
+        asked: set[str] = {self._me}
         due = dict.fromkeys(names)
         while due := {name: None for name in (*due, *self.others) if name not in asked}:
             asked |= due.keys()
-            async with trio.open_nursery() as nursery:
-                for name in due:
-                    nursery.start_soon(self._ask_one, name, number)
+            for heard in await self._questions.ask(due, self._place, number, self.copy):
+                self._hear(heard)
 
-    async def _ask_one(self, name: str, number: int) -> None:
-        service, key = self._place
-        have = None if self.copy is None else [self.copy.fence.number, self.copy.fence.owner, self.copy.sequence]
-        fields = {"service": service, "subject": key, "number": number, "have": have}
-        answer = await self._asking.ask_until_gone(name, "claim", fields)
-        if answer is not None:
-            self._hear(answer)
-
-    def _hear(self, answer: Any) -> None:
-        try:
-            seen, copy, others = _read(answer)
-        except RemoteProtocolError:
-            return  # whoever answers nonsense holds nothing that could be used
-        if copy is not None and copy.place == self._place:
-            self.copy = _newest(self.copy, copy)
-        self.seen = max(self.seen, seen)
-        self.others.update(dict.fromkeys(others))
-
-
-def _read(answer: Any) -> tuple[int, Copy | None, list[str]]:
-    match answer:
-        case [int(seen), copy, list(others), *_] if 0 <= seen <= MAX_FENCE:
-            names = [name for name in others if isinstance(name, str)][:MAX_OTHERS]
-            return seen, None if copy is None else read_copy(copy), names
-    raise RemoteProtocolError("malformed answer to a claim")
+    def _hear(self, heard: Heard) -> None:
+        if heard.copy is not None and heard.copy.place == self._place:
+            self.copy = _newest(self.copy, heard.copy)
+        self.seen = max(self.seen, heard.seen)
+        self.others.update(dict.fromkeys(heard.others))
 
 
 def _newest(one: Copy | None, other: Copy | None) -> Copy | None:

@@ -13,8 +13,10 @@ from .asking import Asking
 from .claiming import Claims
 from .fences import Standing
 from .holdings import Holdings, place_of
+from .inheriting import Heirs
 from .own import owning
 from .past import PastRings
+from .renewing import Renewing
 from .replicating import Replication
 from .rooms import Rooms
 from .scopes import Scopes
@@ -90,7 +92,8 @@ async def open_ownership(
     """
     async with trio.open_nursery() as nursery:
         ownership = Ownership(me, membership=membership, rings=rings, host=host, patience=patience, nursery=nursery)
-        yield ownership
+        with rings.telling(ownership.note):
+            yield ownership
         nursery.cancel_scope.cancel()
 
 
@@ -114,44 +117,59 @@ class Ownership:
         self._nursery = nursery
         self._calls = _LateCalls()
         self._past = PastRings(now=trio.current_time())
+        self._past.note(rings.snapshot, now=trio.current_time())
         self.stateful = trio.Event()
         """Set when the first copy of a state is here."""
         self.holdings = Holdings(on_first=self.stateful.set)
         self._standing = Standing(patience=patience, now=host.boot_time())
         asking = Asking(me, membership=membership, rings=rings, calls=self._calls, rng=host.rng)
-        self._spreading = Spreading(asking, holdings=self.holdings, rings=rings, is_open=self._is_open)
+        self._spreading = Spreading(
+            asking, holdings=self.holdings, rings=rings, is_open=self._is_open, refused=self._on_refused
+        )
         self._scopes = Scopes(
             me,
             rings=rings,
             holdings=self.holdings,
-            claims=Claims(asking, holdings=self.holdings, past=self._past, wall_ms=host.wall_ms),
+            claims=Claims(asking, holdings=self.holdings, past=self._past, wall_ms=host.wall_ms, nursery=nursery),
             replication=Replication(asking, rings=rings, nursery=nursery),
             spreading=self._spreading,
             standing=self._standing,
             boot_time=host.boot_time,
             nursery=nursery,
         )
-        self._rooms = Rooms(self._scopes, spreading=self._spreading, nursery=nursery)
+        self._renewing = Renewing(self._scopes)
+        heirs = Heirs(asking, rings=rings, nursery=nursery)
+        self._rooms = Rooms(self._scopes, heirs=heirs, spreading=self._spreading, nursery=nursery)
         self._answering = Answering(
             asking=asking,
             rings=rings,
             past=self._past,
             holdings=self.holdings,
             scopes=self._scopes,
+            rooms=self._rooms,
             spreading=self._spreading,
+            renewing=self._renewing,
         )
 
     def register(self, service: Service) -> None:
         """Add what other nodes ask to the built-in ``service``."""
         self._answering.register(service)
 
+    def serve(self, owned: OwnedKeys[Any]) -> None:
+        """Keys of this service may be opened here before they are called."""
+        self._rooms.serve(owned)
+
+    def note(self, _old: RingSnapshot, new: RingSnapshot) -> None:
+        """Remember the rings that are published, before anybody can claim a key by them."""
+        self._past.note(new, now=trio.current_time())
+
     def use(self, calls: DirectCalls) -> None:
         """Other nodes can be asked from now on: begin."""
         self._calls.calls = calls
-        self._past.note(self._rings.snapshot, now=trio.current_time())
-        self._nursery.start_soon(self._follow, name="swimring ownership")
+        self._nursery.start_soon(self._follow, self._rings.snapshot, name="swimring ownership")
         self._nursery.start_soon(self._beat, name="swimring sign of life")
         self._nursery.start_soon(self._spreading.run, name="swimring copies")
+        self._nursery.start_soon(self._renewing.run, name="swimring renewal")
         self._nursery.start_soon(self._rooms.close_idle, name="swimring idle keys")
 
     # --------------------------------------------------------------------------------------------------- asking
@@ -221,7 +239,7 @@ class Ownership:
         await self._spreading.wait_done()
 
     def close(self) -> None:
-        """Open nothing any more."""
+        """The farewell comes next: see `Scopes.close`."""
         self._scopes.close()
 
     # --------------------------------------------------------------------------------------------------- inside
@@ -229,13 +247,14 @@ class Ownership:
     def _is_open(self, place: tuple[str, bytes]) -> bool:
         return self._scopes.get(place) is not None
 
-    async def _follow(self) -> None:
-        """End scopes whose keys moved, and spread what others should have now, at every change of the rings."""
-        snapshot = self._rings.snapshot
+    def _on_refused(self, place: tuple[str, bytes], holder: str) -> None:
+        self._renewing.refused(place, holder)
+
+    async def _follow(self, snapshot: RingSnapshot) -> None:
+        """End scopes whose keys moved, and spread what others should have now, at every change after ``snapshot``."""
         spread: RingSnapshot | None = None
         while True:
             old, snapshot = snapshot, await self._rings.wait_changed(snapshot.sequence)
-            self._past.note(snapshot, now=trio.current_time())
             await self._scopes.follow(snapshot)
             if snapshot.kept and not self._spreading.draining:
                 spread = spread or old

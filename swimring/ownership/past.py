@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from swimring.identity import Key
     from swimring.ring import HashRing
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 MAX_RINGS: Final = 16
 UNSETTLED: Final = 60.0
 """Seconds after a change during which some scope may still be open where a key was before."""
+_MOST_FOUND: Final = 16_384
+_OWNERS: Final = -1
 
 
 class PastRings:
@@ -22,16 +27,17 @@ class PastRings:
 
     def __init__(self, *, now: float) -> None:
         """Nothing is known of what was before ``now``."""
-        self._rings: dict[str, deque[HashRing]] = {}
+        self._rings: dict[str, _Rings] = {}
         self._changed: dict[str, float] = {}
         self._began = now
 
     def note(self, snapshot: RingSnapshot, *, now: float) -> None:
         """Remember what is published."""
         for service, ring in snapshot.rings.items():
-            known = self._rings.setdefault(service, deque(maxlen=MAX_RINGS))
-            if not known or known[-1] != ring:
-                known.append(ring)
+            known = self._rings.get(service)
+            if known is None:
+                known = self._rings[service] = _Rings(_stateful(snapshot, ring))
+            if known.add(ring):
                 self._changed[service] = now
 
     def is_unsettled(self, service: str, *, now: float) -> bool:
@@ -41,19 +47,90 @@ class PastRings:
     def owners(self, service: str, key: Key) -> tuple[str, ...]:
         """The names of those who may have ``key`` open: who owned it in one of the rings, the latest first.
 
-        A node that has just come knows no ring before its own; the next on the circle was the owner then.
+        A node that has just come knows no ring before its own. The next on the circle was the owner then, or, if
+        several came at once, the next of those that had state already.
         """
-        owners: dict[str, None] = {}
-        for ring in reversed(self._rings.get(service, ())):
-            owners.update(dict.fromkeys(ring.owners(key, 1 if owners else 2)))
-        return tuple(owners)
+        rings = self._rings.get(service)
+        return () if rings is None else rings.find(key, _OWNERS)
 
     def holders(self, service: str, key: Key, replicas: int) -> tuple[str, ...]:
         """The names of those who may hold a copy of ``key``.
 
         One more than there are replicas in each ring, because one of them may have been replaced.
         """
-        holders: dict[str, None] = {}
-        for ring in reversed(self._rings.get(service, ())):
-            holders.update(dict.fromkeys(ring.owners(key, replicas + 2)))
-        return tuple(holders)
+        rings = self._rings.get(service)
+        return () if rings is None else rings.find(key, replicas + 2)
+
+
+class _Rings:
+    """The rings of one service, the latest last.
+
+    Keys between two neighbouring points of all these rings have the same owners in each: what was found for one is
+    remembered for all of them.
+    """
+
+    def __init__(self, elders: frozenset[str]) -> None:
+        self._elders = elders
+        """Who had state when we came."""
+        self._first: HashRing | None = None
+        self._rings: deque[HashRing] = deque(maxlen=MAX_RINGS)
+        self._known: set[int] = set()
+        self._bounds: list[int] = []
+        self._found: dict[tuple[int, int], tuple[str, ...]] = {}
+
+    def add(self, ring: HashRing) -> bool:
+        """There is another ring now; False if it is the latest still."""
+        if self._rings and self._rings[-1] == ring:
+            return False
+        self._first = self._first or ring
+        self._rings.append(ring)
+        self._found.clear()
+        if len(self._known) > 4 * ring.points:  # points of nodes that are long gone only make the ranges shorter
+            self._forget()
+        self._mark(ring.bounds)
+        return True
+
+    def _forget(self) -> None:
+        self._known, self._bounds = set(), []
+        for ring in self._rings:
+            self._mark(ring.bounds)
+
+    def _mark(self, points: Iterable[int]) -> None:
+        new = set(points) - self._known
+        if new:
+            self._known |= new
+            self._bounds += sorted(new)
+            self._bounds.sort()
+
+    def find(self, key: Key, wanted: int) -> tuple[str, ...]:
+        """The distinct first ``wanted`` nodes for ``key`` in each ring; owners alone, if it says so."""
+        position = self._rings[-1].position(key)
+        asked = bisect_right(self._bounds, position), wanted
+        found = self._found.get(asked)
+        if found is None:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            found = self._found[asked] = self._find(position, wanted)
+        return found
+
+    def _find(self, position: int, wanted: int) -> tuple[str, ...]:
+        names: dict[str, None] = {}
+        for ring in reversed(self._rings):
+            count = (1 if names else 2) if wanted == _OWNERS else wanted
+            names.update(dict.fromkeys(ring.owners_at(position, count)))
+            if ring is self._first:
+                names.update(dict.fromkeys(self._before_us(position, 1 if wanted == _OWNERS else wanted - 1)))
+        return tuple(names)
+
+    def _before_us(self, position: int, wanted: int) -> tuple[str, ...]:
+        """From there on in the first ring, until ``wanted`` of them had state when we came, or all who had it."""
+        names: tuple[str, ...] = ()
+        wanted = min(wanted, len(self._elders))
+        while sum(name in self._elders for name in names) < wanted:
+            names = self._rings[0].owners_at(position, len(names) + wanted)
+        return names
+
+
+def _stateful(snapshot: RingSnapshot, ring: HashRing) -> frozenset[str]:
+    members = snapshot.members
+    return frozenset(name for name in ring.nodes if name in members and members[name].metadata.standing.stateful)

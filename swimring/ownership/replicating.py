@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from swimring.errors import CallError
+from swimring.errors import CallError, Overloaded
 
-from .holdings import Verdict
+from .holdings import Copy, Verdict
+from .lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .asking import Asking
-    from .holdings import Copy
     from .rebalancer import Rebalancer
 
 PATIENCE: Final = 0.5
@@ -29,7 +27,12 @@ PATIENCE: Final = 0.5
 MAX_QUEUED: Final = 1_000
 MAX_BYTES: Final = 256 * 1024
 _RETRY: Final = 0.1
-_CANDIDATES: Final = 64
+_SPARE: Final = 2
+"""Nodes besides the replicas of the ring that may keep a checkpoint. When its owner has crashed, these are the owner,
+the replicas and one more of the next ring: those whom a claim asks."""
+
+_Sent: TypeAlias = tuple[Copy, Callable[[str, Any], None]]
+"""A copy, and who hears what a node said of it."""
 
 
 class Fenced(Exception):
@@ -51,54 +54,54 @@ class Replication:
         """Ask through ``asking``, whoever ``rings`` name; calls belong to ``nursery``."""
         self._asking = asking
         self._rings = rings
-        self._nursery = nursery
-        self._queues: dict[str, deque[tuple[Copy, Callable[[str, Any], None]]]] = {}
+        self._lines: Lines[_Sent] = Lines(
+            self._send_all, cost=lambda sent: sent[0].cost, most=MAX_QUEUED, most_bytes=MAX_BYTES, nursery=nursery
+        )
 
-    async def replicate(self, copy: Copy) -> int:
-        """Return how many others have it: as many as ``copy`` asks for, or all there are if they are fewer.
+    async def replicate(self, copy: Copy) -> bool:
+        """Return when as many others have it as ``copy`` asks for, or all there are if they are fewer.
+
+        Whether those are the ones that follow on the ring; False if one of them was replaced.
 
         Raises:
             Fenced: one of them knows a later fence.
+            Overloaded: nobody who could keep it instead has room.
         """
         attempt = _Attempt(copy.replicas)
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (due := attempt.next(self._others(copy), now=trio.current_time())) is not None:
+        while True:
+            others = self._others(copy)
+            due = attempt.next(others, now=trio.current_time())
+            if due is None:
+                return attempt.have.issuperset(others[: copy.replicas])
             for name in due:
                 self._send(name, copy, attempt.hear)
             with trio.CancelScope(deadline=attempt.wake_at):
                 await attempt.stirred.wait()
             if attempt.fenced is not None:
                 raise Fenced(attempt.fenced)
-        return len(attempt.have)
+            if attempt.is_hopeless(others):
+                raise Overloaded("no replica has room for this state", owner=self._asking.me)
 
     def _others(self, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
         ring = self._rings.ring(service)
-        return tuple(name for name in ring.owners(key, min(len(ring), _CANDIDATES)) if name != self._asking.me)
+        names = ring.owners(key, copy.replicas + _SPARE + 1)
+        return tuple(name for name in names if name != self._asking.me)[: copy.replicas + _SPARE]
 
     def _send(self, name: str, copy: Copy, hear: Callable[[str, Any], None]) -> None:
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = deque()
-            self._nursery.start_soon(self._work_off, name, queue)
-        if len(queue) >= MAX_QUEUED:
+        if self._lines.waiting(name) >= MAX_QUEUED:
             hear(name, None)
         else:
-            queue.append((copy, hear))
+            self._lines.put(name, (copy, hear))
 
-    async def _work_off(self, name: str, queue: deque[tuple[Copy, Callable[[str, Any], None]]]) -> None:
-        """Send what waits for one node, and what comes meanwhile."""
-        while queue:
-            batch, size = [queue.popleft()], 0
-            while queue and (size := size + batch[-1][0].cost) < MAX_BYTES:
-                batch.append(queue.popleft())
-            answer: Any = None
-            with contextlib.suppress(CallError):  # each of them hears that there was no answer
-                answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
-            told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
-            for (_, hear), one in zip(batch, told, strict=True):
-                hear(name, one)
-        del self._queues[name]
+    async def _send_all(self, name: str, batch: list[_Sent]) -> None:
+        answer: Any = None
+        with contextlib.suppress(CallError):  # each of them hears that there was no answer
+            answer = await self._asking.ask(name, "replicate", {"copies": [copy.to_wire() for copy, _ in batch]})
+        told = answer if isinstance(answer, list) and len(answer) == len(batch) else [None] * len(batch)
+        for (_, hear), one in zip(batch, told, strict=True):
+            hear(name, one)
 
 
 class _Attempt:
@@ -110,6 +113,7 @@ class _Attempt:
         self._failed: dict[str, float] = {}
         self.stirred = trio.Event()
         self.have: set[str] = set()
+        self.full: set[str] = set()
         self.fenced: int | None = None
         self.wake_at = math.inf
 
@@ -130,6 +134,11 @@ class _Attempt:
         self.wake_at = min(timers, default=now + PATIENCE)
         return fresh
 
+    def is_hopeless(self, others: tuple[str, ...]) -> bool:
+        """Whether more have to have it, and nobody is left who has room."""
+        lacking = len(self.have) < min(self._replicas, len(others))
+        return lacking and self.full.issuperset(set(others) - self.have)
+
     def _may_ask(self, name: str, now: float) -> bool:
         return name not in self.have and name not in self._asked and self._failed.get(name, -math.inf) <= now
 
@@ -140,7 +149,10 @@ class _Attempt:
                 self.have.add(name)
             case [Verdict.FENCED, int(number), *_]:
                 self.fenced = number
+            case [Verdict.FULL, *_]:
+                self.full.add(name)
         if name not in self.have:
             self._failed[name] = trio.current_time() + _RETRY
         self._asked.pop(name, None)
-        self.stirred.set()
+        if name not in self.have or len(self.have) >= self._replicas or not self._asked:
+            self.stirred.set()  # else there is nothing to do but to wait for the rest

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
-from swimring.errors import LocalProtocolError, NotOwner, Overloaded, OwnershipLost
+from swimring.errors import NotOwner, Overloaded, OwnershipLost
 
-from .states import State
+from .holdings import place_of
+from .states import Cause, State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from swimring.service import KeyState, OwnedKeys
 
     from .holdings import Place
+    from .inheriting import Heirs
     from .scope import Scope
     from .scopes import Scopes
     from .spreading import Spreading
@@ -31,6 +33,9 @@ T = TypeVar("T")
 
 MAX_CALLS: Final = 1_000
 """Calls of one key that wait or run; more are refused with `Overloaded`."""
+
+WARM: Final = 30.0
+"""Seconds after its last call for which the next owner of a key opens it without being called."""
 
 _log = logging.getLogger("swimring.ownership")
 
@@ -69,6 +74,11 @@ class Room:
     def is_open(self) -> bool:
         """Whether a call may begin."""
         return self.scope is not None and self.scope.state is State.OPEN and self._scopes.holds(self.scope)
+
+    @property
+    def was_handed_over(self) -> bool:
+        """Whether it is closed because the ring names another node."""
+        return self.scope is not None and self.scope.cause is Cause.THEIRS
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
@@ -142,11 +152,11 @@ class Room:
             return
         try:
             self._hand_off(scope)
-        except (OwnershipLost, Overloaded, LocalProtocolError) as error:
+        except Exception as error:  # noqa: BLE001 - types that were registered are encoded by code of the application
             _log.warning(
                 "the state of %s was not handed off after its last checkpoint: %s",
                 scope,
-                error,
+                repr(error),
                 extra={"event": "handoff.failed"},
             )
         self._scopes.finish(scope)
@@ -161,9 +171,11 @@ class Room:
 class Rooms:
     """The open keys of one node, for calls."""
 
-    def __init__(self, scopes: Scopes, *, spreading: Spreading, nursery: trio.Nursery) -> None:
+    def __init__(self, scopes: Scopes, *, heirs: Heirs, spreading: Spreading, nursery: trio.Nursery) -> None:
         """None is open."""
         self._scopes = scopes
+        self._heirs = heirs
+        self._owned: dict[str, OwnedKeys[Any]] = {}
         self._spreading = spreading
         self._nursery = nursery
         self._rooms: dict[Place, Room] = {}
@@ -172,6 +184,20 @@ class Rooms:
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    def serve(self, owned: OwnedKeys[Any]) -> None:
+        """Keys of this service may be opened before they are called."""
+        self._owned[owned.service] = owned
+
+    def inherit(self, service: str, key: Key) -> None:
+        """Open the key, if it is ours: it was called where it was until now.
+
+        Raises:
+            ConfigError: this cannot be a key.
+        """
+        owned, place = self._owned.get(service), place_of(service, key)
+        if owned is not None and place not in self._rooms and self._scopes.may_open(place):
+            self._room(owned, key, place, handed_over=True)
 
     async def run(
         self,
@@ -208,19 +234,21 @@ class Rooms:
                 self._leave(room)
             await room.wait_closed()
 
-    def _room(self, owned: OwnedKeys[Any], key: Key, place: Place) -> Room:
+    def _room(self, owned: OwnedKeys[Any], key: Key, place: Place, *, handed_over: bool = False) -> Room:
         room = self._rooms.get(place)
         if room is None or (room.scope is not None and room.scope.closed.is_set()):
             room = self._rooms[place] = Room(owned, key, place, self._scopes, forget=self._forget)
-            self._nursery.start_soon(self._open, room)
+            self._nursery.start_soon(self._open, room, handed_over)
         return room
 
-    async def _open(self, room: Room) -> None:
+    async def _open(self, room: Room, handed_over: bool) -> None:  # noqa: FBT001 - for `start_soon`
         scope = None
         try:
-            scope = await self._scopes.wait_open_while_ours(room.place, room.owned.terms)
+            scope = await self._scopes.wait_open_while_ours(room.place, room.owned.terms, handed_over=handed_over)
             if scope is not None:
                 room.opened(scope)
+                if not room.callers:
+                    self._rest(room)  # all of them have given up
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the state is told to those who wait for it
             room.failure = error
         finally:
@@ -231,12 +259,17 @@ class Rooms:
             self._forget(room)
 
     def _forget(self, room: Room) -> None:
+        if room.was_handed_over and self._is_warm(room):
+            self._heirs.tell(room.place, room.key)
         if self._rooms.get(room.place) is room:
             del self._rooms[room.place]
         self._resting(room).pop(room.place, None)
         self._spreading.forget_calls(room.place)
 
     # ----------------------------------------------------------------------------------------------------- idling
+
+    def _is_warm(self, room: Room) -> bool:
+        return room.callers > 0 or trio.current_time() < room.idle_since + WARM
 
     def _resting(self, room: Room) -> OrderedDict[Place, Room]:
         return self._idle.setdefault(room.owned.service, OrderedDict())
@@ -248,12 +281,15 @@ class Rooms:
 
     def _leave(self, room: Room) -> None:
         room.callers -= 1
-        if not room.callers and self._rooms.get(room.place) is room:
-            room.idle_since = trio.current_time()
-            resting = self._resting(room)
-            if not resting:
-                self._stirred.set()
-            resting[room.place] = room
+        if not room.callers and room.scope is not None and self._rooms.get(room.place) is room:
+            self._rest(room)
+
+    def _rest(self, room: Room) -> None:
+        room.idle_since = trio.current_time()
+        resting = self._resting(room)
+        if not resting:
+            self._stirred.set()
+        resting[room.place] = room
 
     async def close_idle(self) -> None:
         """Close what nobody has called for a while, until cancelled."""

@@ -30,8 +30,15 @@ class Tenant(Protocol):
 class Scope:
     """One key on this node. Only `swimring.ownership.scopes` changes it."""
 
-    def __init__(self, place: Place, terms: Terms) -> None:
-        """Nothing is asked yet."""
+    def __init__(
+        self, place: Place, terms: Terms, *, renewed_for: str | None = None, handed_over: bool = False
+    ) -> None:
+        """Nothing is asked yet; with ``renewed_for`` only to free the copy that this node holds.
+
+        ``handed_over`` is whether the last owner has told that it has closed the key.
+        """
+        self.renewed_for = renewed_for
+        self.handed_over = handed_over
         self.place = place
         self.terms = terms
         self.state = State.WAITING

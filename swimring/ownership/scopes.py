@@ -12,6 +12,7 @@ import trio
 
 from swimring.errors import Draining, LocalProtocolError, NodeClosed, Overloaded, OwnershipLost
 from swimring.identity import Fence
+from swimring.service import Terms
 
 from .holdings import MAX_STATE_BYTES, Copy, Verdict
 from .replicating import Fenced
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swimring.identity import Key
-    from swimring.service import Terms
 
     from .claiming import Claims
     from .fences import Standing
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("swimring.ownership")
 _TURN: Final = 256
+_UNKNOWN: Final = 2  # replicas of a key of which nothing is here
 
 
 class Scopes:
@@ -79,9 +80,16 @@ class Scopes:
         owner = self._rings.owner(*place)
         return owner is not None and owner.name == self.me
 
+    def may_open(self, place: Place) -> bool:
+        """Whether this node could open that key now."""
+        return not self._closed and self.is_mine(place) and place not in self._scopes
+
     def close(self) -> None:
-        """Open nothing any more."""
+        """Open nothing any more, and keep nothing for keys of others: who has said farewell is asked by no claim."""
         self._closed = True
+        for scope in self:
+            if not self.is_mine(scope.place):
+                self.finish(scope)
 
     def check_open(self, key: Key) -> None:
         """See that calls are taken still.
@@ -111,19 +119,38 @@ class Scopes:
             elif (scope := await self.open(place, terms)) is not None:
                 return scope
 
-    async def wait_open_while_ours(self, place: Place, terms: Terms) -> Scope | None:
-        """As `wait_open`; None as soon as the ring names another node."""
+    async def wait_open_while_ours(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
+        """As `wait_open`; None as soon as the ring names another node.
+
+        ``handed_over`` is whether the last owner has told that it has closed it.
+        """
         while self.is_mine(place) and not self._closed:
             other = self._scopes.get(place)
             if other is not None:
                 await other.closed.wait()
-            elif (scope := await self.open(place, terms)) is not None:
+            elif (scope := await self.open(place, terms, handed_over=handed_over)) is not None:
                 return scope
+            handed_over = False  # by now it may have been opened elsewhere
         return None
 
-    async def open(self, place: Place, terms: Terms) -> Scope | None:
+    async def renew(self, place: Place, holder: str) -> None:
+        """Claim the key and close it again: what is kept of it gets a fence above all that were promised.
+
+        ``holder`` is asked for its copy as well, whoever it is. It must be ours, and not open here.
+        """
+        known = self._holdings.get(place)
+        terms = Terms(replicas=_UNKNOWN if known is None else known.replicas)
+        scope = await self._open(Scope(place, terms, renewed_for=holder))
+        if scope is not None:
+            self.finish(scope)
+
+    async def open(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
         """Claim the key; None if it went to another node meanwhile. It must be ours, and not open here."""
-        scope = self._scopes[place] = Scope(place, terms)
+        return await self._open(Scope(place, terms, handed_over=handed_over))
+
+    async def _open(self, scope: Scope) -> Scope | None:
+        place = scope.place
+        self._scopes[place] = scope
         scope.hear(Cause.OURS)
         try:
             with scope.claiming:
@@ -134,11 +161,13 @@ class Scopes:
                 if scope.state is State.CLAIMING:
                     scope.hear(Cause.ENDED)
                 self._forget(scope)
+                self._spreading.touch(place)  # no copy was dropped while it was claimed
         return scope if scope.state is State.OPEN else None
 
     async def _claim(self, scope: Scope) -> None:
         epoch = self._epoch()
-        claimed = await self._claims.claim(scope.place, scope.terms.replicas)
+        also = () if scope.renewed_for is None else (scope.renewed_for,)
+        claimed = await self._claims.claim(scope.place, scope.terms.replicas, also=also, handed_over=scope.handed_over)
         if scope.state is not State.CLAIMING:
             return  # the key went away in the same moment as the last answer came
         if not self.is_mine(scope.place):
@@ -147,9 +176,12 @@ class Scopes:
             scope.epoch, scope.fence = epoch, claimed.fence
             scope.restored = copy = claimed.copy
             if copy is not None:
+                if scope.renewed_for is not None:
+                    scope.terms = Terms(replicas=copy.replicas)
                 # Under our fence it is newer than what was promised to nobody: replicas will take it from us.
                 self._keep_here(scope, copy.state)
-                self._spreading.touch(scope.place, later=True)
+                # Whoever hands it over waits until the others have it.
+                self._spreading.touch(scope.place, later=not scope.handed_over)
             scope.hear(Cause.WON)
 
     # --------------------------------------------------------------------------------------------------- ending
@@ -217,8 +249,7 @@ class Scopes:
     def _kill(self, scope: Scope, cause: Cause) -> None:
         scope.hear(cause)
         self._forget(scope)
-        if cause is Cause.DONE:
-            self._spreading.touch(scope.place)
+        self._spreading.touch(scope.place)
         if scope.tenant is not None:
             scope.tenant.ended()
 
@@ -254,7 +285,7 @@ class Scopes:
 
         Raises:
             OwnershipLost: the fence is dead, or died meanwhile.
-            Overloaded: there is no room here.
+            Overloaded: there is no room here, or on no replica.
             LocalProtocolError: it is too large.
         """
         copy = self.keep_here(scope, state)
@@ -266,7 +297,8 @@ class Scopes:
             await trio.lowlevel.checkpoint()
             return
         try:
-            await self._replication.replicate(copy)
+            if not await self._replication.replicate(copy):
+                self._spreading.touch(scope.place, later=True)  # who was replaced has it still to come
         except Fenced as fenced:
             self.supersede(scope.place, Fence(fenced.number + 1, ""))
             raise self._lost(scope) from None

@@ -1,7 +1,8 @@
 """A node that joins takes its share of the keys in steps, so that their state comes range by range.
 
 A part of a node's points is among all its points: each step moves keys to the node, and none back. No step is taken
-while another member drains: keys that move twice at once are brought twice.
+while another member drains: keys that move twice at once are brought twice. Nor is one before the others have brought
+what the last one has moved, so that whatever there is to bring, a quarter of it is under way at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ STEP: Final = FULL_SHARE // 4
 """Sixteenths of its keys that a node takes with each step, the first one included."""
 STEP_INTERVAL: Final = 1.0
 """Seconds from one step to the next, at least."""
+BROUGHT_PATIENCE: Final = 10.0
+"""Seconds that a step waits, at most, for the state of the one before."""
 DRAIN_PATIENCE: Final = 30.0
 """Seconds that a step waits, at most, for members that drain."""
 
@@ -80,6 +83,8 @@ class Settling:
         *,
         gradual: bool | None,
         wait_change: Callable[[], Awaitable[object]],
+        wait_brought: Callable[[], Awaitable[object]],
+        publish: Callable[[], object],
     ) -> None:
         """Tell the others through ``gossip``.
 
@@ -87,10 +92,14 @@ class Settling:
             gossip: who is here, and how this node tells what it takes.
             gradual: whether to take steps; None for when there is state to move.
             wait_change: waits until the members, or what they tell, may have changed.
+            wait_brought: waits until the others have brought what the last step has moved.
+            publish: makes the new rings known to this node: it takes the keys when the first of the others gives them.
         """
         self._gossip = gossip
         self._gradual = gradual
         self._wait_change = wait_change
+        self._wait_brought = wait_brought
+        self._publish = publish
 
     async def begin(self) -> None:
         """Take the first step, or everything at once if nothing has to move gradually, or if our place was kept."""
@@ -109,6 +118,9 @@ class Settling:
         """Take one step after the other until all keys are taken."""
         while self.share < FULL_SHARE:
             await trio.sleep(STEP_INTERVAL)
+            if self.share:
+                with trio.move_on_after(BROUGHT_PATIENCE):
+                    await self._wait_brought()
             with trio.move_on_after(DRAIN_PATIENCE):
                 while somebody_drains(self._gossip.me, self._gossip.members):
                     await self._wait_change()
@@ -123,6 +135,10 @@ class Settling:
         return self._gossip.me.metadata.standing.share
 
     async def _take(self, share: int) -> None:
+        if share == self.share:
+            await trio.lowlevel.checkpoint()
+            return
         await self._gossip.update_metadata(
             lambda metadata: metadata.with_standing(replace(metadata.standing, share=share))
         )
+        self._publish()

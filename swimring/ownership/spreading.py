@@ -7,7 +7,7 @@ anew: what is there already costs a line of an offer.
 from __future__ import annotations
 
 import enum
-import itertools
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import trio
 
 from swimring.errors import CallError, Moved
 
+from .dues import Dues
 from .tally import BROUGHT, FAILED, KEPT, REFUSED, Tally
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 BANDWIDTH: Final = 32 * 1024 * 1024
 PEERS_AT_ONCE: Final = 4
 MAX_OFFERED: Final = 1024
+"""In one message that is taken."""
+AT_ONCE: Final = 256
+"""Keys that are offered together: whoever is asked about them does nothing else meanwhile."""
+HEAD_START: Final = 0.2
+"""Seconds after a change of the ring before anything is brought."""
 MAX_BYTES: Final = 256 * 1024
 """In one message, unless one copy is larger."""
 _PER_VERSION: Final = 192
-LATER: Final = 1.0
-"""Seconds that a key which has just opened waits: most are checkpointed before, and have nothing to spread then."""
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
 
 
 class Told(enum.IntEnum):
@@ -64,9 +66,14 @@ class Spreading:
         holdings: Holdings,
         rings: Rebalancer,
         is_open: Callable[[Place], bool],
+        refused: Callable[[Place, str], None],
         bandwidth: float = BANDWIDTH,
     ) -> None:
-        """Send at most ``bandwidth`` bytes a second; ``is_open`` says which keys have a scope here."""
+        """Send at most ``bandwidth`` bytes a second; ``is_open`` says which keys have a scope here.
+
+        ``refused`` hears which copies of this node others do not take for the sake of a promise.
+        """
+        self._refused = refused
         self._asking = asking
         self._holdings = holdings
         self._rings = rings
@@ -74,11 +81,13 @@ class Spreading:
         self._bandwidth = bandwidth
         self._peers = trio.CapacityLimiter(PEERS_AT_ONCE)
         self._next_send = 0.0
-        self._due: dict[Place, None] = {}
-        self._later: dict[Place, float] = {}
+        self._dues = Dues()
+        self._not_before = -math.inf
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
+        self._taken = 0  # places that batches were made of, since the start
+        self._offered = 0  # and of batches that are over
         self.draining = False
         """Whether everybody who should have a copy is offered it by us, and not the owner alone."""
         self._hits: Counter[Place] = Counter()
@@ -90,14 +99,14 @@ class Spreading:
     @property
     def keys_left(self) -> int:
         """How many keys may still be missing somewhere."""
-        return len(self._due) + len(self._later)
+        return len(self._dues)
 
     def touch(self, place: Place, *, later: bool = False) -> None:
         """The copy of that key is new; with ``later``, there is no hurry."""
         if later:
-            self._later[place] = trio.current_time() + LATER
+            self._dues.mark_later(place, now=trio.current_time())
         else:
-            self._due[place] = None
+            self._dues.mark(place)
         self._stirred.set()
 
     def count_call(self, place: Place) -> None:
@@ -118,11 +127,16 @@ class Spreading:
             now = self._concerns(new, copy)
             concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
             if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
-                self._due[copy.place] = None
+                self._dues.mark(copy.place)
             if count % 256 == 255:
                 yield
-        hits = self._hits
-        self._due = dict.fromkeys(sorted(self._due, key=lambda place: -hits[place]))  # the hottest go first
+        self._dues.retry()
+        self._dues.put_first(self._hits)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Let those who claim what has moved go ahead: their callers wait."""
+        self._not_before = trio.current_time() + HEAD_START
         self._stirred.set()
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
@@ -134,12 +148,19 @@ class Spreading:
         """Everything here has to be elsewhere: offer it to all who should have it."""
         self.draining = True
         for copy in self._holdings:
-            self._due[copy.place] = None
-        self._stirred.set()
+            self._dues.mark(copy.place)
+        self._dues.put_first(self._hits)
+        self._begin()
 
     async def wait_done(self) -> None:
         """Wait until nothing is missing anywhere, as far as this node knows."""
         while self.keys_left or self._busy:
+            await self._progress.wait()
+
+    async def wait_brought(self) -> None:
+        """Wait until all that is due now was offered once to those who should have it."""
+        last = self._taken + self._dues.ready
+        while self._offered < last and (self._dues.ready or self._busy):
             await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
@@ -150,33 +171,25 @@ class Spreading:
 
     async def run(self) -> None:
         """Bring copies to where they are missing, until cancelled."""
-        pause = _FIRST_PAUSE
         while True:
-            self._take_later()
-            if not self._due:
-                await self._wait_stirred()
-                continue
-            done = await self._spread(list(itertools.islice(self._due, MAX_OFFERED)))
+            await self._wait_ready()
+            await self._spread(self._dues.take(AT_ONCE))
             self._tell_progress()
-            if done:
-                pause = _FIRST_PAUSE
-            else:
-                await self._asking.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _take_later(self) -> None:
-        now = trio.current_time()
-        for place in [place for place, due in self._later.items() if due <= now or self.draining]:
-            del self._later[place]
-            self._due[place] = None
-
-    async def _wait_stirred(self) -> None:
-        self.tally.end(now=trio.current_time())
-        self._tell_progress()
-        with trio.CancelScope() as scope:
-            scope.deadline = min(self._later.values(), default=scope.deadline)
-            await self._stirred.wait()
-        self._stirred = trio.Event()
+    async def _wait_ready(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while True:
+            now = trio.current_time()
+            self._dues.wake(now=now, hurry=self.draining)
+            if self._dues.ready and self._not_before <= now:
+                return
+            if not self._dues.unfinished:
+                self.tally.end(now=now)
+            if not self._dues.ready:
+                self._tell_progress()
+            with trio.CancelScope(deadline=self._not_before if self._dues.ready else self._dues.next_time):
+                await self._stirred.wait()
+            self._stirred = trio.Event()
 
     def _tell_progress(self) -> None:
         progress, self._progress = self._progress, trio.Event()
@@ -184,12 +197,11 @@ class Spreading:
 
     # ------------------------------------------------------------------------------------------------- one batch
 
-    async def _spread(self, places: Sequence[Place]) -> int:
-        """Bring these to where they belong; how many are there now."""
+    async def _spread(self, places: Sequence[Place]) -> None:
+        """Bring these to where they belong."""
         self.tally.begin(now=trio.current_time())
         batch = {place: copy for place in places if (copy := self._holdings.get(place)) is not None}
-        for place in places:
-            self._due.pop(place, None)  # what is touched from now on is due again
+        self._taken += len(places)
         rings = {service: self._rings.ring(service) for service, _ in batch}
         lacking: dict[Place, set[str]] = {place: set(self._targets(copy)) for place, copy in batch.items()}
         by_peer: dict[str, list[Copy]] = {}
@@ -203,13 +215,13 @@ class Spreading:
                     nursery.start_soon(self._feed, name, copies, lacking)
         finally:
             self._busy = False
+            self._offered += len(places)
             for place in batch:
                 if lacking[place]:
-                    self._due[place] = None
-        done = [copy for place, copy in batch.items() if not lacking[place]]
-        for copy in done:
-            self._drop_if_foreign(copy, rings[copy.place[0]])
-        return len(places) - len(batch) + len(done)
+                    self._dues.mark_again(place, now=trio.current_time())
+        for place, copy in batch.items():
+            if not lacking[place]:
+                self._drop_if_foreign(copy, rings[place[0]])
 
     def _targets(self, copy: Copy) -> tuple[str, ...]:
         """Who has to keep it before this node is done: a replica asks the owner, everybody else all of them."""
@@ -235,7 +247,7 @@ class Spreading:
             self._holdings.drop(copy.place)
             self._hits.pop(copy.place, None)
         else:
-            self._due[copy.place] = None  # a newer one has come meanwhile, or a new ring
+            self._dues.mark(copy.place)  # a newer one has come meanwhile, or a new ring
 
     async def _feed(self, name: str, copies: list[Copy], lacking: dict[Place, set[str]]) -> None:
         """Offer these to one node, and send what it wants; takes its name out of ``lacking`` for what it has then."""
@@ -266,6 +278,7 @@ class Spreading:
                 self.tally.results[KEPT] += 1
             elif verdict == Told.REFUSES:
                 self.tally.results[REFUSED] += 1
+                self._refused(copy.place, self._asking.me)
         return wanted
 
     def _brings(self, copy: Copy, name: str) -> bool:

@@ -37,6 +37,8 @@ WEIGHT_STEPS: Final = 16
 """A weight is a multiple of one part in so many: equal numbers everywhere, whatever computes them."""
 
 _SEED_BYTES: Final = 16
+_MOST_FOUND: Final = 8_192
+"""Answers of `HashRing.owners_at` that a ring remembers; at the bound it forgets them all."""
 _MASK: Final = CIRCLE - 1
 
 
@@ -52,7 +54,7 @@ class HashRing:
     hashing or sorting those that stay.
     """
 
-    __slots__ = ("_nodes", "_owners", "_per_weight", "_points", "_seed", "_version")
+    __slots__ = ("_found", "_nodes", "_owners", "_per_weight", "_points", "_seed", "_version")
 
     def __init__(
         self, *, nodes: dict[str, float], seed: bytes, per_weight: int, points: list[int], owners: list[str]
@@ -64,6 +66,7 @@ class HashRing:
         self._points = points
         self._owners = owners
         self._version = _version(self._nodes, per_weight)
+        self._found: dict[int, tuple[str, ...]] = {}  # what `owners_at` has found, by point and number of nodes
 
     @classmethod
     def build(cls, nodes: Mapping[str, float], *, seed: bytes, points: int = DEFAULT_POINTS) -> HashRing:
@@ -111,6 +114,11 @@ class HashRing:
         return len(self._points)
 
     @property
+    def bounds(self) -> Sequence[int]:
+        """The positions of all points, in order, not to be changed: nothing differs between two of them."""
+        return self._points
+
+    @property
     def seed(self) -> bytes:
         """The SipHash key that positions are computed with."""
         return self._seed
@@ -150,16 +158,27 @@ class HashRing:
         Raises:
             ConfigError: this cannot be a key, or ``n`` is negative.
         """
+        return self.owners_at(self.position(key), n)
+
+    def owners_at(self, position: int, n: int) -> tuple[str, ...]:
+        """As `owners`, of one position of the circle.
+
+        Raises:
+            ConfigError: ``n`` is negative.
+        """
         if n < 0:
             raise ConfigError("owners", n, "ask for zero or more")
         wanted = min(n, len(self._nodes))
-        found: dict[str, None] = {}
-        if wanted:
-            for name in self._clockwise(self.position(key)):
-                found[name] = None
-                if len(found) == wanted:
-                    break
-        return tuple(found)
+        if not wanted:
+            return ()
+        at = bisect_right(self._points, position) % len(self._points)
+        asked = at * (len(self._nodes) + 1) + wanted
+        found = self._found.get(asked)
+        if found is None:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            found = self._found[asked] = self._from(at, wanted)
+        return found
 
     def replicas(self, key: Key, n: int) -> tuple[str, ...]:
         """The ``n`` distinct nodes after the owner of ``key``, nearest first; fewer if there are not so many.
@@ -253,10 +272,14 @@ class HashRing:
     def _sorted_points(self, name: str, weight: float) -> list[int]:
         return sorted(_points_of(name, _count(weight, self._per_weight), self._seed))
 
-    def _clockwise(self, position: int) -> Iterator[str]:
-        start, count = bisect_right(self._points, position), len(self._points)
-        for at in range(start, start + count):
-            yield self._owners[at % count]
+    def _from(self, start: int, wanted: int) -> tuple[str, ...]:
+        """The first ``wanted`` distinct nodes from one point on; there are as many."""
+        found: dict[str, None] = {}
+        at, count = start, len(self._points)
+        while len(found) < wanted:
+            found[self._owners[at]] = None
+            at = (at + 1) % count
+        return tuple(found)
 
     def __contains__(self, name: object) -> bool:
         return name in self._nodes

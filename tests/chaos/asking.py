@@ -250,6 +250,8 @@ class Asking:
                 self.book.check(key, value, least)
         except CallError as failed:
             error = type(failed).__name__
+            if isinstance(failed, HandlerFailed):
+                error = f"{failed.type_name}: {failed.message[:200]}"
         except bank.Replaced:
             error = "Replaced"
         self._note(key, due, began, error, patience, idempotent=True)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from swimring.identity import Address
 from swimring.ownership.past import MAX_RINGS, UNSETTLED, PastRings
 from swimring.ownership.rebalancer import RingSnapshot
 from swimring.ring import HashRing, ring_seed
+from swimring.swim import Member, Metadata, Standing, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def ring(*names: str) -> HashRing:
     return HashRing.build(dict.fromkeys(names, 1), seed=ring_seed("test"), points=16)
 
 
-def snapshot(one: HashRing) -> RingSnapshot:
-    return RingSnapshot(sequence=1, version="v", members={}, offering={}, rings=MappingProxyType({"kv": one}))
+def member(name: str) -> Member:
+    metadata = Metadata(services=("kv",)).with_standing(Standing(stateful=True))
+    address = Address("10.0.0.1", 7979)
+    return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
+
+
+def snapshot(one: HashRing, *, stateful: Sequence[str] = ()) -> RingSnapshot:
+    members = {name: member(name) for name in stateful}
+    return RingSnapshot(sequence=1, version="v", members=members, offering={}, rings=MappingProxyType({"kv": one}))
 
 
 def test_who_owned_the_key_before_is_asked_and_so_are_its_replicas() -> None:
@@ -35,6 +48,25 @@ def test_a_node_that_knows_no_earlier_ring_asks_the_next_on_the_circle() -> None
     ours = [key for key in (f"k{number}" for number in range(100)) if with_us.lookup(key) == "new"]
     assert ours
     assert all(before.lookup(key) in past.owners("kv", key) for key in ours)
+
+
+def test_nodes_that_come_at_once_ask_past_each_other_for_those_who_had_state_before() -> None:
+    many = [f"new{number}" for number in range(9)]
+    with_all, before = ring("a", "b", "c", *many), ring("a", "b", "c")
+    past = PastRings(now=0.0)
+    past.note(snapshot(with_all, stateful=("a", "b", "c")), now=0.0)
+    for key in (f"k{number}" for number in range(100)):
+        assert before.lookup(key) in past.owners("kv", key)
+        assert set(before.owners(key, 2)) <= set(past.holders("kv", key, 1))
+    past.note(snapshot(before), now=1.0)
+    assert all(before.lookup(key) in past.owners("kv", key) for key in ("k1", "k2", "k3"))
+
+
+def test_nobody_is_asked_in_vain_where_nobody_had_state() -> None:
+    past, fresh = PastRings(now=0.0), ring("a", "b", "c", "d", "e")
+    past.note(snapshot(fresh), now=0.0)
+    assert {len(past.owners("kv", f"k{number}")) for number in range(20)} == {2}
+    assert {len(past.holders("kv", f"k{number}", 1)) for number in range(20)} == {3}
 
 
 def test_the_memory_is_bounded() -> None:

@@ -71,6 +71,8 @@ class Voice:
         self.others = list(others)
         self.taken: list[tuple[float, int]] = []
         self.changed = trio.Event()
+        self.brings = 0.0
+        self.published = 0
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -84,8 +86,21 @@ class Voice:
     async def wait_change(self) -> None:
         await self.changed.wait()
 
+    async def wait_brought(self) -> None:
+        await trio.sleep(self.brings)
+
+    def publish(self) -> None:
+        assert self.taken[-1][1] == self.me.metadata.standing.share
+        self.published += 1
+
     def settling(self) -> Settling:
-        return Settling(self, gradual=None, wait_change=self.wait_change)
+        return Settling(
+            self,
+            gradual=None,
+            wait_change=self.wait_change,
+            wait_brought=self.wait_brought,
+            publish=self.publish,
+        )
 
 
 async def test_the_steps_are_quarters_a_second_apart(autojump_clock: trio.testing.MockClock) -> None:
@@ -94,6 +109,26 @@ async def test_the_steps_are_quarters_a_second_apart(autojump_clock: trio.testin
     await voice.settling().run()
     assert voice.taken == [(0, STEP), (1, 2 * STEP), (2, 3 * STEP), (3, FULL_SHARE)]
     assert (STEP, STEP_INTERVAL) == (4, 1.0)
+
+
+async def test_a_step_waits_for_the_state_of_the_one_before_for_ten_seconds(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    voice = Voice(STATEFUL)
+    await voice.settling().begin()
+    voice.brings = 4.0
+    with trio.move_on_after(9):
+        await voice.settling().run()
+    voice.brings = 1_000.0
+    await voice.settling().run()
+    assert voice.taken == [(0, 4), (5, 8), (20, 12), (31, 16)]
+
+
+async def test_each_step_is_published_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    voice = Voice(STATEFUL)
+    await voice.settling().begin()
+    await voice.settling().run()
+    assert voice.published == len(voice.taken) == 4
 
 
 async def test_the_first_node_changes_nothing(autojump_clock: trio.testing.MockClock) -> None:

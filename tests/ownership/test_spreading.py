@@ -2,141 +2,67 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import trio
 import trio.testing
 
-from swimring.identity import Address, Fence
-from swimring.net import SystemHost
-from swimring.ownership import Copy, Ownership, Rebalancer, open_ownership
-from swimring.service import Endpoint, Request, Service
-from swimring.swim import Member, Metadata, Status
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-
-    from swimring.rpc import Outgoing
+from swimring.identity import Fence
+from swimring.ownership import Copy
+from swimring.ownership.fences import MAX_FENCE
+from tests.ownership.nodes import JOURNEY, One, open_nodes
 
 PLACE = ("kv", b"k")
-JOURNEY = 0.01
-
-
-def member(name: str, weight: int) -> Member:
-    metadata = Metadata(services=("kv",), weight=weight)
-    address = Address("10.0.0.1", 7979)
-    return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
 
 
 def copy(*, replicas: int) -> Copy:
     return Copy(place=PLACE, fence=Fence(7, "a"), sequence=1, replicas=replicas, state=b"s")
 
 
-class Stubborn:
-    """A membership that believes what it is given, and nothing that others say."""
-
-    def __init__(self, weights: dict[str, int]) -> None:
-        self.members = tuple(member(name, weight) for name, weight in weights.items())
-
-    def learn(self, members: Iterable[Member]) -> None:
-        pass
-
-
-class One:
-    """The ownership of one node, and what it believes."""
-
-    def __init__(self, name: str, everybody: dict[str, One], weights: dict[str, int]) -> None:
-        self.name = name
-        self.view = Stubborn(weights)
-        self.rings = Rebalancer(self.view, cluster="test")
-        self.service = Service("swimring")
-        self.ownership: Ownership
-        self._everybody = everybody
-        everybody[name] = self
-
-    def believe(self, **weights: int) -> None:
-        self.view.members = tuple(member(name, weight) for name, weight in weights.items())
-        self.rings.update(self.view.members)
-        self.rings.flush()
-
-    async def request_at(self, name: str, out: Outgoing) -> Any:
-        other = self._everybody[name]
-        await trio.sleep(JOURNEY)
-        (endpoint,) = (one for one in other.service.endpoints if one.cmd == out.cmd)
-        assert isinstance(endpoint, Endpoint)
-        answer = await endpoint(Request(node=None, peer=self.name), **out.fields)  # type: ignore[arg-type]
-        await trio.sleep(JOURNEY)
-        return answer
-
-    @property
-    def holds(self) -> bool:
-        return self.ownership.holdings.get(PLACE) is not None
-
-
-@asynccontextmanager
-async def nodes(*names: str) -> AsyncIterator[list[One]]:
-    """Nodes that take each other for equal at first."""
-    everybody: dict[str, One] = {}
-    async with trio.open_nursery() as nursery:
-        for name in names:
-            one = One(name, everybody, dict.fromkeys(names, 1))
-            opening = open_ownership(name, membership=one.view, rings=one.rings, host=SystemHost(), patience=10.0)
-            one.ownership = await nursery.start(_stay_open, opening)
-            one.ownership.register(one.service)
-        for one in everybody.values():
-            one.ownership.use(one)
-        await trio.testing.wait_all_tasks_blocked()
-        yield list(everybody.values())
-        nursery.cancel_scope.cancel()
-
-
-async def _stay_open(opening: Any, *, task_status: trio.TaskStatus[Ownership]) -> None:
-    async with opening as ownership:
-        task_status.started(ownership)
-        await trio.sleep_forever()
+def holds(one: One) -> bool:
+    return one.ownership.holdings.get(PLACE) is not None
 
 
 @pytest.mark.parametrize("after", [0.0, 0.5 * JOURNEY, 1.5 * JOURNEY, 1.0])
 async def test_two_nodes_that_take_each_other_for_the_owner_do_not_both_drop_the_copy(
     after: float, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with nodes("a", "b") as (a, b):
+    async with open_nodes("a", "b") as (a, b):
         for one in (a, b):
             one.ownership.holdings.put(copy(replicas=1))
         a.believe(a=0, b=1)
         await trio.sleep(after)
         b.believe(a=1, b=0)
         await trio.sleep(10)
-        assert a.holds or b.holds
+        assert holds(a) or holds(b)
         b.believe(a=0, b=1)
         await trio.sleep(10)
-        assert (a.holds, b.holds) == (False, True)
+        assert (holds(a), holds(b)) == (False, True)
 
 
 async def test_a_copy_that_is_refused_for_the_promise_of_a_claim_alone_is_kept(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with nodes("a", "b") as (a, b):
+    async with open_nodes("a", "b") as (a, b):
         a.ownership.holdings.put(copy(replicas=0))
-        b.ownership.holdings.promise(PLACE, Fence(9, "c"))  # who claimed it, and gave up
+        b.ownership.holdings.promise(PLACE, Fence(MAX_FENCE, "c"))  # so that no claim of b can succeed
         for one in (a, b):
             one.believe(a=0, b=1)
         await trio.sleep(10)
-        assert a.holds
+        assert holds(a)
 
 
 async def test_a_copy_is_dropped_only_when_the_replicas_have_it_as_well(autojump_clock: trio.testing.MockClock) -> None:
-    async with nodes("a", "b", "c") as (a, *others):
+    async with open_nodes("a", "b", "c") as (a, *others):
         names = a.rings.ring("kv").with_nodes({"b": 1, "c": 1}).owners(b"k", 2)
         owner, replica = sorted(others, key=lambda one: names.index(one.name))
         a.ownership.holdings.put(copy(replicas=1))
-        replica.ownership.holdings.promise(PLACE, Fence(9, "d"))
+        replica.ownership.holdings.promise(PLACE, Fence(MAX_FENCE, "d"))
         for one in (a, owner, replica):
             one.believe(a=0, b=1, c=1)
         await trio.sleep(10)
-        assert (a.holds, owner.holds, replica.holds) == (True, True, False)
-        replica.ownership.holdings.put(Copy(place=PLACE, fence=Fence(9, "d"), sequence=0, replicas=1, state=b"s"))
+        assert (holds(a), holds(owner), holds(replica)) == (True, True, False)
+        replica.ownership.holdings.put(
+            Copy(place=PLACE, fence=Fence(MAX_FENCE, "d"), sequence=0, replicas=1, state=b"s")
+        )
         await trio.sleep(10)
-        assert (a.holds, owner.holds, replica.holds) == (False, True, True)
+        assert (holds(a), holds(owner), holds(replica)) == (False, True, True)

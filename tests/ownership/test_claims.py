@@ -1,0 +1,240 @@
+"""Claims of many keys: they share messages, and each is answered as if it had been asked alone."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from swimring.codec import decode, encode
+from swimring.errors import InvalidRequest
+from swimring.identity import Fence
+from swimring.ownership import Copy
+from swimring.ownership.questions import ALONE, MAX_BYTES, REFUSED
+from swimring.service import Endpoint, Request, StateForm, Terms
+from tests.ownership.nodes import JOURNEY, One, open_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEYS = [f"k{number}" for number in range(100)]
+FORM = StateForm(bytes, setting="test")
+
+
+class Held:
+    """What one node opened: fences and states by key, until the test lets go."""
+
+    def __init__(self, one: One, *, lingers: float = 0.0) -> None:
+        self.fences: dict[str, Fence] = {}
+        self.states: dict[str, bytes | None] = {}
+        self.opened: dict[str, float] = {}
+        self._one = one
+        self._lingers = lingers
+
+    async def hold(self, key: str) -> None:
+        async with self._one.ownership.own("kv", key, FORM, Terms(budget=5.0)) as own:
+            self.opened[key] = trio.current_time()
+            self.states[key] = await own.restore()
+            self.fences[key] = own.fence
+            await own.checkpoint(f"{key} of {self._one.name}".encode())
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(self._lingers)
+
+    def hold_all(self, nursery: trio.Nursery, keys: Sequence[str]) -> None:
+        for key in keys:
+            nursery.start_soon(self.hold, key)
+
+
+async def test_keys_that_are_opened_together_share_messages(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
+        for one in (a, b, c):
+            one.believe(a=1, b=0, c=0)
+        held = Held(a)
+        held.hold_all(nursery, KEYS)
+        await trio.sleep(1)
+        assert len(held.fences) == len(KEYS)
+        # To let go and to promise, one for the first key and one for those that came meanwhile.
+        assert b.asked["claims"] <= 4
+        assert b.asked["claim"] == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_keys_that_move_are_opened_when_the_last_owner_has_closed_them_and_go_on_with_its_state(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        before, after = Held(a, lingers=2.0), Held(b)
+        before.hold_all(nursery, KEYS)
+        await trio.sleep(1)
+        after.hold_all(nursery, KEYS)
+        began = trio.current_time()
+        for one in (a, b):
+            one.believe(a=0, b=1)
+        await trio.sleep(5)
+        assert after.states == {key: f"{key} of a".encode() for key in KEYS}
+        assert all(after.fences[key] > before.fences[key] for key in KEYS)
+        assert min(after.opened.values()) >= began + 2.0  # nobody opens what still lingers
+        assert a.asked["claim"] == len(KEYS)  # each waits on its own for what lingers
+        nursery.cancel_scope.cancel()
+
+
+async def test_keys_that_nothing_lingers_in_move_without_a_message_for_each(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        before, after = Held(a), Held(b)
+        before.hold_all(nursery, KEYS)
+        await trio.sleep(1)
+        for one in (a, b):
+            one.believe(a=0, b=1)
+        await trio.testing.wait_all_tasks_blocked()
+        after.hold_all(nursery, KEYS)
+        began = trio.current_time()
+        await trio.sleep(5)
+        assert after.states == {key: f"{key} of a".encode() for key in KEYS}
+        assert max(after.opened.values()) < began + 12 * JOURNEY
+        assert a.asked["claims"] <= 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_knows_claims_only_one_by_one_is_asked_so(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        b.forgets.add("claims")
+        b.ownership.holdings.put(
+            Copy(place=("kv", b"k1"), fence=Fence(7, "x"), sequence=1, replicas=0, state=encode(b"kept"))
+        )
+        held = Held(a)
+        held.hold_all(nursery, KEYS[:3])
+        await trio.sleep(1)
+        assert held.states == {"k0": None, "k1": b"kept", "k2": None}
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_refused_asks_again_until_the_rings_agree(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        a.believe(a=1, b=0)
+        b.believe(a=0, b=1)
+        held = Held(a)
+        held.hold_all(nursery, KEYS)
+        await trio.sleep(3)
+        assert held.fences == {}
+        assert 0 < b.asked["claims"] < 20  # after pauses that grow, all of them together
+        b.believe(a=1, b=0)
+        await trio.sleep(2)
+        assert len(held.fences) == len(KEYS)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_gone_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b", "c") as (a, b, c), trio.open_nursery() as nursery:
+        a.believe(a=1, b=0, c=0)
+        for one in (b, c):
+            one.believe(a=0, b=1, c=1)  # they refuse
+        held = Held(a)
+        held.hold_all(nursery, KEYS)
+        await trio.sleep(3)
+        assert held.fences == {}
+        a.believe(a=1)
+        await trio.sleep(2)
+        assert len(held.fences) == len(KEYS)
+        nursery.cancel_scope.cancel()
+
+
+# ------------------------------------------------------------------------------------------------------- one answer
+
+
+async def claims(one: One, peer: str, *entries: list[Any]) -> list[Any]:
+    (endpoint,) = (found for found in one.service.endpoints if found.cmd == "claims")
+    assert isinstance(endpoint, Endpoint)
+    answer: list[Any] = await endpoint(Request(node=None, peer=peer), claims=list(entries), records=[])  # type: ignore[arg-type]
+    return answer
+
+
+async def test_each_claim_has_an_answer_of_its_own() -> None:
+    async with open_nodes("a", "b") as (a, _b):
+        ring = a.rings.ring("kv")
+        mine = next(key.encode() for key in KEYS if ring.lookup(key) == "a")
+        theirs, other = [key.encode() for key in KEYS if ring.lookup(key) == "b"][:2]
+        a.ownership.holdings.put(Copy(place=("kv", other), fence=Fence(7, "x"), sequence=2, replicas=1, state=b"s"))
+        entries = [["kv", theirs, 9, None], ["kv", mine, 9, None], ["kv", other, 9, [7, "x", 1]]]
+        answers, records = await claims(a, "b", *entries)
+        assert answers[0] == [0, None, []]
+        assert answers[1] == REFUSED
+        assert answers[2] == [7, ["kv", other, 7, "x", 2, 1, b"s"], ["x"]]
+        assert {record[0] for record in records} == {"a", "b"}
+        assert a.ownership.holdings.promised(("kv", theirs)) == Fence(9, "b")
+        assert a.ownership.holdings.promised(("kv", mine)) == Fence(0, "")
+
+
+async def test_copies_that_fill_an_answer_are_asked_for_alone_and_nothing_is_promised_for_them() -> None:
+    async with open_nodes("a") as (a,):
+        a.believe(a=0, b=1)
+        places = [("kv", key.encode()) for key in KEYS[:4]]
+        for place in places:
+            a.ownership.holdings.put(
+                Copy(place=place, fence=Fence(7, "x"), sequence=1, replicas=0, state=bytes(MAX_BYTES // 3))
+            )
+        answers, _ = await claims(a, "b", *([*place, 9, None] for place in places))
+        assert [answer if answer == ALONE else answer[0] for answer in answers] == [7, 7, ALONE, ALONE]
+        assert [a.ownership.holdings.promised(place).number for place in places] == [9, 9, 7, 7]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [],
+        ["kv", b"k", 2**63, None],
+        ["kv", b"k", -1, None],
+        ["kv", "k", 1, None],
+        ["kv", b"k", 1, [1]],
+        ["kv", b"k" * 1025, 1, None],
+        7,
+    ],
+)
+async def test_a_malformed_claim_is_refused_with_all_of_its_message(entry: Any) -> None:
+    async with open_nodes("a") as (a,):
+        a.believe(a=0, b=1)
+        with pytest.raises(InvalidRequest):
+            await claims(a, "b", ["kv", b"k", 5, None], entry)
+        assert a.ownership.holdings.promised(("kv", b"k")) == Fence(0, "")
+
+
+async def test_at_most_256_claims_are_taken_at_once() -> None:
+    async with open_nodes("a") as (a,):
+        with pytest.raises(InvalidRequest, match="256"):
+            await claims(a, "b", *[["kv", b"k", 1, None]] * 257)
+
+
+async def test_the_bytes_of_claims_are_those_of_the_specification(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        key = next(letter for letter in ascii_lowercase if b.rings.ring("kv").lookup(letter) == "b")
+        raw = key.encode()
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        b.ownership.holdings.put(
+            Copy(place=("kv", raw), fence=Fence(7, "x"), sequence=1, replicas=0, state=encode(b"s"))
+        )
+        nursery.start_soon(Held(a).hold, key)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    close, promise = [one for one in b.said if one[0] == "claims"]
+    record = encode(a.view.members[0].to_wire()).hex()
+    assert close[1] == bytes.fromhex(
+        f"a2 66 636c61696d73 81 84 62 6b76 41 {raw.hex()} 00 f6 67 7265636f726473 81 {record}"
+    )
+    assert close[2] == bytes.fromhex("82 81 83 07 f6 81 61 78 80")
+    number = decode(promise[1])["claims"][0][2]
+    assert decode(promise[1])["claims"] == [["kv", raw, number, None]]
+    assert promise[2] == bytes.fromhex(f"82 81 83 07 87 62 6b76 41 {raw.hex()} 07 61 78 01 00 42 4173 81 61 78 80")
