@@ -239,7 +239,7 @@ class Ownership:
         await self._spreading.wait_done()
 
     def close(self) -> None:
-        """Open nothing any more."""
+        """The farewell comes next: see `Scopes.close`."""
         self._scopes.close()
 
     # --------------------------------------------------------------------------------------------------- inside

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from swimring.errors import CallError
+from swimring.errors import CallError, Overloaded
 
 from .holdings import Copy, Verdict
 from .lines import Lines
@@ -65,6 +65,7 @@ class Replication:
 
         Raises:
             Fenced: one of them knows a later fence.
+            Overloaded: nobody who could keep it instead has room.
         """
         attempt = _Attempt(copy.replicas)
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -79,6 +80,8 @@ class Replication:
                 await attempt.stirred.wait()
             if attempt.fenced is not None:
                 raise Fenced(attempt.fenced)
+            if attempt.is_hopeless(others):
+                raise Overloaded("no replica has room for this state", owner=self._asking.me)
 
     def _others(self, copy: Copy) -> tuple[str, ...]:
         service, key = copy.place
@@ -110,6 +113,7 @@ class _Attempt:
         self._failed: dict[str, float] = {}
         self.stirred = trio.Event()
         self.have: set[str] = set()
+        self.full: set[str] = set()
         self.fenced: int | None = None
         self.wake_at = math.inf
 
@@ -130,6 +134,11 @@ class _Attempt:
         self.wake_at = min(timers, default=now + PATIENCE)
         return fresh
 
+    def is_hopeless(self, others: tuple[str, ...]) -> bool:
+        """Whether more have to have it, and nobody is left who has room."""
+        lacking = len(self.have) < min(self._replicas, len(others))
+        return lacking and self.full.issuperset(set(others) - self.have)
+
     def _may_ask(self, name: str, now: float) -> bool:
         return name not in self.have and name not in self._asked and self._failed.get(name, -math.inf) <= now
 
@@ -140,6 +149,8 @@ class _Attempt:
                 self.have.add(name)
             case [Verdict.FENCED, int(number), *_]:
                 self.fenced = number
+            case [Verdict.FULL, *_]:
+                self.full.add(name)
         if name not in self.have:
             self._failed[name] = trio.current_time() + _RETRY
         self._asked.pop(name, None)

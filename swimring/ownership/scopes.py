@@ -85,8 +85,11 @@ class Scopes:
         return not self._closed and self.is_mine(place) and place not in self._scopes
 
     def close(self) -> None:
-        """Open nothing any more."""
+        """Open nothing any more, and keep nothing for keys of others: who has said farewell is asked by no claim."""
         self._closed = True
+        for scope in self:
+            if not self.is_mine(scope.place):
+                self.finish(scope)
 
     def check_open(self, key: Key) -> None:
         """See that calls are taken still.
@@ -282,7 +285,7 @@ class Scopes:
 
         Raises:
             OwnershipLost: the fence is dead, or died meanwhile.
-            Overloaded: there is no room here.
+            Overloaded: there is no room here, or on no replica.
             LocalProtocolError: it is too large.
         """
         copy = self.keep_here(scope, state)

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from swimring.codec import register
-from swimring.errors import Moved
+from swimring.errors import Moved, Overloaded, OwnershipLost
 from swimring.identity import Fence
 from swimring.ownership import Copy, Verdict
 from swimring.rpc import Outgoing
@@ -189,3 +189,58 @@ async def test_several_nodes_may_have_to_be_asked_alone_for_one_key(autojump_clo
             assert held is not None
             assert len(held.state) == 300_000
         assert [one.asked["claim"] for one in others] == [1, 1]
+
+
+async def test_a_body_that_outlives_the_farewell_of_its_node_keeps_nothing_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b):
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        async with a.ownership.own("kv", b"k", FORM, Terms(budget=60.0)) as own:
+            await own.checkpoint("before")
+            with trio.CancelScope(shield=True):
+                a.believe(a=0, b=1)
+                await trio.sleep(1)
+                await own.checkpoint("still within the budget")
+                a.ownership.close()
+                with pytest.raises(OwnershipLost):
+                    await own.checkpoint("after")
+        assert own.moved == "moved"
+
+
+async def test_a_checkpoint_that_no_replica_has_room_for_fails_and_does_not_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b", "c") as (a, *others):
+        for one in (a, *others):
+            one.believe(a=1, b=1, c=1)
+        by_name = {one.name: one for one in (a, *others)}
+        owner, *replicas = (by_name[name] for name in a.rings.ring("kv").owners(b"k", 3))
+        async with owner.ownership.own("kv", b"k", FORM, Terms(replicas=1)) as own:
+            fill(replicas[0])
+            await own.checkpoint("with the other one")
+            assert [holds(one) for one in replicas] == [False, True]
+            fill(replicas[1])
+            with pytest.raises(Overloaded, match="no replica has room"):
+                await own.checkpoint("x" * 100_000)
+            assert replicas[0].asked["replicate"] <= 3
+
+
+def fill(one: One) -> None:
+    """Leave no room for another copy; they share one state."""
+    state, number = bytes(512 * 1024), 0
+    while (
+        one.ownership.holdings.put(
+            Copy(place=("full", b"%d" % number), fence=Fence(1, "x"), sequence=1, replicas=0, state=state)
+        )
+        is Verdict.HELD
+    ):
+        number += 1
+    while (
+        one.ownership.holdings.put(
+            Copy(place=("full", b"%d" % number), fence=Fence(1, "x"), sequence=1, replicas=0, state=b"")
+        )
+        is Verdict.HELD
+    ):
+        number += 1
