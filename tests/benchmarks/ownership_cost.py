@@ -177,24 +177,22 @@ async def measure_calls(cluster: SimCluster, meter: Meter, call: Call, keys: Seq
 
 
 async def measure_moves(cluster: SimCluster, meter: Meter, call: Call, keys: Sequence[str]) -> None:
-    """What costs when a node leaves and comes back."""
+    """What costs when a node leaves and comes back, while all keys are called now and then."""
     leaving = cluster.nodes[0]
+    await call(keys, read)
     moved = [key for key in keys if cluster.owner_of(key, app) is leaving]
-    held, sent = float(len(leaving.node.ownership.holdings)), copies_sent(cluster)
-    with meter.phase("drain: a copy on the node that leaves", lambda: held):
+    sent = copies_sent(cluster)
+    with meter.phase("drain, then read the keys that moved: a key", lambda: float(len(moved))):
         await leaving.node.drain()
-    with meter.phase("open a key that has moved, read it", lambda: float(len(moved))):
         await call(moved, read)
-    with meter.phase("repair after it: a copy of the other nodes", lambda: copies_sent(cluster) - sent or 1.0):
+    with meter.phase("repair after it: a copy that is sent", lambda: copies_sent(cluster) - sent or 1.0):
         await leaving.drain()
         await quiet(cluster)
-    sent = copies_sent(cluster)
-    with meter.phase("a node joins: a copy that moves", lambda: copies_sent(cluster) - sent or 1.0):
+    await call(keys, read)
+    with meter.phase("join, then read the keys that moved: a key", lambda: float(len(moved))):
         await leaving.restart()
         await quiet(cluster)
-    back = [key for key in keys if cluster.owner_of(key, app) is leaving]
-    with meter.phase("open a key that came back, read it", lambda: float(len(back))):
-        await call(back, read)
+        await call(moved, read)
 
 
 def main() -> None:
