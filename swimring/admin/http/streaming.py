@@ -102,9 +102,11 @@ class Telling:
 
     async def _tell_cluster(self, send_one: SendOne) -> None:
         while True:
+            # From one beginning to the next, however long those that do not answer are waited for.
+            due = trio.current_time() + ASKED
             try:
                 picture = await self._asking.picture()
             except SwimringError:
                 return  # this node has left: what is to be told is on the time-line
             await send_one("cluster", picture)
-            await trio.sleep(ASKED)
+            await trio.sleep_until(due)
