@@ -60,23 +60,25 @@ class Asking:
         self._node = node
         self._lock = trio.Lock()
         self._picture: dict[str, Any] = {}
-        self._until = -math.inf
+        self._asked = self._told = -math.inf
 
     async def picture(self) -> dict[str, Any]:
-        """All nodes and all handlers; at most a little older than `FRESH`.
+        """All nodes and all handlers; asked for at most `FRESH` ago, or while this waited.
 
         Raises:
             NodeClosed: this node has left.
         """
+        since = trio.current_time()
         async with self._lock:
-            if trio.current_time() >= self._until:
+            now = trio.current_time()
+            if since >= self._told and now >= self._asked + FRESH:
                 told = await self.each(["traffic", "trips", "ownership"], {})
                 self._picture = {
                     "nodes": [{k: v for k, v in one.items() if k != "traffic"} for one in told],
                     "handlers": handlers_of(told),
                     "unasked": max(0, len(self._active()) - MOST_NODES),
                 }
-                self._until = trio.current_time() + FRESH
+                self._asked, self._told = now, trio.current_time()
             return self._picture
 
     async def each(
