@@ -253,5 +253,6 @@ async def swimring_json(*arguments: str) -> Any:
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process, with the modules it would find."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    """The environment of this process, with the modules it would find, and the terminal's own size."""
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
