@@ -57,6 +57,11 @@ def run(act: Callable[[], Any]) -> Any:
     return run_simulation(main, seed=1)
 
 
+def with_socket(use: Callable[[socket.socket], None]) -> None:
+    with socket.socket() as own:
+        use(own)
+
+
 HERE = re.escape(__file__)
 
 CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
@@ -121,7 +126,7 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
         r"socket\.create_connection",
         "simulated network",
     ),
-    "datagrams": (lambda: socket.socket().bind(("127.0.0.1", 0)), r"socket\.bind", "simulated network"),
+    "address": (lambda: with_socket(lambda own: own.bind(("127.0.0.1", 0))), r"socket\.bind", "simulated network"),
     "pair of sockets": (
         lambda: list(map(socket.socket.close, socket.socketpair())),
         r"socket\.socketpair",
@@ -133,7 +138,7 @@ CULPRITS: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 
 @pytest.mark.parametrize("name", CULPRITS)
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_would_not_repeat_is_refused_and_the_line_that_did_it_is_named(name: str) -> None:
     act, called, instead = CULPRITS[name]
     with pytest.raises(NotRepeatable) as refusal:
@@ -144,7 +149,7 @@ def test_what_would_not_repeat_is_refused_and_the_line_that_did_it_is_named(name
 
 
 @pytest.mark.parametrize("name", CULPRITS)
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_outside_a_simulation_and_where_it_is_allowed_nothing_is_refused(name: str) -> None:
     act, *_ = CULPRITS[name]
     before = random.getstate()
