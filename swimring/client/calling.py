@@ -17,6 +17,7 @@ from swimring.mux import (
     CallKind,
     ReplyArrived,
     error_of,
+    header_allowance,
     stream_ids,
     why_cancelled,
 )
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("swimring.client")
 
-_HEADER_ALLOWANCE: Final = 5 * 1024
 _MAX_ATTEMPT: Final = 255
 
 
@@ -168,7 +168,8 @@ class Calling(DueCalls[_Pending]):
 
     async def _begin(self, message: Message, kind: CallKind, hops: int, attempt: int) -> tuple[int, _Pending]:
         await checkpoint_if_cancelled()
-        size, streams = len(message.body) + _HEADER_ALLOWANCE, len(message.streams)
+        streams = len(message.streams)
+        size = len(message.body) + header_allowance(streams)
         if not self._line.locked() and self._session.has_room(size, streams):
             return self._send(message, kind, hops, attempt)
         async with self._line:  # who waits for room is served in order: nobody overtakes a large message

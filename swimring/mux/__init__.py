@@ -21,7 +21,7 @@ from .events import (
 )
 from .failures import GROUP, Declare, decode_failure, encode_failure
 from .frames import MAGIC
-from .header import CallHeader, CallKind
+from .header import CallHeader, CallKind, header_allowance
 from .hello import ANY_CLUSTER, CLIENT, Hello, HelloRefused, RefusalCode, cluster_digest
 from .items import ITEMS, RESERVED_STREAM, ItemReader, pack_item
 from .limits import Limits
@@ -82,6 +82,7 @@ __all__ = [
     "encode_failure",
     "encode_fields",
     "error_of",
+    "header_allowance",
     "join_message",
     "outcome_of",
     "pack_item",

@@ -20,7 +20,7 @@ from swimring.errors import LocalProtocolError, RemoteProtocolError
 from swimring.identity import MAX_KEY_BYTES
 
 from .frames import END, HEADER, Kind
-from .limits import MAX_NAME, MAX_STREAM_NAME, MAX_STREAMS_PER_CALL
+from .limits import MAX_NAME, MAX_STREAM_NAME, MAX_STREAM_NAMES, MAX_STREAMS_PER_CALL
 
 if TYPE_CHECKING:
     from swimring.identity import Key
@@ -44,7 +44,9 @@ _KEY_KIND: Final = _KEY_TEXT | _KEY_BYTES
 _NO_DEADLINE: Final = 2**32 - 1
 _LONGEST: Final = (_NO_DEADLINE - 1) / 1000
 _MAX_TRACEPARENT: Final = 128
-_MAX_EXTENSION: Final = 2048
+_MAX_EXTENSION: Final = 16_000
+_WITHOUT_STREAMS: Final = 5 * 1024
+"""No header without streams is larger: names, key, trace context, fence."""
 _USUAL_TRACEPARENT: Final = 55
 """Characters of one of the present version, which says nothing more than it has to."""
 _BEFORE_TRACE: Final = b"\x83\x80\x78" + bytes([_USUAL_TRACEPARENT])
@@ -130,6 +132,11 @@ class CallHeader:
         if problem:
             raise LocalProtocolError(problem)
         return encode([list(self.streams), self.traceparent, self.fence])
+
+
+def header_allowance(streams: int) -> int:
+    """The bytes of a header of a call with so many streams, at most."""
+    return _WITHOUT_STREAMS + (_MAX_EXTENSION if streams else 0)
 
 
 def split_request(message: bytes) -> tuple[CallHeader, bytes]:
@@ -299,7 +306,13 @@ def problem_with_streams(streams: Any) -> str | None:
         return f"the name of a stream is text of 1 to {MAX_STREAM_NAME} characters"
     if len(set(streams)) != len(streams):
         return "two streams of a call have one name"
+    if sum(map(_size_of, streams)) > MAX_STREAM_NAMES:
+        return f"the names of a call's streams have at most {MAX_STREAM_NAMES:,} bytes together"
     return None
+
+
+def _size_of(name: str) -> int:
+    return len(name.encode("utf-8", "surrogatepass"))
 
 
 def _is_text(value: object, longest: int) -> bool:

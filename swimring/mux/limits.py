@@ -12,7 +12,9 @@ MIB: Final = 1024 * KIB
 
 MAX_NAME: Final = 255
 MAX_STREAM_NAME: Final = 64
-MAX_STREAMS_PER_CALL: Final = 16
+MAX_STREAMS_PER_CALL: Final = 1_024
+MAX_STREAM_NAMES: Final = 12_000
+"""Bytes of all names of a call's streams together: with what is around them they fit the smallest frame body."""
 MAX_UNREAD_ANSWERS: Final = 1_000
 MAX_UNSENT: Final = 64 * MIB
 MAX_WINDOW: Final = 2**31 - 1

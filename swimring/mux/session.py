@@ -171,10 +171,13 @@ class Session:
     # ----------------------------------------------------------------------------------------------------- calls
 
     def has_room(self, size: int, streams: int = 0) -> bool:
-        """Whether a request of about that many bytes can be sent now; `CreditArrived` or the end of a call helps."""
-        return (
-            self._line.message_allowance.available >= min(size, self._line.peer.message)
-            and self._line.open_here + 1 + streams <= self._line.peer.streams
+        """Whether a request of at most that many bytes can be sent now; `CreditArrived` or the end of a call helps.
+
+        What the other side will never take has room: `request` says why.
+        """
+        most = self._line.peer.streams
+        return self._line.message_allowance.available >= min(size, self._line.peer.message) and (
+            self._line.open_here + 1 + streams <= most or 1 + streams > most
         )
 
     def has_credit(self, size: int) -> bool:

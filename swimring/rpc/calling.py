@@ -20,6 +20,7 @@ from swimring.mux import (
     ReplyArrived,
     encode_fields,
     error_of,
+    header_allowance,
     stream_ids,
     why_cancelled,
 )
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("swimring.rpc")
 
-_HEADER_ALLOWANCE: Final = 5 * 1024
 _REQUEST: Final = CallKind.REQUEST  # as quick to look up as it is often needed
 
 
@@ -279,7 +279,7 @@ class Calling(DueCalls[_Pending]):
 
     async def _wait_for_room(self, body: int, streams: int, key: Key | None) -> None:
         """Wait until a request with so many bytes of body may be sent, if it may not be now."""
-        connection, session, size = self._connection, self._session, body + _HEADER_ALLOWANCE
+        connection, session, size = self._connection, self._session, body + header_allowance(streams)
         if self.room.queue or not session.has_room(size, streams):
             await self.room.wait_turn(lambda: not connection.usable or session.has_room(size, streams))
         if not connection.usable:

@@ -137,6 +137,16 @@ async def test_a_call_that_is_not_answered_in_time_is_a_failure_of_its_own_kind(
     assert found.tally.errors == {"no answer": 3}
 
 
+async def test_a_handler_that_raises_what_looks_like_that_is_not_taken_for_it(autojump_clock: MockClock) -> None:
+    class Impatient(Cluster):
+        async def request(self, message: Mapping[str, Any], *, idempotent: bool = False) -> None:
+            await super().request(message, idempotent=idempotent)
+            raise TimeoutError("its database did not answer")
+
+    found = await measure(Impatient(), calls=3, concurrency=1)
+    assert found.tally.errors == {"TimeoutError": 3}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from swimring.codec import encode
 from swimring.errors import LocalProtocolError, RemoteProtocolError
-from swimring.mux import CallHeader
+from swimring.mux import CallHeader, header_allowance
 from swimring.mux.frames import END, Kind, frame
 from swimring.mux.header import small_request, split_request
+from swimring.mux.offers import encode_offer
 
 
 @pytest.mark.parametrize("remaining", [0.0, -1.0, -math.inf])
@@ -60,3 +62,27 @@ def test_an_extension_that_only_looks_like_that_of_a_trace_is_refused() -> None:
     at = whole.index(TRACED.encode())
     with pytest.raises(RemoteProtocolError):
         split_request(whole[:at] + b"\xff" + whole[at + 1 :])
+
+
+MOST = [f"{number:011}" for number in range(1_024)]
+
+
+@pytest.mark.parametrize("names", [MOST, [f"{n:032}" + "ü" * 16 for n in range(187)] + ["x" * 32]])
+def test_as_many_streams_as_a_call_may_have_fit_the_smallest_frame(names: list[str]) -> None:
+    header = CallHeader(ns="n" * 255, cmd="c", streams=tuple(names), traceparent="x" * 128, fence=2**63 - 1)
+    assert split_request(header.to_bytes() + b"body") == (header, b"body")
+    assert len(header.to_bytes()) <= header_allowance(len(names))
+    assert len(encode_offer(2**56 - 1, names)) <= 16 * 1024
+
+
+@pytest.mark.parametrize(
+    "names", [[*MOST, "x"], [f"{n:064}" for n in range(188)], [f"{n:032}" + "ü" * 16 for n in range(188)]]
+)
+def test_more_streams_than_that_are_refused_on_both_sides(names: list[str]) -> None:
+    with pytest.raises(LocalProtocolError, match="stream"):
+        CallHeader(cmd="c", streams=tuple(names)).to_bytes()
+    fits = CallHeader(cmd="c", streams=("x",)).to_bytes()
+    extension = encode([names, None, 0])
+    forged = fits[:11] + len(extension).to_bytes(2, "big") + b"c" + extension
+    with pytest.raises(RemoteProtocolError, match=r"at most 1024 streams|at most 12,000 bytes"):
+        split_request(forged)

@@ -111,7 +111,9 @@ def test_streams_are_offered_once_and_before_the_answer_and_not_to_a_cast() -> N
         link.there.offer(call_id, ["more"])
 
 
-@pytest.mark.parametrize("names", [[], ["x"] * 17, ["x", "x"], [""], ["x" * 65]])
+@pytest.mark.parametrize(
+    "names", [[], list(map(str, range(1_025))), ["x", "x"], [""], ["x" * 65], [f"{n:064}" for n in range(188)]]
+)
 def test_names_are_those_of_any_streams(names: list[str]) -> None:
     link = Link()
     call_id = link.ask()

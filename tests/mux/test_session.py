@@ -387,6 +387,16 @@ def test_no_more_calls_than_the_other_side_takes() -> None:
         link.there.receive(raw(0x10, 13, ASK.to_bytes() + BODY, flags=1))
 
 
+def test_who_asks_with_more_streams_than_the_other_side_ever_takes_is_told_and_does_not_wait() -> None:
+    link = Link(TIGHT)
+    link.ask()
+    names = tuple("abcdef")
+    assert not link.here.has_room(100, streams=5)
+    assert link.here.has_room(100, streams=6)
+    with pytest.raises(LocalProtocolError, match="at most 6 open streams"):
+        link.ask(streams=names)
+
+
 def test_a_usual_request_is_left_to_the_other_way_if_there_is_no_room_and_then_nothing_is_sent() -> None:
     link = Link(Limits(streams=2, message_window=32 * 1024, message=16 * 1024))
     big = encode_fields({"b": bytes(15_000)})

@@ -373,3 +373,36 @@ async def test_small_pieces_leave_and_are_read_together_and_others_have_their_tu
                 assert await call.result() == 6_400
             assert sum(map(len, pieces)) == 6_400
             assert len(pieces) < 1_600
+
+
+async def test_a_call_has_hundreds_of_streams_each_of_which_goes_both_ways() -> None:
+    names = [f"part-{number}" for number in range(300)]
+
+    async def reverse_all(incoming: Incoming) -> int:
+        incoming.begin()
+
+        async def reverse(name: str) -> None:
+            async with incoming.streams[name] as part:
+                await part.send(b"".join([chunk async for chunk in part])[::-1])
+
+        async with trio.open_nursery() as nursery:
+            for name in incoming.streams:
+                nursery.start_soon(reverse, name)
+        return len(incoming.streams)
+
+    async with two_ends(reverse_all) as (a, b, _):
+        peer = await a.to(b)
+        async with peer.open(Outgoing(cmd="c", streams={name: name.encode() for name in names})) as call:
+            assert await call.result() == 300
+            for name in names:
+                assert b"".join([chunk async for chunk in call.streams[name]]) == name.encode()[::-1]
+        assert a.leftovers == b.leftovers == (0, 0, 0)
+
+
+async def test_a_call_with_more_streams_than_the_peer_takes_at_all_is_refused_at_once() -> None:
+    async with two_ends(mirror, limits=Limits(streams=3)) as (a, b, _):
+        peer = await a.to(b)
+        with pytest.raises(LocalProtocolError, match="at most 3 open streams"):
+            async with peer.open(Outgoing(cmd="c", streams=dict.fromkeys("abc"))):
+                raise AssertionError
+        assert a.leftovers == b.leftovers == (0, 0, 0)

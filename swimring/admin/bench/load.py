@@ -131,15 +131,18 @@ class Load:
         message = {"ns": plan.service, "cmd": plan.cmd, **plan.fields}
         if key is not None:
             message["key"] = key
-        error = None
-        try:
-            with anyio.fail_after(plan.within):
-                await self._mesh.request(message, idempotent=plan.idempotent)
-        except TimeoutError:
-            error = NO_ANSWER
-        except Exception as failure:  # noqa: BLE001 - whatever a call ends with is counted
-            error = str(getattr(failure, "type_name", "") or type(failure).__name__)
+        error: str | None = NO_ANSWER
+        with anyio.move_on_after(plan.within):
+            error = await self._ask(message)
         self.tally.note(anyio.current_time() - due, error)
+
+    async def _ask(self, message: dict[str, Any]) -> str | None:
+        """Make a call; return the kind of error it ended with, which may be a `TimeoutError` of its handler."""
+        try:
+            await self._mesh.request(message, idempotent=self._plan.idempotent)
+        except Exception as failure:  # noqa: BLE001 - whatever a call ends with is counted
+            return str(getattr(failure, "type_name", "") or type(failure).__name__)
+        return None
 
 
 def _cpu_here() -> float:
