@@ -86,7 +86,7 @@ class Gossiper:
         self._divergence = Divergence(profile)
         self._corrected: dict[str, float] = {}
         self._lags: dict[str, float] = {}
-        rng = host.rng
+        self._rng = rng = host.rng
         self._beliefs = beliefs = Beliefs(membership, instruments)
         self._refusals = refusals = Refusals(instruments)
         self._broadcasting = broadcasting = Broadcasting(membership, profile)
@@ -196,7 +196,7 @@ class Gossiper:
     # ------------------------------------------------------------------------------------------------ acting
 
     async def join(self, addresses: Iterable[Address]) -> int:
-        """Exchange full states with whoever is at each of ``addresses``, and with one member they know.
+        """Exchange full states with whoever is at each of ``addresses``, and with a random member they know.
 
         Returns how many members answered. One that does not, or that belongs to another cluster, is counted and
         logged.
@@ -413,7 +413,7 @@ class Gossiper:
     async def _ask_one_more(self, asked: set[Address]) -> None:
         others = [m for m in self._membership.others if m.status is Status.ALIVE and m.address not in asked]
         if others:
-            await self._streams.try_exchange(others[0].address)
+            await self._streams.try_exchange(self._rng.choice(others).address)
 
     def _forget(self) -> None:
         for name in self._beliefs.forget():

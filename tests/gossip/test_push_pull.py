@@ -79,6 +79,19 @@ async def test_two_members_show_each_other_only_what_differs(seed: int) -> None:
 
 
 @simulated
+async def test_the_one_more_whom_a_newcomer_asks_is_not_always_the_same() -> None:
+    async with open_cluster() as cluster:
+        nodes = await cluster.start_all(10, profile=RARELY)
+        await trio.sleep(10)
+        asked: set[str] = set()
+        for _ in range(8):
+            before = heard_by(*nodes)
+            await nodes[0].gossiper.join([nodes[1].address])
+            asked |= {node.name for node, was, now in zip(nodes, before, heard_by(*nodes), strict=True) if now > was}
+        assert len(asked - {"n1"}) > 2
+
+
+@simulated
 async def test_what_only_the_dialler_knows_is_asked_for_in_the_same_connection() -> None:
     async with open_cluster() as cluster:
         a, b = await cluster.start_all(2, profile=RARELY)
