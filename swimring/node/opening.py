@@ -139,6 +139,7 @@ class _Opening:
                 nursery.start_soon(watch.run, name="swimring watch")
                 nursery.start_soon(node.settle, settling, name="swimring settling")
                 nursery.start_soon(node.tell_state, name="swimring state")
+                nursery.start_soon(node.tell_bringing, name="swimring copies due")
                 try:
                     yield node
                 finally:

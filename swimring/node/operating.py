@@ -110,6 +110,14 @@ class Operating(Keeping):
         """
         await self._tell_standing(stateful=True)
 
+    async def tell_bringing(self) -> None:
+        """Tell the others when copies have been due elsewhere for long, and when they are brought, until cancelled."""
+        with suppress(NodeClosed):
+            while True:
+                behind = not self.standing.bringing
+                await self.ownership.wait_behind(behind=behind)
+                await self._tell_standing(bringing=behind)
+
     def places_kept(self, name: str) -> float:
         """Seconds for which the place of that member is still kept, for the built-in service."""
         return self._rebalancer.kept_for(name)

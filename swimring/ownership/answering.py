@@ -99,7 +99,7 @@ class Answering:
             read = [_read_inherited(one) for one in keys]
             self._asking.learn(records)
             for name, key in read:
-                self._rooms.inherit(name, key)
+                self._rooms.inherit(name, key, last_owner=request.peer)
 
     def _register_copies(self, service: Service) -> None:
         @service.on("replicate", idempotent=True)

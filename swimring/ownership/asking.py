@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .rebalancer import MembershipView, Rebalancer
+
+_log = logging.getLogger("swimring.ownership")
 
 NAMESPACE: Final = "swimring"
 MAX_RECORDS: Final = 64
@@ -53,6 +56,7 @@ class Asking:
         self._calls = calls
         self._rng = rng
         self._known: dict[str, object] = {}  # the last record that was learnt of each member
+        self._found: tuple[int, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = -1, {}
 
     async def ask(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
         """Ask once.
@@ -68,16 +72,22 @@ class Asking:
             raise InvalidRequest(str(error), owner=name) from error
 
     async def ask_until_gone(self, name: str, cmd: str, fields: Mapping[str, object]) -> Any:
-        """Ask until there is an answer; None if the member is not here any more, or knows no such question."""
+        """Ask until there is an answer; None if the member is not here any more, or knows no such question.
+
+        One that fails is asked again: it may hold what nobody else has.
+        """
         pause = _FIRST_PAUSE
         named: set[str] = {self.me}
         while self.is_here(name):
             try:
                 return await self.ask(name, cmd, {**fields, "records": self.records(named)})
-            except (NoSuchHandler, InvalidRequest, HandlerFailed):
+            except NoSuchHandler:
                 return None
             except Moved as refusal:
                 named |= self.learn(refusal.records)
+            except (InvalidRequest, HandlerFailed) as error:
+                told = "%s cannot answer what is asked of it: %s"
+                _log.warning(told, name, error, extra={"event": "peer.unable", "peer": name})
             except CallError:
                 pass
             await self.wait(pause)
@@ -87,6 +97,24 @@ class Asking:
     def is_here(self, name: str) -> bool:
         """Whether the membership believes that member to take part."""
         return self._rings.member(name) is not None
+
+    def offering(self, service: str) -> tuple[str, ...]:
+        """The members that offer ``service``, also those that take none of its keys."""
+        return self._members(service)[0]
+
+    def bringing(self, service: str) -> tuple[str, ...]:
+        """Those of them who say that they have not brought all copies to where they belong."""
+        return self._members(service)[1]
+
+    def _members(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        sequence, found = self._found
+        if sequence != self._rings.sequence:
+            sequence, found = self._found = self._rings.sequence, {}
+        if service not in found:
+            there = [one for one in self._rings.snapshot.members.values() if service in one.metadata.services]
+            bringing = tuple(one.name for one in there if one.metadata.standing.bringing)
+            found[service] = tuple(one.name for one in there), bringing
+        return found[service]
 
     async def wait(self, pause: float) -> None:
         """Until the rings change, at most about ``pause`` seconds."""

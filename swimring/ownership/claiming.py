@@ -16,7 +16,7 @@ from .fences import next_fence
 from .questions import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from swimring.identity import Fence
 
@@ -40,7 +40,11 @@ class Claimed:
 
 
 class Claims:
-    """Asks for keys on behalf of one node."""
+    """Asks for keys on behalf of one node.
+
+    A key of which nobody has shown a copy is taken for a new one only after everybody was asked, unless we remember all
+    rings of the last while: rings may change faster than copies are brought, and have changed before we came.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Claims:
     ) -> None:
         """Ask through ``asking``, with tasks of ``nursery``; copies held here take part."""
         self._me = asking.me
+        self._asking = asking
         self._questions = Questions(asking, nursery=nursery)
         self._holdings = holdings
         self._past = past
@@ -67,13 +72,16 @@ class Claims:
         With ``handed_over`` the last owner has told that it has closed it: no last checkpoint of it is on its way.
         """
         round_ = _Round(self._questions, self._me, place, self._holdings.get(place))
-        holders = self._past.holders(*place, replicas)
+        holders = (*self._past.holders(*place, replicas), *self._asking.bringing(place[0]))
         if not handed_over and self._past.is_unsettled(place[0], now=trio.current_time()):
             await round_.ask(self._past.owners(*place), CLOSE)
         while True:
             seen = max(round_.seen, self._holdings.promised(place).number)
             fence = next_fence(seen, self._me, wall_ms=self._wall_ms())
-            await round_.ask((*holders, *also, *round_.others), fence.number)
+            asked = await round_.ask((*holders, *also, *round_.others), fence.number)
+            if round_.copy is None and not self._past.reaches_back(place[0], now=trio.current_time()):
+                rest = [name for name in self._asking.offering(place[0]) if name not in asked]
+                await round_.ask(rest, fence.number)
             # Somebody who closed, or who asked us, may have shown a later one meanwhile.
             if round_.seen < fence.number and self._holdings.promise(place, fence):
                 return Claimed(fence=fence, copy=_newest(round_.copy, self._holdings.get(place)))
@@ -90,14 +98,15 @@ class _Round:
         self.seen = 0
         self.others: dict[str, None] = {}
 
-    async def ask(self, names: tuple[str, ...], number: int) -> None:
-        """Ask all of ``names``, and whoever they name, at once."""
+    async def ask(self, names: Iterable[str], number: int) -> set[str]:
+        """Ask all of ``names``, and whoever they name, at once; everybody who was asked, and ourselves."""
         asked: set[str] = {self._me}
         due = dict.fromkeys(names)
         while due := {name: None for name in (*due, *self.others) if name not in asked}:
             asked |= due.keys()
             for heard in await self._questions.ask(due, self._place, number, self.copy):
                 self._hear(heard)
+        return asked
 
     def _hear(self, heard: Heard) -> None:
         if heard.copy is not None and heard.copy.place == self._place:

@@ -202,6 +202,10 @@ class Ownership:
                 service, key = scope.place
                 yield OpenKey(service=service, key=key, fence=scope.fence)
 
+    async def wait_behind(self, *, behind: bool) -> None:
+        """Wait until copies have been due elsewhere for long; or, if ``behind`` is false, until none has."""
+        await self._spreading.wait_behind(behind=behind)
+
     def statistics(self) -> OwnershipStatistics:
         """How much there is, and how much is still to be brought elsewhere."""
         tally = self._spreading.tally

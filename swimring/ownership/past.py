@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from .rebalancer import RingSnapshot
 
-MAX_RINGS: Final = 16
+MAX_RINGS: Final = 64
+MAX_POINTS: Final = 500_000
+"""Of all rings of a service that are remembered; 16 of them are, however many points they have."""
+_FEWEST: Final = 16
 UNSETTLED: Final = 60.0
 """Seconds after a change during which some scope may still be open where a key was before."""
 _MOST_FOUND: Final = 16_384
@@ -23,7 +26,7 @@ _OWNERS: Final = -1
 
 
 class PastRings:
-    """The last 16 rings of each service, the present one included."""
+    """The last 64 rings of each service, the present one included; fewer, but 16, if they are large."""
 
     def __init__(self, *, now: float) -> None:
         """Nothing is known of what was before ``now``."""
@@ -37,12 +40,17 @@ class PastRings:
             known = self._rings.get(service)
             if known is None:
                 known = self._rings[service] = _Rings(_stateful(snapshot, ring))
-            if known.add(ring):
+            if known.add(ring, now=now):
                 self._changed[service] = now
 
     def is_unsettled(self, service: str, *, now: float) -> bool:
         """Whether the ring of ``service`` changed not long ago, or may have before we looked."""
         return now - max(self._changed.get(service, -math.inf), self._began) < UNSETTLED
+
+    def reaches_back(self, service: str, *, now: float) -> bool:
+        """Whether the rings that are remembered are all that there were since `UNSETTLED` seconds ago."""
+        rings = self._rings.get(service)
+        return rings is not None and now - rings.since >= UNSETTLED
 
     def owners(self, service: str, key: Key) -> tuple[str, ...]:
         """The names of those who may have ``key`` open: who owned it in one of the rings, the latest first.
@@ -73,22 +81,35 @@ class _Rings:
         self._elders = elders
         """Who had state when we came."""
         self._first: HashRing | None = None
-        self._rings: deque[HashRing] = deque(maxlen=MAX_RINGS)
+        self._rings: deque[HashRing] = deque()
+        self._times: deque[float] = deque()
         self._known: set[int] = set()
         self._bounds: list[int] = []
         self._found: dict[tuple[int, int], tuple[str, ...]] = {}
 
-    def add(self, ring: HashRing) -> bool:
+    @property
+    def since(self) -> float:
+        """When the oldest ring that is remembered was the latest."""
+        return self._times[0]
+
+    def add(self, ring: HashRing, *, now: float) -> bool:
         """There is another ring now; False if it is the latest still."""
         if self._rings and self._rings[-1] == ring:
             return False
         self._first = self._first or ring
         self._rings.append(ring)
+        self._times.append(now)
+        while len(self._rings) > MAX_RINGS or (len(self._rings) > _FEWEST and self._points() > MAX_POINTS):
+            self._rings.popleft()
+            self._times.popleft()
         self._found.clear()
         if len(self._known) > 4 * ring.points:  # points of nodes that are long gone only make the ranges shorter
             self._forget()
         self._mark(ring.bounds)
         return True
+
+    def _points(self) -> int:
+        return sum(ring.points for ring in self._rings)
 
     def _forget(self) -> None:
         self._known, self._bounds = set(), []

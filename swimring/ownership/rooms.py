@@ -189,15 +189,15 @@ class Rooms:
         """Keys of this service may be opened before they are called."""
         self._owned[owned.service] = owned
 
-    def inherit(self, service: str, key: Key) -> None:
-        """Open the key, if it is ours: it was called where it was until now.
+    def inherit(self, service: str, key: Key, *, last_owner: str) -> None:
+        """Open the key, if it is ours: it was called at ``last_owner`` until now, which has closed it.
 
         Raises:
             ConfigError: this cannot be a key.
         """
         owned, place = self._owned.get(service), place_of(service, key)
         if owned is not None and place not in self._rooms and self._scopes.may_open(place):
-            self._room(owned, key, place, handed_over=True)
+            self._room(owned, key, place, handed_over_by=last_owner)
 
     async def run(
         self,
@@ -234,17 +234,17 @@ class Rooms:
                 self._leave(room)
             await room.wait_closed()
 
-    def _room(self, owned: OwnedKeys[Any], key: Key, place: Place, *, handed_over: bool = False) -> Room:
+    def _room(self, owned: OwnedKeys[Any], key: Key, place: Place, *, handed_over_by: str | None = None) -> Room:
         room = self._rooms.get(place)
         if room is None or (room.scope is not None and room.scope.closed.is_set()):
             room = self._rooms[place] = Room(owned, key, place, self._scopes, forget=self._forget)
-            self._nursery.start_soon(self._open, room, handed_over)
+            self._nursery.start_soon(self._open, room, handed_over_by)
         return room
 
-    async def _open(self, room: Room, handed_over: bool) -> None:  # noqa: FBT001 - for `start_soon`
+    async def _open(self, room: Room, handed_over_by: str | None) -> None:
         scope = None
         try:
-            scope = await self._scopes.wait_open_while_ours(room.place, room.owned.terms, handed_over=handed_over)
+            scope = await self._scopes.wait_open_while_ours(room.place, room.owned.terms, handed_over_by=handed_over_by)
             if scope is not None:
                 room.opened(scope)
                 if not room.callers:

@@ -31,13 +31,20 @@ class Scope:
     """One key on this node. Only `swimring.ownership.scopes` changes it."""
 
     def __init__(
-        self, place: Place, terms: Terms, *, renewed_for: str | None = None, handed_over: bool = False
+        self,
+        place: Place,
+        terms: Terms,
+        *,
+        also: str | None = None,
+        renewed: bool = False,
+        handed_over: bool = False,
     ) -> None:
-        """Nothing is asked yet; with ``renewed_for`` only to free the copy that this node holds.
+        """Nothing is asked yet; ``also`` is somebody who has a copy, whatever the rings say.
 
-        ``handed_over`` is whether the last owner has told that it has closed the key.
+        It is ``renewed`` only to free that copy; ``handed_over`` if ``also`` has told that it has closed the key.
         """
-        self.renewed_for = renewed_for
+        self.also = also
+        self.renewed = renewed
         self.handed_over = handed_over
         self.place = place
         self.terms = terms

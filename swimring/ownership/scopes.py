@@ -119,18 +119,20 @@ class Scopes:
             elif (scope := await self.open(place, terms)) is not None:
                 return scope
 
-    async def wait_open_while_ours(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
+    async def wait_open_while_ours(
+        self, place: Place, terms: Terms, *, handed_over_by: str | None = None
+    ) -> Scope | None:
         """As `wait_open`; None as soon as the ring names another node.
 
-        ``handed_over`` is whether the last owner has told that it has closed it.
+        ``handed_over_by`` is the last owner, if it has told that it has closed it.
         """
         while self.is_mine(place) and not self._closed:
             other = self._scopes.get(place)
             if other is not None:
                 await other.closed.wait()
-            elif (scope := await self.open(place, terms, handed_over=handed_over)) is not None:
+            elif (scope := await self.open(place, terms, handed_over_by=handed_over_by)) is not None:
                 return scope
-            handed_over = False  # by now it may have been opened elsewhere
+            handed_over_by = None  # by now it may have been opened elsewhere
         return None
 
     async def renew(self, place: Place, holder: str) -> None:
@@ -140,13 +142,13 @@ class Scopes:
         """
         known = self._holdings.get(place)
         terms = Terms(replicas=_UNKNOWN if known is None else known.replicas)
-        scope = await self._open(Scope(place, terms, renewed_for=holder))
+        scope = await self._open(Scope(place, terms, also=holder, renewed=True))
         if scope is not None:
             self.finish(scope)
 
-    async def open(self, place: Place, terms: Terms, *, handed_over: bool = False) -> Scope | None:
+    async def open(self, place: Place, terms: Terms, *, handed_over_by: str | None = None) -> Scope | None:
         """Claim the key; None if it went to another node meanwhile. It must be ours, and not open here."""
-        return await self._open(Scope(place, terms, handed_over=handed_over))
+        return await self._open(Scope(place, terms, also=handed_over_by, handed_over=handed_over_by is not None))
 
     async def _open(self, scope: Scope) -> Scope | None:
         place = scope.place
@@ -166,7 +168,7 @@ class Scopes:
 
     async def _claim(self, scope: Scope) -> None:
         epoch = self._epoch()
-        also = () if scope.renewed_for is None else (scope.renewed_for,)
+        also = () if scope.also is None else (scope.also,)
         claimed = await self._claims.claim(scope.place, scope.terms.replicas, also=also, handed_over=scope.handed_over)
         if scope.state is not State.CLAIMING:
             return  # the key went away in the same moment as the last answer came
@@ -176,7 +178,7 @@ class Scopes:
             scope.epoch, scope.fence = epoch, claimed.fence
             scope.restored = copy = claimed.copy
             if copy is not None:
-                if scope.renewed_for is not None:
+                if scope.renewed:
                     scope.terms = Terms(replicas=copy.replicas)
                 # Under our fence it is newer than what was promised to nobody: replicas will take it from us.
                 self._keep_here(scope, copy.state)

@@ -36,6 +36,8 @@ AT_ONCE: Final = 256
 """Keys that are offered together: whoever is asked about them does nothing else meanwhile."""
 HEAD_START: Final = 0.2
 """Seconds after a change of the ring before anything is brought."""
+BEHIND: Final = 20.0
+"""Seconds after which a node tells everybody that its copies are not where they belong."""
 MAX_BYTES: Final = 256 * 1024
 """In one message, unless one copy is larger."""
 _PER_VERSION: Final = 192
@@ -162,6 +164,18 @@ class Spreading:
         last = self._taken + self._dues.ready
         while self._offered < last and (self._dues.ready or self._busy):
             await self._progress.wait()
+
+    def is_behind(self, *, now: float) -> bool:
+        """Whether copies have been due elsewhere for so long that others may have forgotten the rings before."""
+        return self.tally.began is not None and now - self.tally.began >= BEHIND
+
+    async def wait_behind(self, *, behind: bool) -> None:
+        """Wait until `is_behind` says so."""
+        await trio.lowlevel.checkpoint()
+        while self.is_behind(now=trio.current_time()) is not behind:
+            since = self.tally.began
+            with trio.CancelScope(deadline=math.inf if since is None or not behind else since + BEHIND):
+                await self._progress.wait()
 
     async def tell(self, progress: Progress, total: int) -> None:
         """Tell how many keys are left of ``total``, those that were here at first, until cancelled."""

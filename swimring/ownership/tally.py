@@ -25,16 +25,17 @@ class Tally:
         """Hand-offs that are over: from the first key that is due to when none is."""
         self.seconds = 0.0
         """What these took."""
-        self._began: float | None = None
+        self.began: float | None = None
+        """When the hand-off began that is not over."""
 
     def begin(self, *, now: float) -> None:
         """Keys are due; nothing happens if they were before."""
-        if self._began is None:
-            self._began = now
+        if self.began is None:
+            self.began = now
 
     def end(self, *, now: float) -> None:
         """No key is due; nothing happens if none was."""
-        if self._began is not None:
+        if self.began is not None:
             self.finished += 1
-            self.seconds += now - self._began
-            self._began = None
+            self.seconds += now - self.began
+            self.began = None

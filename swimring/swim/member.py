@@ -162,8 +162,8 @@ def _standing_in(further: bytes) -> Standing:
         return ORDINARY
     if not isinstance(wire, list) or len(wire) < 4:
         raise ConfigError("standing", wire, "phase, share, hold, stateful")
-    phase, share, hold, stateful = wire[:4]
-    return Standing(phase=phase, share=share, hold=hold, stateful=stateful)
+    phase, share, hold, stateful, bringing = (*wire[:5], False)[:5]
+    return Standing(phase=phase, share=share, hold=hold, stateful=stateful, bringing=bringing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

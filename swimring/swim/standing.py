@@ -37,6 +37,8 @@ class Standing:
         share: how many sixteenths of the keys its weight stands for it takes.
         hold: seconds for which its place is kept once it is gone, because it comes back.
         stateful: whether it holds state that has to move when its keys do.
+        bringing: whether copies of it have been due at other members for a while, which may be copies that no ring that
+            anybody remembers would have it hold.
 
     Raises:
         ConfigError: a value is out of bounds.
@@ -46,13 +48,15 @@ class Standing:
     share: int = FULL_SHARE
     hold: int = 0
     stateful: bool = False
+    bringing: bool = False
 
     def __post_init__(self) -> None:
         _check("phase", self.phase, most=255)
         _check("share", self.share, most=FULL_SHARE)
         _check("hold", self.hold, most=MAX_HOLD)
-        if not isinstance(self.stateful, bool):
-            raise ConfigError("stateful", self.stateful, "true or false")
+        for what in ("stateful", "bringing"):
+            if not isinstance(getattr(self, what), bool):
+                raise ConfigError(what, getattr(self, what), "true or false")
 
     def weight(self, full: int) -> float:
         """The weight on the rings of a member whose weight is ``full``: a multiple of 1/16; whole if it takes all."""
@@ -62,7 +66,8 @@ class Standing:
 
     def to_wire(self) -> list[object]:
         """The form in metadata: an array that grows at the end."""
-        return [int(self.phase), self.share, self.hold, self.stateful]
+        wire: list[object] = [int(self.phase), self.share, self.hold, self.stateful]
+        return [*wire, True] if self.bringing else wire
 
 
 def _check(what: str, found: object, *, most: int) -> None:

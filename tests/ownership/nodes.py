@@ -10,23 +10,23 @@ import trio
 import trio.testing
 
 from swimring.codec import decode, encode
-from swimring.errors import NoSuchHandler
+from swimring.errors import HandlerFailed, NoSuchHandler
 from swimring.identity import Address
 from swimring.net import SystemHost
 from swimring.ownership import Ownership, Rebalancer, open_ownership
 from swimring.service import Endpoint, Request, Service
-from swimring.swim import Member, Metadata, Status
+from swimring.swim import Member, Metadata, Standing, Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
 
     from swimring.rpc import Outgoing
 
 JOURNEY = 0.01
 
 
-def member(name: str, weight: int) -> Member:
-    metadata = Metadata(services=("kv",), weight=weight)
+def member(name: str, weight: int, *, bringing: bool = False) -> Member:
+    metadata = Metadata(services=("kv",), weight=weight).with_standing(Standing(bringing=bringing))
     address = Address("10.0.0.1", 7979)
     return Member(name=name, address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=metadata)
 
@@ -34,8 +34,8 @@ def member(name: str, weight: int) -> Member:
 class Stubborn:
     """A membership that believes what it is given, and nothing that others say."""
 
-    def __init__(self, weights: dict[str, int]) -> None:
-        self.members = tuple(member(name, weight) for name, weight in weights.items())
+    def __init__(self, weights: dict[str, int], bringing: Collection[str] = ()) -> None:
+        self.members = tuple(member(name, weight, bringing=name in bringing) for name, weight in weights.items())
 
     def learn(self, members: Iterable[Member]) -> None:
         pass
@@ -56,11 +56,15 @@ class One:
         """What it was asked and answered: command, fields and value as bytes."""
         self.forgets: set[str] = set()
         """Commands that it does not know."""
+        self.fails: set[str] = set()
+        """Commands whose handlers fail."""
+        self.bringing: Collection[str] = ()
+        """Who says that its copies have been due elsewhere for long, for the next `believe`."""
         self._everybody = everybody
         everybody[name] = self
 
     def believe(self, **weights: int) -> None:
-        self.view.members = tuple(member(name, weight) for name, weight in weights.items())
+        self.view.members = Stubborn(weights, self.bringing).members
         self.rings.update(self.view.members)
         self.rings.flush()
 
@@ -70,6 +74,8 @@ class One:
         other.asked[out.cmd] += 1
         if out.cmd in other.forgets:
             raise NoSuchHandler(out.cmd)
+        if out.cmd in other.fails:
+            raise HandlerFailed(type_name="MemoryError", message="no")
         (endpoint,) = (one for one in other.service.endpoints if one.cmd == out.cmd)
         assert isinstance(endpoint, Endpoint)
         fields = encode(dict(out.fields))

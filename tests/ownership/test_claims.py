@@ -14,7 +14,7 @@ from swimring.errors import InvalidRequest
 from swimring.identity import Fence
 from swimring.ownership import Copy
 from swimring.ownership.questions import ALONE, MAX_BYTES, REFUSED
-from swimring.service import Endpoint, Request, StateForm, Terms
+from swimring.service import Endpoint, Request, Service, StateForm, Terms
 from tests.ownership.nodes import JOURNEY, One, open_nodes
 
 if TYPE_CHECKING:
@@ -160,6 +160,104 @@ async def claims(one: One, peer: str, *entries: list[Any]) -> list[Any]:
     assert isinstance(endpoint, Endpoint)
     answer: list[Any] = await endpoint(Request(node=None, peer=peer), claims=list(entries), records=[])  # type: ignore[arg-type]
     return answer
+
+
+FAR = ("k4", b"old")
+"""A key and its state, held by a node that no ring of ours would have it hold."""
+
+
+def keep_far(one: One) -> None:
+    copy = Copy(place=("kv", FAR[0].encode()), fence=Fence(1, "gone"), sequence=1, replicas=0, state=encode(FAR[1]))
+    one.ownership.holdings.put(copy)
+
+
+def owner_among(nodes: Sequence[One]) -> One:
+    name = nodes[0].rings.ring("kv").lookup(FAR[0].encode())
+    return next(one for one in nodes if one.name == name)
+
+
+def far_from(owner: One) -> tuple[str, ...]:
+    """The names of those who are not asked as a rule."""
+    ring = owner.rings.ring("kv")
+    near = {*ring.owners(FAR[0].encode(), 4)}
+    return tuple(sorted(set(ring.nodes) - near))
+
+
+async def test_a_key_is_taken_for_a_new_one_only_when_everybody_was_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        for name in far_from(owner):
+            keep_far(by_name[name])
+        held = Held(owner)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(1)
+        assert held.states == {FAR[0]: FAR[1]}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("bringing", [False, True])
+async def test_once_all_rings_of_the_last_minute_are_known_only_who_still_brings_copies_is_asked_besides(
+    autojump_clock: trio.testing.MockClock, *, bringing: bool
+) -> None:
+    everybody = ascii_lowercase[:9]
+    async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        behind = far_from(owner)[0]
+        keep_far(by_name[behind])
+        await trio.sleep(60)
+        if bringing:
+            for one in nodes:
+                one.bringing = (behind,)
+                one.believe(**dict.fromkeys(everybody, 1))
+        held = Held(owner)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(1)
+        assert held.states == {FAR[0]: FAR[1] if bringing else None}
+        assert sum(one.asked["claims"] > 0 for one in nodes) == (4 if bringing else 3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_fails_to_answer_is_not_taken_for_somebody_who_holds_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        keep_far(b)
+        b.fails = {"claim", "claims"}
+        held = Held(a)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(10)
+        assert not held.states
+        b.fails.clear()
+        await trio.sleep(5)
+        assert held.states == {FAR[0]: FAR[1]}
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_hands_a_key_over_is_asked_for_it_whatever_the_rings_say(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    everybody = ascii_lowercase[:9]
+    async with open_nodes(*everybody) as nodes:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        last = by_name[far_from(owner)[0]]
+        await trio.sleep(60)
+        keep_far(last)
+        service: Service = Service("kv")
+        owner.ownership.serve(service.own_keys(bytes))
+        (inherit,) = (one for one in owner.service.endpoints if one.cmd == "inherit")
+        assert isinstance(inherit, Endpoint)
+        await inherit(Request(node=None, peer=last.name), keys=[["kv", FAR[0]]], records=[])  # type: ignore[arg-type]
+        await trio.sleep(1)
+        copy = owner.ownership.holdings.get(("kv", FAR[0].encode()))
+        assert copy is not None
+        assert copy.state == encode(FAR[1])
 
 
 async def test_each_claim_has_an_answer_of_its_own() -> None:

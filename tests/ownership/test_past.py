@@ -76,6 +76,28 @@ def test_the_memory_is_bounded() -> None:
     assert len(past.holders("kv", "k", 0)) == MAX_RINGS
 
 
+def test_of_large_rings_fewer_are_remembered() -> None:
+    past = PastRings(now=0.0)
+    large = {f"n{number}": 1.0 for number in range(1_000)}
+    for number in range(20):
+        one = HashRing.build({f"old{number}": 1.0, **large}, seed=ring_seed("test"), points=50)
+        past.note(snapshot(one), now=float(number))
+    assert not past.reaches_back("kv", now=UNSETTLED + 3.9)  # 16 of 50,050 points each
+    assert past.reaches_back("kv", now=UNSETTLED + 4.1)
+
+
+def test_it_is_known_whether_all_rings_of_the_last_while_are_remembered() -> None:
+    past = PastRings(now=0.0)
+    assert not past.reaches_back("kv", now=UNSETTLED)
+    past.note(snapshot(ring("a")), now=10.0)
+    assert not past.reaches_back("kv", now=UNSETTLED + 9.0)
+    past.note(snapshot(ring("a", "b")), now=UNSETTLED)
+    assert past.reaches_back("kv", now=UNSETTLED + 10.0)
+    for number in range(MAX_RINGS - 1):
+        past.note(snapshot(ring("a", f"b{number}")), now=UNSETTLED + 11.0)
+    assert not past.reaches_back("kv", now=UNSETTLED + 12.0)
+
+
 def test_a_ring_is_settled_a_while_after_its_last_change() -> None:
     past = PastRings(now=0.0)
     past.note(snapshot(ring("a")), now=0.0)

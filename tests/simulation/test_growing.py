@@ -8,6 +8,8 @@ from functools import partial
 import pytest
 import trio
 
+from swimring.ownership import spreading
+from swimring.ownership.past import MAX_RINGS
 from swimring.testing import current_seed, dice, open_sim_cluster, run_simulation
 
 from .counters import Counters, grown
@@ -40,5 +42,36 @@ def test_nine_nodes_that_join_three_at_once_over_a_bad_network_lose_no_count(see
                     await trio.sleep(8)
             await grown(cluster)
             assert await counters.wrong(cluster) == [], counters.failures
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_rings_that_change_faster_than_copies_are_brought_lose_no_count(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rings than anybody remembers, before anything is brought: no ring leads to the copies."""
+    monkeypatch.setattr(spreading, "HEAD_START", 300.0)
+
+    async def scenario() -> None:
+        counters = Counters(replicas=1, idle=1.0)
+        async with open_sim_cluster() as cluster:
+            await cluster.start(3, counters.service, gradual=False)
+            await cluster.settled()
+            for key in KEYS:
+                await counters.add_one(cluster, key)
+            await trio.sleep(3)
+            await cluster.start(9, counters.service, gradual=False)
+            restless = cluster.nodes[0].node
+            for _ in range(MAX_RINGS // 2):
+                await trio.sleep(0.3)
+                await restless.cordon()
+                await trio.sleep(0.3)
+                await restless.uncordon()
+            await cluster.settled()
+            assert not sum(one.node.ownership_statistics().copies_sent for one in cluster.nodes)
+            async with trio.open_nursery() as calls:
+                for key in KEYS:
+                    calls.start_soon(counters.add_one, cluster, key)
+            assert await counters.wrong(cluster, exact=True) == [], counters.failures
 
     run_simulation(scenario, seed=seed)

@@ -17,6 +17,7 @@ standings = st.builds(
     share=st.integers(0, FULL_SHARE),
     hold=st.integers(0, MAX_HOLD),
     stateful=st.booleans(),
+    bringing=st.booleans(),
 )
 
 
@@ -31,6 +32,8 @@ def test_the_bytes_of_a_standing_stay_the_same_from_release_to_release() -> None
     told = PLAIN.with_standing(Standing(phase=Phase.CORDONED, share=4, hold=30, stateful=True))
     assert told.to_wire() == [["kv"], 2, "z", "1", {"a": "b"}, None, None, [1, 4, 30, True]]
     assert encode(told.to_wire()).hex() == "8881626b7602617a6131a161616162f6f6840104181ef5"
+    late = PLAIN.with_standing(Standing(stateful=True, bringing=True))
+    assert late.to_wire() == [["kv"], 2, "z", "1", {"a": "b"}, None, None, [0, 16, 0, True, True]]
 
 
 @given(standings, st.binary(min_size=8, max_size=8), st.lists(st.integers() | st.none(), max_size=3))
@@ -48,9 +51,9 @@ def test_a_standing_crosses_the_wire_beside_everything_else(
 
 
 def test_what_a_later_version_adds_to_a_standing_is_passed_on() -> None:
-    wire = [*PLAIN.to_wire(), None, [1, 1], [0, 8, 0, False, "more"]]
+    wire = [*PLAIN.to_wire(), None, [1, 1], [0, 8, 0, False, True, "more"]]
     read = Metadata.from_wire(wire)
-    assert (read.standing.share, read.to_wire()) == (8, wire)
+    assert (read.standing.share, read.standing.bringing, read.to_wire()) == (8, True, wire)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,9 @@ def test_a_standing_of_another_form_is_refused(wire: object) -> None:
         Metadata.from_wire([*PLAIN.to_wire(), None, None, wire])
 
 
-@pytest.mark.parametrize("values", [{"phase": -1}, {"share": 17}, {"hold": -1}, {"stateful": 1}, {"share": True}])
+@pytest.mark.parametrize(
+    "values", [{"phase": -1}, {"share": 17}, {"hold": -1}, {"stateful": 1}, {"bringing": 0}, {"share": True}]
+)
 def test_a_value_out_of_bounds_is_refused(values: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         Standing(**values)  # type: ignore[arg-type]
