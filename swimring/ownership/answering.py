@@ -231,8 +231,8 @@ class Answering:
         held = self._holdings.get(place)
         if held is None or held.version < version:
             return None
-        service, key = place
-        keepers = self._rings.ring(service).owners(key, held.replicas + 1)
+        ring = self._rings.ring(place[0])
+        keepers = ring.owners_at(self._holdings.position(place, ring), held.replicas + 1)
         return Told.KEEPS if self._asking.me in keepers else Told.HOLDS
 
 

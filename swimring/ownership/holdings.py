@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swimring.identity import Key
+    from swimring.ring import HashRing
 
 MAX_STATE_BYTES: Final = 512 * 1024
 """The largest state of one key, encoded."""
@@ -133,6 +134,7 @@ class Holdings:
         self._on_first = on_first
         self._capacity = capacity
         self._copies: dict[Place, Copy] = {}
+        self._positions: dict[Place, int] = {}
         self._promises: dict[Place, Fence] = {}
         self._size = 0
 
@@ -150,6 +152,15 @@ class Holdings:
     def get(self, place: Place) -> Copy | None:
         """The copy of that key."""
         return self._copies.get(place)
+
+    def position(self, place: Place, ring: HashRing) -> int:
+        """Where the key is on ``ring``, and on all others of the cluster; of what is held here, hashed only once."""
+        position = self._positions.get(place)
+        if position is None:
+            position = ring.position(place[1])
+            if place in self._copies:
+                self._positions[place] = position
+        return position
 
     def promised(self, place: Place) -> Fence:
         """The greatest fence that is known of that key, of a copy or of a promise."""
@@ -186,6 +197,7 @@ class Holdings:
     def drop(self, place: Place) -> None:
         """Forget the copy; what was promised stays promised."""
         copy = self._copies.pop(place, None)
+        self._positions.pop(place, None)
         if copy is not None:
             self._size -= copy.cost
             self.promise(place, copy.fence)

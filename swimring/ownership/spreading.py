@@ -125,7 +125,7 @@ class Spreading:
         moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
         before = old.members
         forgetful = {name for name, one in new.members.items() if name in before and before[name].id != one.id}
-        for count, copy in enumerate(self._holdings):
+        for count, copy in enumerate(self._holdings if moved or forgetful else ()):
             now = self._concerns(new, copy)
             concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
             if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
@@ -142,9 +142,11 @@ class Spreading:
         self._stirred.set()
 
     def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
-        service, key = copy.place
-        ring = snapshot.rings.get(service)
-        return () if ring is None else ring.owners(key, copy.replicas + 1)
+        ring = snapshot.rings.get(copy.place[0])
+        return () if ring is None else self._keepers(ring, copy)
+
+    def _keepers(self, ring: HashRing, copy: Copy) -> tuple[str, ...]:
+        return ring.owners_at(self._holdings.position(copy.place, ring), copy.replicas + 1)
 
     def begin_draining(self) -> None:
         """Everything here has to be elsewhere: offer it to all who should have it."""
@@ -245,8 +247,7 @@ class Spreading:
         return tuple(name for name in around if name != self._asking.me)
 
     def _around(self, copy: Copy) -> tuple[str, ...]:
-        service, key = copy.place
-        return self._rings.ring(service).owners(key, copy.replicas + 1)
+        return self._keepers(self._rings.ring(copy.place[0]), copy)
 
     def _drop_if_foreign(self, copy: Copy, asked_by: HashRing) -> None:
         """Drop what all keepers by our ring have said to keep by theirs, if our ring is the one we asked by.
