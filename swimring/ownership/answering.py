@@ -13,6 +13,7 @@ from swimring.errors import ConfigError, InvalidRequest, Moved, RemoteProtocolEr
 from swimring.identity import Fence, key_bytes
 from swimring.service import Request  # noqa: TC001 - annotations of handlers are evaluated
 
+from .asking import MAX_RECORDS
 from .claiming import CLOSE
 from .fences import MAX_FENCE
 from .holdings import Place, Verdict, Version, read_copy, read_place, read_version
@@ -80,7 +81,8 @@ class Answering:
             await self._close(place)
             self._refuse_unless_owner(place, request.peer)  # closing took a while
             newer = None if number == CLOSE else self._newer(place, _version(have))
-            return self._answer(place, number, newer, request.peer)
+            answer = self._answer(place, number, newer, request.peer)
+            return [*answer, self._records_of_others([answer], {service})]
 
         @service.on("claims", idempotent=True)
         async def claims(request: Request, claims: list[Any], records: list[Any]) -> list[Any]:
@@ -151,7 +153,9 @@ class Answering:
                 continue
             room -= size
             answers.append(self._answer(place, number, newer, claimer))
-        return [answers, self._asking.records({*owners, claimer, self._asking.me}) if owners else []]
+        records = self._asking.records({*owners, claimer, self._asking.me}) if owners else []
+        told = [answer for answer in answers if answer not in (REFUSED, ALONE)]
+        return [answers, (records + self._records_of_others(told, {place[0] for place, *_ in claims}))[:MAX_RECORDS]]
 
     def _is_closed(self, place: Place) -> bool:
         """Whether no scope is open, after the one that was has been told to end: most end at once."""
@@ -194,6 +198,14 @@ class Answering:
         if known:
             names[known] = None
         return [name for name in names if name not in (claimer, self._asking.me)][:MAX_OTHERS]
+
+    def _records_of_others(self, answers: list[list[Any]], services: set[str]) -> list[list[object]]:
+        """While rings are young: who asks may not have heard of whom we name, and would take it for gone."""
+        now = trio.current_time()
+        if not any(self._past.is_unsettled(service, now=now) for service in services):
+            return []
+        named = {name for *_, others in answers for name in others}
+        return self._asking.records(named) if named else []
 
     # -------------------------------------------------------------------------------------------------- copies
 

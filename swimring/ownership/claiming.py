@@ -42,8 +42,9 @@ class Claimed:
 class Claims:
     """Asks for keys on behalf of one node.
 
-    A key of which nobody has shown a copy is taken for a new one only after everybody was asked, unless we remember all
-    rings of the last while: rings may change faster than copies are brought, and have changed before we came.
+    Unless we remember all rings of the last while, a key of which nobody has shown a copy is taken for a new one only
+    after everybody was asked: rings may change faster than copies are brought, and have changed before we came. So is a
+    copy that is older than what somebody has promised taken for the newest; and any, soon after a partition.
     """
 
     def __init__(
@@ -72,14 +73,17 @@ class Claims:
         With ``handed_over`` the last owner has told that it has closed it: no last checkpoint of it is on its way.
         """
         round_ = _Round(self._questions, self._me, place, self._holdings.get(place))
-        holders = (*self._past.holders(*place, replicas), *self._asking.bringing(place[0]))
         if not handed_over and self._past.is_unsettled(place[0], now=trio.current_time()):
             await round_.ask(self._past.owners(*place), CLOSE)
         while True:
+            # Of one moment: whoever has not brought a copy that is older than these rings says so now.
+            now = trio.current_time()
+            all_known, two_sides = self._past.reaches_back(place[0], now=now), self._past.has_two_sides(now=now)
+            holders = (*self._past.holders(*place, replicas), *self._asking.bringing(place[0]))
             seen = max(round_.seen, self._holdings.promised(place).number)
             fence = next_fence(seen, self._me, wall_ms=self._wall_ms())
             asked = await round_.ask((*holders, *also, *round_.others), fence.number)
-            if round_.copy is None and not self._past.reaches_back(place[0], now=trio.current_time()):
+            if two_sides or (round_.is_doubtful and not all_known):
                 rest = [name for name in self._asking.offering(place[0]) if name not in asked]
                 await round_.ask(rest, fence.number)
             # Somebody who closed, or who asked us, may have shown a later one meanwhile.
@@ -97,6 +101,11 @@ class _Round:
         self.copy = copy
         self.seen = 0
         self.others: dict[str, None] = {}
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there may be something newer than what was shown: a later owner has claimed the key, or nothing was."""
+        return self.copy is None or self.copy.fence.number < self.seen
 
     async def ask(self, names: Iterable[str], number: int) -> set[str]:
         """Ask all of ``names``, and whoever they name, at once; everybody who was asked, and ourselves."""

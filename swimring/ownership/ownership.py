@@ -16,6 +16,7 @@ from .holdings import Holdings, place_of
 from .inheriting import Heirs
 from .own import owning
 from .past import PastRings
+from .rebalancer import RingSnapshot
 from .renewing import Renewing
 from .replicating import Replication
 from .rooms import Rooms
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     from .asking import DirectCalls
     from .own import Own
     from .progress import Progress
-    from .rebalancer import MembershipView, Rebalancer, RingSnapshot
+    from .rebalancer import MembershipView, Rebalancer
 
 T = TypeVar("T")
 S = TypeVar("S")
 
 _BEATS: int = 4
+_MOST_PASSED: int = 16
+_NOTHING = RingSnapshot(sequence=-1, version="", members={}, offering={}, rings={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ class Ownership:
         self._calls = _LateCalls()
         self._past = PastRings(now=trio.current_time())
         self._past.note(rings.snapshot, now=trio.current_time())
+        self._passed: list[RingSnapshot] = []  # those since copies were last compared with where they belong
         self.stateful = trio.Event()
         """Set when the first copy of a state is here."""
         self.holdings = Holdings(on_first=self.stateful.set)
@@ -159,9 +163,12 @@ class Ownership:
         """Keys of this service may be opened here before they are called."""
         self._rooms.serve(owned)
 
-    def note(self, _old: RingSnapshot, new: RingSnapshot) -> None:
+    def note(self, old: RingSnapshot, new: RingSnapshot) -> None:
         """Remember the rings that are published, before anybody can claim a key by them."""
         self._past.note(new, now=trio.current_time())
+        self._passed.append(old)
+        if len(self._passed) > _MOST_PASSED:
+            self._passed = [_NOTHING]  # since which everything has changed
 
     def use(self, calls: DirectCalls) -> None:
         """Other nodes can be asked from now on: begin."""
@@ -256,16 +263,17 @@ class Ownership:
 
     async def _follow(self, snapshot: RingSnapshot) -> None:
         """End scopes whose keys moved, and spread what others should have now, at every change after ``snapshot``."""
-        spread: RingSnapshot | None = None
         while True:
-            old, snapshot = snapshot, await self._rings.wait_changed(snapshot.sequence)
+            snapshot = await self._rings.wait_changed(snapshot.sequence)
             await self._scopes.follow(snapshot)
-            if snapshot.kept and not self._spreading.draining:
-                spread = spread or old
-                continue  # who is away has its copies still to come back to, or to lose when its time is over
-            for _ in self._spreading.follow(spread or old, snapshot):
+            now = self._rings.snapshot
+            if now.kept and not self._spreading.draining:
+                # Who is away has its copies still to come back to, or to lose when its time is over.
+                self._spreading.put_off(self._passed, now)
+                continue
+            passed, self._passed = self._passed, []
+            for _ in self._spreading.follow(passed, now):
                 await trio.lowlevel.checkpoint()
-            spread = None
 
     async def _beat(self) -> None:
         while True:

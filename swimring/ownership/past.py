@@ -7,11 +7,14 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from swimring.swim import FULL_SHARE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from swimring.identity import Key
     from swimring.ring import HashRing
+    from swimring.swim import Standing
 
     from .rebalancer import RingSnapshot
 
@@ -32,10 +35,16 @@ class PastRings:
         """Nothing is known of what was before ``now``."""
         self._rings: dict[str, _Rings] = {}
         self._changed: dict[str, float] = {}
+        self._here: frozenset[str] | None = None
+        self._joined_again = -math.inf
         self._began = now
 
     def note(self, snapshot: RingSnapshot, *, now: float) -> None:
         """Remember what is published."""
+        settled = {one.name for one in snapshot.members.values() if _is_settled(one.metadata.standing)}
+        if self._here is not None and not settled <= self._here:
+            self._joined_again = now
+        self._here = frozenset(snapshot.members)
         for service, ring in snapshot.rings.items():
             known = self._rings.get(service)
             if known is None:
@@ -51,6 +60,13 @@ class PastRings:
         """Whether the rings that are remembered are all that there were since `UNSETTLED` seconds ago."""
         rings = self._rings.get(service)
         return rings is not None and now - rings.since >= UNSETTLED
+
+    def has_two_sides(self, *, now: float) -> bool:
+        """Whether somebody has come not long ago who takes all its keys and has state already: a partition is over.
+
+        The rings that are remembered are those of one side then.
+        """
+        return now - self._joined_again < UNSETTLED
 
     def owners(self, service: str, key: Key) -> tuple[str, ...]:
         """The names of those who may have ``key`` open: who owned it in one of the rings, the latest first.
@@ -150,6 +166,10 @@ class _Rings:
         while sum(name in self._elders for name in names) < wanted:
             names = self._rings[0].owners_at(position, len(names) + wanted)
         return names
+
+
+def _is_settled(standing: Standing) -> bool:
+    return standing.stateful and standing.share == FULL_SHARE
 
 
 def _stateful(snapshot: RingSnapshot, ring: HashRing) -> frozenset[str]:

@@ -145,7 +145,7 @@ class Questions:
         match answer:
             case [list(answers), list(records), *_] if len(answers) == count:
                 named = self._asking.learn(records) if records else set()
-                if named:
+                if REFUSED in answers:
                     self._named.setdefault(name, set()).update(named)
                 else:
                     self._named.pop(name, None)
@@ -166,7 +166,11 @@ class Questions:
         with trio.CancelScope() as scope:
             wave.alone.add(scope)
             if not wave.unwanted:
-                wave.hear(await self._asking.ask_until_gone(name, "claim", fields))
+                answer = await self._asking.ask_until_gone(name, "claim", fields)
+                match answer:
+                    case [_, _, _, list(records), *_]:
+                        self._asking.learn(records)
+                wave.hear(answer)
         wave.alone.discard(scope)
 
 

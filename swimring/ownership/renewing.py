@@ -36,7 +36,11 @@ class Renewing:
         self._stirred = trio.Event()
 
     def refused(self, place: Place, holder: str) -> None:
-        """A copy that ``holder`` has is older than what was promised to somebody. For its owner only."""
+        """A copy that ``holder`` has is older than what was promised to somebody. For its owner only.
+
+        That may be the owner itself, which has opened the key without that copy.
+        """
+        self._scopes.void(place, holder)
         if len(self._due) < MAX_DUE and self._needs(place):
             self._due[place] = holder
             self._stirred.set()

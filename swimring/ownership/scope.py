@@ -35,13 +35,13 @@ class Scope:
         place: Place,
         terms: Terms,
         *,
-        also: str | None = None,
+        also: tuple[str, ...] = (),
         renewed: bool = False,
         handed_over: bool = False,
     ) -> None:
-        """Nothing is asked yet; ``also`` is somebody who has a copy, whatever the rings say.
+        """Nothing is asked yet; ``also`` are those who have a copy, whatever the rings say.
 
-        It is ``renewed`` only to free that copy; ``handed_over`` if ``also`` has told that it has closed the key.
+        It is ``renewed`` only to free that copy; ``handed_over`` if one of them has told that it has closed the key.
         """
         self.also = also
         self.renewed = renewed
@@ -83,6 +83,11 @@ class Scope:
     def is_keeping(self) -> bool:
         """Whether its fence holds, as far as its state says."""
         return self.state in KEEPING
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether its claim found no copy, and nothing was kept since."""
+        return self.is_keeping and self.restored is None and not self.sequence
 
     @property
     def moved(self) -> str | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("swimring.ownership")
 _TURN: Final = 256
 _UNKNOWN: Final = 2  # replicas of a key of which nothing is here
+_MOST_SHOWN: Final = 1_024
 
 
 class Scopes:
@@ -63,6 +64,7 @@ class Scopes:
         self._boot_time = boot_time
         self._nursery = nursery
         self._scopes: dict[Place, Scope] = {}
+        self._shown: dict[Place, str] = {}  # who has a copy that the last claim did not find, for the next one
         self._closed = False
 
     def __len__(self) -> int:
@@ -142,17 +144,20 @@ class Scopes:
         """
         known = self._holdings.get(place)
         terms = Terms(replicas=_UNKNOWN if known is None else known.replicas)
-        scope = await self._open(Scope(place, terms, also=holder, renewed=True))
+        scope = await self._open(Scope(place, terms, also=(holder,), renewed=True))
         if scope is not None:
             self.finish(scope)
 
     async def open(self, place: Place, terms: Terms, *, handed_over_by: str | None = None) -> Scope | None:
         """Claim the key; None if it went to another node meanwhile. It must be ours, and not open here."""
-        return await self._open(Scope(place, terms, also=handed_over_by, handed_over=handed_over_by is not None))
+        also = () if handed_over_by is None else (handed_over_by,)
+        return await self._open(Scope(place, terms, also=also, handed_over=bool(also)))
 
     async def _open(self, scope: Scope) -> Scope | None:
         place = scope.place
         self._scopes[place] = scope
+        if place in self._shown:
+            scope.also += (self._shown.pop(place),)
         scope.hear(Cause.OURS)
         try:
             with scope.claiming:
@@ -168,8 +173,9 @@ class Scopes:
 
     async def _claim(self, scope: Scope) -> None:
         epoch = self._epoch()
-        also = () if scope.also is None else (scope.also,)
-        claimed = await self._claims.claim(scope.place, scope.terms.replicas, also=also, handed_over=scope.handed_over)
+        claimed = await self._claims.claim(
+            scope.place, scope.terms.replicas, also=scope.also, handed_over=scope.handed_over
+        )
         if scope.state is not State.CLAIMING:
             return  # the key went away in the same moment as the last answer came
         if not self.is_mine(scope.place):
@@ -246,6 +252,20 @@ class Scopes:
         scope = self._scopes.get(place)
         if scope is not None and scope.is_keeping and scope.fence < fence:
             _log.warning("%s was superseded by %s", scope, fence, extra={"event": "key.superseded"})
+            self._kill(scope, Cause.SUPERSEDED)
+
+    def void(self, place: Place, holder: str) -> None:
+        """There is a copy at ``holder`` that the claim did not find: a scope that has kept nothing since is dead.
+
+        With it the key would pass for a new one as long as it is only read, and no older copy could be brought here.
+        """
+        scope = self._scopes.get(place)
+        if scope is not None and scope.is_blank and self.is_mine(place):
+            told = "%s was opened as a new key, of which %s has a copy: it is claimed anew"
+            _log.warning(told, scope, holder, extra={"event": "key.superseded", "peer": holder})
+            if len(self._shown) >= _MOST_SHOWN:  # those who have been forgotten show it again
+                self._shown.clear()
+            self._shown[place] = holder
             self._kill(scope, Cause.SUPERSEDED)
 
     def _kill(self, scope: Scope, cause: Cause) -> None:

@@ -19,7 +19,7 @@ from .dues import Dues
 from .tally import BROUGHT, FAILED, KEPT, REFUSED, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from swimring.ring import HashRing
 
@@ -88,6 +88,7 @@ class Spreading:
         self._stirred = trio.Event()
         self._progress = trio.Event()
         self._busy = False
+        self._is_put_off = False
         self._taken = 0  # places that batches were made of, since the start
         self._offered = 0  # and of batches that are over
         self.draining = False
@@ -120,33 +121,55 @@ class Spreading:
         if self._holdings.get(place) is None:
             self._hits.pop(place, None)
 
-    def follow(self, old: RingSnapshot, new: RingSnapshot) -> Iterator[None]:
-        """Take note of every key that is others' business than before; iterate to its end, resting in between."""
-        moved = {service for service, ring in new.rings.items() if ring != old.rings.get(service)}
-        before = old.members
-        forgetful = {name for name, one in new.members.items() if name in before and before[name].id != one.id}
-        for count, copy in enumerate(self._holdings if moved or forgetful else ()):
-            now = self._concerns(new, copy)
-            concerned = copy.place[0] in moved and (self.draining or self._concerns(old, copy) != now)
+    def put_off(self, passed: Iterable[RingSnapshot], new: RingSnapshot) -> None:
+        """What changed between ``passed`` and ``new`` is not followed yet: if somebody took keys, copies are late."""
+        late = (
+            _takes_more(new.rings[service], old) for service, olds in _changes(passed, new).items() for old in olds
+        )
+        if len(self._holdings) and not self._is_put_off and any(late):
+            self._is_put_off = True
+            self.tally.begin(now=trio.current_time())
+            self._tell_progress()
+
+    def follow(self, passed: Sequence[RingSnapshot], new: RingSnapshot) -> Iterator[None]:
+        """Take note of every key that is others' business than in one of ``passed``; iterate to its end, with rests.
+
+        Not only than in the first of them: what was checkpointed in between was brought to where it belonged then.
+        """
+        moved = _changes(passed, new)
+        forgetful = {
+            name
+            for old in passed
+            for name, one in new.members.items()
+            if name in old.members and old.members[name].id != one.id
+        }
+        if moved or forgetful:
+            yield from self._mark_concerned(moved, forgetful, new)
+            self._dues.retry()
+            self._dues.put_first(self._hits)
+            self._begin()
+        self._is_put_off = False
+        self._stirred.set()
+
+    def _mark_concerned(
+        self, moved: Mapping[str, Sequence[HashRing | None]], forgetful: set[str], new: RingSnapshot
+    ) -> Iterator[None]:
+        for count, copy in enumerate(self._holdings):
+            service = copy.place[0]
+            olds, now = moved.get(service, ()), self._keepers(new.rings.get(service), copy)
+            concerned = bool(olds) and (self.draining or any(self._keepers(old, copy) != now for old in olds))
             if concerned or not forgetful.isdisjoint(now):  # who was started again holds nothing any more
                 self._dues.mark(copy.place)
             if count % 256 == 255:
                 yield
-        self._dues.retry()
-        self._dues.put_first(self._hits)
-        self._begin()
 
     def _begin(self) -> None:
         """Let those who claim what has moved go ahead: their callers wait."""
         self._not_before = trio.current_time() + HEAD_START
         self._stirred.set()
 
-    def _concerns(self, snapshot: RingSnapshot, copy: Copy) -> tuple[str, ...]:
-        ring = snapshot.rings.get(copy.place[0])
-        return () if ring is None else self._keepers(ring, copy)
-
-    def _keepers(self, ring: HashRing, copy: Copy) -> tuple[str, ...]:
-        return ring.owners_at(self._holdings.position(copy.place, ring), copy.replicas + 1)
+    def _keepers(self, ring: HashRing | None, copy: Copy) -> tuple[str, ...]:
+        return () if ring is None else ring.owners_at(self._holdings.position(copy.place, ring), copy.replicas + 1)
 
     def begin_draining(self) -> None:
         """Everything here has to be elsewhere: offer it to all who should have it."""
@@ -169,7 +192,7 @@ class Spreading:
 
     def is_behind(self, *, now: float) -> bool:
         """Whether copies have been due elsewhere for so long that others may have forgotten the rings before."""
-        return self.tally.began is not None and now - self.tally.began >= BEHIND
+        return self.tally.began is not None and now >= self.tally.began + BEHIND
 
     async def wait_behind(self, *, behind: bool) -> None:
         """Wait until `is_behind` says so."""
@@ -199,7 +222,7 @@ class Spreading:
             self._dues.wake(now=now, hurry=self.draining)
             if self._dues.ready and self._not_before <= now:
                 return
-            if not self._dues.unfinished:
+            if not self._dues.unfinished and not self._is_put_off:
                 self.tally.end(now=now)
             if not self._dues.ready:
                 self._tell_progress()
@@ -320,6 +343,23 @@ class Spreading:
         await trio.sleep_until(self._next_send)
         answer = await self._asking.ask(name, cmd, fields)
         return answer if isinstance(answer, list) else []
+
+
+def _changes(passed: Iterable[RingSnapshot], new: RingSnapshot) -> dict[str, list[HashRing | None]]:
+    """The rings of ``passed`` that are others than those of ``new``, by service, each once; None if there was none."""
+    changes: dict[str, list[HashRing | None]] = {}
+    for service, ring in new.rings.items():
+        for snapshot in passed:
+            old = snapshot.rings.get(service)
+            if old != ring and old not in changes.get(service, ()):
+                changes.setdefault(service, []).append(old)
+    return changes
+
+
+def _takes_more(new: HashRing, old: HashRing | None) -> bool:
+    """Whether a node takes more keys than it did, so that what others hold is in the wrong place."""
+    before = {} if old is None else old.nodes
+    return any(weight > before.get(name, 0) for name, weight in new.nodes.items())
 
 
 def _portions(copies: Iterable[Copy], cost: Callable[[Copy], int]) -> Iterator[list[Copy]]:

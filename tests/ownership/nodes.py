@@ -32,13 +32,16 @@ def member(name: str, weight: int, *, bringing: bool = False) -> Member:
 
 
 class Stubborn:
-    """A membership that believes what it is given, and nothing that others say."""
+    """A membership that believes what it is given, and nothing that others say unless it `listens`."""
 
     def __init__(self, weights: dict[str, int], bringing: Collection[str] = ()) -> None:
         self.members = tuple(member(name, weight, bringing=name in bringing) for name, weight in weights.items())
+        self.listens = False
 
     def learn(self, members: Iterable[Member]) -> None:
-        pass
+        if self.listens:
+            known = {one.name for one in self.members}
+            self.members += tuple(one for one in members if one.name not in known)
 
 
 class One:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from swimring.identity import Fence
 from swimring.ownership import Copy
 from swimring.ownership.questions import ALONE, MAX_BYTES, REFUSED
 from swimring.service import Endpoint, Request, Service, StateForm, Terms
-from tests.ownership.nodes import JOURNEY, One, open_nodes
+from swimring.swim import Standing
+from tests.ownership.nodes import JOURNEY, One, member, open_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,6 +197,127 @@ async def test_a_key_is_taken_for_a_new_one_only_when_everybody_was_asked(
         nursery.start_soon(held.hold, FAR[0])
         await trio.sleep(1)
         assert held.states == {FAR[0]: FAR[1]}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_copy_is_taken_for_the_newest_only_when_everybody_was_asked_about_a_later_owner(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        place = ("kv", FAR[0].encode())
+        near = by_name[owner.rings.ring("kv").owners(place[1], 2)[1]]
+        older = Copy(place=place, fence=Fence(1, "gone"), sequence=9, replicas=0, state=encode(b"older"))
+        near.ownership.holdings.put(older)
+        near.ownership.holdings.promise(place, Fence(2, "late"))  # an owner that has left; its replica is far from here
+        newer = Copy(place=place, fence=Fence(2, "late"), sequence=1, replicas=0, state=encode(FAR[1]))
+        by_name[far_from(owner)[0]].ownership.holdings.put(newer)
+        held = Held(owner)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(1)
+        assert held.states == {FAR[0]: FAR[1]}
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_partition_everybody_is_asked_also_if_an_older_copy_was_found(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    everybody = ascii_lowercase[:9]
+    async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        place = ("kv", FAR[0].encode())
+        other_side = far_from(owner)[0]
+        keep_far(owner)
+        owner.believe(**dict.fromkeys(set(everybody) - {other_side}, 1))
+        await trio.sleep(65)
+        newer = Copy(place=place, fence=Fence(2, "late"), sequence=1, replicas=0, state=encode(b"newer"))
+        by_name[other_side].ownership.holdings.put(newer)
+        stateful = member(other_side, 1)
+        stateful = replace(stateful, metadata=stateful.metadata.with_standing(Standing(stateful=True)))
+        owner.rings.update((*owner.view.members, stateful))
+        owner.rings.flush()
+        held = Held(owner)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(1)
+        assert held.states == {FAR[0]: b"newer"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_named_is_asked_although_the_claimer_had_not_heard_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "m", "z") as (a, m, z), trio.open_nursery() as nursery:
+        for one in (a, m):
+            one.believe(a=0, m=1)
+        z.believe(a=0, z=1)
+        before, after = Held(m, lingers=2.0), Held(z)
+        nursery.start_soon(before.hold, "k")
+        await trio.sleep(65)
+        assert before.states == {"k": None}
+        z.believe(a=1, z=1)  # it joins just now, and so did the other one
+        z.view.listens = True
+        for one in (a, m):
+            one.believe(a=0, m=0, z=1)
+        z.believe(a=0, z=1)
+        began = trio.current_time()
+        after.hold_all(nursery, ["k"])
+        await trio.sleep(5)
+        assert after.states == {"k": b"k of m"}
+        assert after.opened["k"] >= began + 2.0
+        assert set(z.rings.snapshot.members) == {"a", "m", "z"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_key_that_was_taken_for_a_new_one_and_only_read_gives_way_to_a_copy_that_turns_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    everybody = ascii_lowercase[:9]
+    async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        late = by_name[far_from(owner)[0]]
+        await trio.sleep(60)
+        states: list[bytes | None] = []
+
+        async def read_for_ever() -> None:
+            while True:
+                async with owner.ownership.own("kv", FAR[0], FORM, Terms()) as own:
+                    states.append(await own.restore())
+                    await trio.sleep_forever()
+
+        nursery.start_soon(read_for_ever)
+        await trio.sleep(1)
+        assert states == [None]
+        keep_far(late)
+        for one in nodes:
+            one.believe(**{name: int(name != late.name) for name in everybody})
+        await trio.sleep(3)
+        assert states == [None, FAR[1]]
+        assert late.ownership.holdings.get(("kv", FAR[0].encode())) is None  # nothing holds up its leaving
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_key_that_was_taken_for_a_new_one_and_checkpointed_stays_what_it_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    everybody = ascii_lowercase[:9]
+    async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
+        by_name = {one.name: one for one in nodes}
+        owner = owner_among(nodes)
+        late = by_name[far_from(owner)[0]]
+        await trio.sleep(60)
+        held = Held(owner)
+        nursery.start_soon(held.hold, FAR[0])
+        await trio.sleep(1)
+        fence = held.fences[FAR[0]]
+        keep_far(late)
+        for one in nodes:
+            one.believe(**{name: int(name != late.name) for name in everybody})
+        await trio.sleep(3)
+        assert [one.fence for one in owner.ownership.open_keys()] == [fence]
+        assert late.ownership.holdings.get(("kv", FAR[0].encode())) is None
         nursery.cancel_scope.cancel()
 
 

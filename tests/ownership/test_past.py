@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,26 @@ def test_it_is_known_whether_all_rings_of_the_last_while_are_remembered() -> Non
     for number in range(MAX_RINGS - 1):
         past.note(snapshot(ring("a", f"b{number}")), now=UNSETTLED + 11.0)
     assert not past.reaches_back("kv", now=UNSETTLED + 12.0)
+
+
+def test_who_comes_with_state_and_all_its_keys_has_rings_that_are_not_remembered_here() -> None:
+    past = PastRings(now=0.0)
+    past.note(snapshot(ring("a", "b"), stateful=("a", "b")), now=0.0)
+    past.note(snapshot(ring("a"), stateful=("a",)), now=10.0)
+    assert not past.has_two_sides(now=70.0)
+    past.note(snapshot(ring("a", "b"), stateful=("a", "b")), now=80.0)
+    assert past.has_two_sides(now=80.0 + UNSETTLED - 0.1)
+    assert not past.has_two_sides(now=80.0 + UNSETTLED)
+
+
+def test_who_joins_in_steps_or_has_no_state_yet_is_no_other_side() -> None:
+    past = PastRings(now=0.0)
+    past.note(snapshot(ring("a"), stateful=("a",)), now=0.0)
+    for standing in (Standing(), Standing(share=4, stateful=True), Standing(share=16, stateful=True)):
+        new = replace(member("b"), metadata=Metadata(services=("kv",)).with_standing(standing))
+        both = replace(snapshot(ring("a", "b")), members={"a": member("a"), "b": new})
+        past.note(both, now=1.0)  # and then it takes all
+        assert not past.has_two_sides(now=1.0)
 
 
 def test_a_ring_is_settled_a_while_after_its_last_change() -> None:
