@@ -193,10 +193,9 @@ class Answering:
         copy = self._holdings.get(place)
         replicas = _REMEMBERED if copy is None else copy.replicas
         past = self._past
-        names = dict.fromkeys(past.owners(*place) if number == CLOSE else past.holders(*place, replicas))
-        known = self._holdings.promised(place).owner
-        if known:
-            names[known] = None
+        last = self._holdings.promised(place).owner  # whom no ring may lead to: it is not the one to be left out
+        names = dict.fromkeys([last] if last else [])
+        names.update(dict.fromkeys(past.owners(*place) if number == CLOSE else past.holders(*place, replicas)))
         return [name for name in names if name not in (claimer, self._asking.me)][:MAX_OTHERS]
 
     def _records_of_others(self, answers: list[list[Any]], services: set[str]) -> list[list[object]]:

@@ -104,7 +104,7 @@ class _Round:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether there may be something newer than what was shown: a later owner has claimed the key, or nothing was."""
+        """Whether there may be something newer: nothing was shown, or a copy that is older than a fence of the key."""
         return self.copy is None or self.copy.fence.number < self.seen
 
     async def ask(self, names: Iterable[str], number: int) -> set[str]:

@@ -123,9 +123,7 @@ class Spreading:
 
     def put_off(self, passed: Iterable[RingSnapshot], new: RingSnapshot) -> None:
         """What changed between ``passed`` and ``new`` is not followed yet: if somebody took keys, copies are late."""
-        late = (
-            _takes_more(new.rings[service], old) for service, olds in _changes(passed, new).items() for old in olds
-        )
+        late = (_takes_more(new.rings[service], old) for service, olds in _changes(passed, new).items() for old in olds)
         if len(self._holdings) and not self._is_put_off and any(late):
             self._is_put_off = True
             self.tally.begin(now=trio.current_time())

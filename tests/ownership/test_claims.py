@@ -399,6 +399,16 @@ async def test_each_claim_has_an_answer_of_its_own() -> None:
         assert a.ownership.holdings.promised(("kv", mine)) == Fence(0, "")
 
 
+async def test_who_was_promised_last_is_named_however_many_have_owned_the_key() -> None:
+    async with open_nodes("a") as (a,):
+        for name in ascii_lowercase[1:21]:
+            a.believe(**{name: 1})
+        a.ownership.holdings.promise(("kv", b"k"), Fence(7, "x"))
+        ((_, _, others),), _ = await claims(a, "u", ["kv", b"k", 0, None])
+        assert len(others) == 16
+        assert "x" in others
+
+
 async def test_copies_that_fill_an_answer_are_asked_for_alone_and_nothing_is_promised_for_them() -> None:
     async with open_nodes("a") as (a,):
         a.believe(a=0, b=1)
