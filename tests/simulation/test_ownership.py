@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from swimring.errors import OwnershipLost
+from swimring.ownership import spreading
 from swimring.testing import current_seed, dice, one_owner_per_fence, open_sim_cluster, run_simulation
 
 from .counters import Counters, grown, one_owner_at_a_time, open_at_once
@@ -173,6 +174,31 @@ def test_both_sides_of_a_partition_serve_and_the_later_fence_wins(seed: int) -> 
                 value = await nodes[3].node.call(counters.read, key)
                 assert value == (3 if key in keys[:10] and last in ("n1", "n2") else 2)
             assert all(len(owners) == 1 for owners in open_at_once(cluster).values())
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_what_one_side_of_a_partition_alone_has_kept_is_found_by_the_other_side_when_it_is_over(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before any copy is brought, and where no ring that an owner remembers leads to one."""
+    monkeypatch.setattr(spreading, "HEAD_START", 300.0)
+
+    async def scenario() -> None:
+        counters = Counters(replicas=1)
+        counters.patience = 20.0
+        async with open_sim_cluster() as cluster:
+            nodes = await cluster.start(8, counters.service)
+            await cluster.settled()
+            few, many = nodes[:4], nodes[4:]
+            keys = [f"k{number}" for number in range(40)]
+            with cluster.partition(few, many):
+                await trio.sleep(70)
+                for key in keys:
+                    assert await many[0].node.call(counters.add, key) == 1
+            await cluster.settled()
+            for key in keys:
+                assert await few[0].node.call(counters.add, key) == 2
 
     run_simulation(scenario, seed=seed)
 
