@@ -82,7 +82,7 @@ class Answering:
             self._refuse_unless_owner(place, request.peer)  # closing took a while
             newer = None if number == CLOSE else self._newer(place, _version(have))
             answer = self._answer(place, number, newer, request.peer)
-            return [*answer, self._records_of_others([answer], {service})]
+            return [*answer, self._records_of_newcomers([answer])]
 
         @service.on("claims", idempotent=True)
         async def claims(request: Request, claims: list[Any], records: list[Any]) -> list[Any]:
@@ -155,7 +155,7 @@ class Answering:
             answers.append(self._answer(place, number, newer, claimer))
         records = self._asking.records({*owners, claimer, self._asking.me}) if owners else []
         told = [answer for answer in answers if answer not in (REFUSED, ALONE)]
-        return [answers, (records + self._records_of_others(told, {place[0] for place, *_ in claims}))[:MAX_RECORDS]]
+        return [answers, (records + self._records_of_newcomers(told))[:MAX_RECORDS]]
 
     def _is_closed(self, place: Place) -> bool:
         """Whether no scope is open, after the one that was has been told to end: most end at once."""
@@ -198,13 +198,11 @@ class Answering:
         names.update(dict.fromkeys(past.owners(*place) if number == CLOSE else past.holders(*place, replicas)))
         return [name for name in names if name not in (claimer, self._asking.me)][:MAX_OTHERS]
 
-    def _records_of_others(self, answers: list[list[Any]], services: set[str]) -> list[list[object]]:
-        """While rings are young: who asks may not have heard of whom we name, and would take it for gone."""
-        now = trio.current_time()
-        if not any(self._past.is_unsettled(service, now=now) for service in services):
-            return []
+    def _records_of_newcomers(self, answers: list[list[Any]]) -> list[list[object]]:
+        """Who asks may not have heard of all whom we name, and would take those for gone."""
         named = {name for *_, others in answers for name in others}
-        return self._asking.records(named) if named else []
+        new = self._past.newcomers(now=trio.current_time()) & named if named else named
+        return self._asking.records(new) if new else []
 
     # -------------------------------------------------------------------------------------------------- copies
 

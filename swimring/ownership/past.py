@@ -35,16 +35,16 @@ class PastRings:
         """Nothing is known of what was before ``now``."""
         self._rings: dict[str, _Rings] = {}
         self._changed: dict[str, float] = {}
-        self._here: frozenset[str] | None = None
+        self._came: dict[str, float] = {}
         self._joined_again = -math.inf
         self._began = now
 
     def note(self, snapshot: RingSnapshot, *, now: float) -> None:
         """Remember what is published."""
-        settled = {one.name for one in snapshot.members.values() if _is_settled(one.metadata.standing)}
-        if self._here is not None and not settled <= self._here:
+        new = [one for name, one in snapshot.members.items() if name not in self._came]
+        if self._came and any(_is_settled(one.metadata.standing) for one in new):
             self._joined_again = now
-        self._here = frozenset(snapshot.members)
+        self._came = {name: self._came.get(name, now) for name in snapshot.members}
         for service, ring in snapshot.rings.items():
             known = self._rings.get(service)
             if known is None:
@@ -60,6 +60,10 @@ class PastRings:
         """Whether the rings that are remembered are all that there were since `UNSETTLED` seconds ago."""
         rings = self._rings.get(service)
         return rings is not None and now - rings.since >= UNSETTLED
+
+    def newcomers(self, *, now: float) -> frozenset[str]:
+        """The names of those who have come not long ago, or may have before we looked: others may not know them."""
+        return frozenset(name for name, came in self._came.items() if now - came < UNSETTLED)
 
     def has_two_sides(self, *, now: float) -> bool:
         """Whether somebody has come not long ago who takes all its keys and has state already: a partition is over.

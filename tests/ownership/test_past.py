@@ -99,6 +99,16 @@ def test_it_is_known_whether_all_rings_of_the_last_while_are_remembered() -> Non
     assert not past.reaches_back("kv", now=UNSETTLED + 12.0)
 
 
+def test_who_has_come_not_long_ago_may_not_be_known_to_others() -> None:
+    past = PastRings(now=0.0)
+    past.note(snapshot(ring("a"), stateful=("a",)), now=0.0)
+    past.note(snapshot(ring("a", "b"), stateful=("a", "b")), now=30.0)
+    assert past.newcomers(now=30.0) == {"a", "b"}
+    assert past.newcomers(now=UNSETTLED) == {"b"}
+    past.note(snapshot(ring("a"), stateful=("a",)), now=UNSETTLED)
+    assert past.newcomers(now=UNSETTLED) == set()
+
+
 def test_who_comes_with_state_and_all_its_keys_has_rings_that_are_not_remembered_here() -> None:
     past = PastRings(now=0.0)
     past.note(snapshot(ring("a", "b"), stateful=("a", "b")), now=0.0)
