@@ -185,8 +185,7 @@ def test_what_one_side_of_a_partition_alone_has_kept_is_found_by_the_other_side_
     monkeypatch.setattr(spreading, "HEAD_START", 300.0)
 
     async def scenario() -> None:
-        counters = Counters(replicas=1)
-        counters.patience = 20.0
+        counters = Counters(replicas=1, idle=1.0)  # so that nobody is told who called what
         async with open_sim_cluster() as cluster:
             nodes = await cluster.start(8, counters.service)
             await cluster.settled()
@@ -196,6 +195,7 @@ def test_what_one_side_of_a_partition_alone_has_kept_is_found_by_the_other_side_
                 await trio.sleep(70)
                 for key in keys:
                     assert await many[0].node.call(counters.add, key) == 1
+                await trio.sleep(3)
             await cluster.settled()
             for key in keys:
                 assert await few[0].node.call(counters.add, key) == 2
