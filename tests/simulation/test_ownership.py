@@ -187,10 +187,10 @@ def test_what_one_side_of_a_partition_alone_has_kept_is_found_by_the_other_side_
     async def scenario() -> None:
         counters = Counters(replicas=1, idle=1.0)  # so that nobody is told who called what
         async with open_sim_cluster() as cluster:
-            nodes = await cluster.start(8, counters.service)
+            nodes = await cluster.start(14, counters.service)
             await cluster.settled()
-            few, many = nodes[:4], nodes[4:]
-            keys = [f"k{number}" for number in range(40)]
+            few, many = nodes[:10], nodes[10:]
+            keys = [f"k{number}" for number in range(30)]
             with cluster.partition(few, many):
                 await trio.sleep(70)
                 for key in keys:
