@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -138,6 +139,37 @@ def test_what_is_piped_has_no_colours_no_frame_and_no_broken_lines(capsys: pytes
     ]
     print_text(f"[bold]{long}")
     assert capsys.readouterr().out == f"[bold]{long}\n"
+
+
+def test_control_characters_that_others_made_up_are_shown_to_a_terminal_and_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    hostile = "a\x1b]0;title\x07b\x9b2Jc\nd"
+    monkeypatch.setattr(sys, "stdout", shown := Terminal())
+    print_text(hostile)
+    assert shown.getvalue() == "a\\x1b]0;title\\x07b\\x9b2Jc\nd\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", shown := Terminal())
+    print_table(["zone"], [[hostile]], title="")
+    assert "a\\x1b]0;title\\x07b\\x9b2Jc\\nd" in shown.getvalue()
+
+
+def test_a_reply_goes_into_a_pipe_as_it_is_and_a_cell_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text("\x1b[31mred\x1b[0m")
+    assert capsys.readouterr().out == "\x1b[31mred\x1b[0m\n"
+    print_table(["zone"], [["east\nwest"]], title="")
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == ["zone", "east\\nwest"]
+
+
+def test_an_error_cannot_write_to_the_terminal_more_than_its_line(run: Run) -> None:
+    status, out, err = run("fr\x1b[2Job")
+    assert (status, out) == (2, "")
+    assert "fr\\x1b[2Job" in err
+    assert "\x1b" not in err
 
 
 def test_any_reply_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from swimring.errors import ConfigError, MissingExtra, NotJoined, SwimringError, Unreachable
 
+from .plain import visible
+
 FAILED: Final = 1
 USAGE: Final = 2
 UNREACHED: Final = 3
@@ -59,7 +61,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def _complain(error: Exception) -> int:
     """Say in one line, plain because it may go into a pipe or a log, what is wrong; return the exit status."""
-    print(f"swimring: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 - there may be no rich
+    print(f"swimring: {visible(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201 - there may be no rich
     return exit_status(error)
 
 
