@@ -154,3 +154,15 @@ async def test_what_does_not_load_is_shown_and_nothing_starts(tmp_path: Path, so
             assert await dev.wait_ended() == 2
             assert says in dev.said
             assert "serves" not in dev.said
+
+
+async def test_a_signal_does_not_wait_for_a_module_that_takes_long_to_load(tmp_path: Path) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    (tmp_path / "slow_app.py").write_text(f"import socket\nsocket.create_connection(('127.0.0.1', {port})).recv(1)\n")
+    with trio.fail_after(60):
+        async with listener, started("dev", f"{tmp_path / 'slow_app.py'}:app", "-n", "1") as dev:
+            async with await listener.accept():
+                dev.signal(signal.SIGTERM)
+                assert await dev.wait_ended() == 0
+            assert dev.said == ""

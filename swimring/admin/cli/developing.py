@@ -107,8 +107,12 @@ class _Session:
 
     async def run(self, nodes: int, watched: Path | None) -> None:
         """Start everything, stay until it is to end, and drain what is left."""
-        if not await self._loads():
-            self.status = 2
+        loads = False
+        with self._stopping.opening:  # a signal does not wait for a module that takes long
+            loads = await self._loads()
+        self._stopping.opened()
+        if not loads:
+            self.status = 0 if self._stopping.asked.is_set() else 2
             return
         for number in range(1, nodes + 1):
             await self._start(f"n{number}")
