@@ -53,15 +53,19 @@ class Reloading:
             await node.reload()
 
     async def _reload_settings(self, node: Node) -> None:
-        changed = {name: setting.value for name, setting in self._sources.read_again().items()}
+        before, now = self._sources.settings, self._sources.read_again()
+        changed = {name: setting.value for name, setting in now.items() if setting.value != before[name].value}
         level = changed.pop(_LOG_LEVEL, None)
+        told = {name: changed.pop(name) for name in _OF_THE_NODE if name in changed}
         if level is not None:
             check_logging(level)
-            logging.getLogger().setLevel(level.upper())
-            _log.warning("the log level is %s now", level)
-        told = {name: changed.pop(name) for name in _OF_THE_NODE if name in changed}
         if told:
             await node.update(**told)
+        self._sources.take(now)  # all of it is good: until here nothing had changed
+        if level is not None:
+            logging.getLogger().setLevel(level.upper())
+            _log.warning("the log level is %s now", level)
+        if told:
             _log.info("changed: %s", ", ".join(f"{name} is {value} now" for name, value in told.items()))
         if changed:
             _log.warning("changed in the file, and taken at the next start only: %s", ", ".join(sorted(changed)))
