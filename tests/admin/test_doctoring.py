@@ -70,7 +70,5 @@ def test_a_name_that_dns_cannot_have_is_a_finding(run: Run) -> None:
 @pytest.mark.anyio
 async def test_a_member_that_claims_to_be_at_what_is_no_host_name_is_as_good_as_silent() -> None:
     address = Address("ä_b", 1)
-    member = Member(
-        name="b", address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=Metadata()
-    )
+    member = Member(name="b", address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=Metadata())
     assert await Pinging("hello", None).ask(member, address, [member]) == Heard()

@@ -31,7 +31,7 @@ def print_json(value: object) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print ``text`` as it is: nothing in it is markup, and no line is broken; a terminal gets no control characters."""
+    """Print ``text`` as it is, without markup or broken lines; in a terminal control characters are escapes."""
     if sys.stdout.isatty():
         Console().print(Text(visible(text)), soft_wrap=True)
     else:  # a thousand times as fast, which matters where each item of many is a line
