@@ -175,9 +175,17 @@ def test_any_reply_has_a_json_form(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == '{"b": "00ff", "6b": [1, 3], "inf": null, "n": null, "l": [1, [2, "ü"]]}\n'
 
 
-@pytest.mark.parametrize("module", ["cyclopts", "rich", "anyio"])
-def test_a_missing_extra_is_one_line_that_says_how_to_install_it(module: str) -> None:
-    program = f"import sys; sys.modules[{module!r}] = None; from swimring.admin.cli import main; main(['members'])"
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("cyclopts", ["members"]),
+        ("rich", ["members"]),
+        ("anyio", ["members"]),
+        ("watchfiles", ["dev", "examples/hello.py:app", "--reload"]),
+    ],
+)
+def test_a_missing_extra_is_one_line_that_says_how_to_install_it(module: str, command: list[str]) -> None:
+    program = f"import sys; sys.modules[{module!r}] = None; from swimring.admin.cli import main; main({command})"
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'swimring[cli]'" in done.stderr

@@ -34,9 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = FAILED
+        status = _unread()
+    except BaseExceptionGroup as group:
+        # Of a nursery whose tasks all write; of what is printed through rich it is a SystemExit.
+        if group.split((BrokenPipeError, SystemExit))[1] is not None:
+            raise
+        status = _unread()
     except ImportError as error:
         # The parser wraps the error of a command's module in one of its own.
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
@@ -45,6 +48,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         status = _complain(MissingExtra("cli", module))
     raise SystemExit(status)
+
+
+def _unread() -> int:
+    """Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _run(arguments: list[str] | None) -> int:
