@@ -53,9 +53,10 @@ def test_cordon_drain_and_uncordon_are_told() -> None:
     serving = member()
     cordoned = replace(serving, metadata=serving.metadata.with_standing(Standing(phase=Phase.CORDONED)))
     draining = replace(serving, metadata=serving.metadata.with_standing(Standing(phase=Phase.DRAINING)))
-    views = [[serving], [cordoned], [serving], [draining]]
+    in_part = replace(serving, metadata=serving.metadata.with_standing(Standing(share=4)))
+    views = [[serving], [cordoned], [serving], [in_part], [serving], [draining]]
     told = [one.kind for before, after in itertools.pairwise(views) for one in happened(before, after)]
-    assert told == ["cordon", "uncordon", "drain"]
+    assert told == ["cordon", "uncordon", "share", "uncordon", "drain"]
 
 
 def test_a_ring_is_drawn_with_shares_and_a_strip_that_shows_them() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swimring.admin.turns import TURNS
+from swimring.admin.turns import turn
 from swimring.builtin import describe
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _changes(before: Member | None, member: Member) -> Iterator[Happening]:
     if not was or not member.status.active:
         return
     if now["takes"] != was["takes"]:
-        kind, text = TURNS.get(now["takes"], ("share", f"takes {now['takes']} of its keys"))
+        kind, text = turn(now["takes"])
         yield Happening(kind=kind, subject=name, text=f"{name} {text}")
     told = [f"{field} {now[field]}" for field in ("address", "weight", "zone", "services") if now[field] != was[field]]
     if told:

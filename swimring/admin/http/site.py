@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from swimring.admin.turns import TURNS
+from swimring.admin.turns import turn
 from swimring.builtin import describe
 from swimring.errors import SwimringError
 from swimring.observe import Timeline, Traffic, Trips
@@ -192,5 +192,5 @@ class Site:
         now = describe(member)["takes"]
         before, takes[member.name] = takes.get(member.name), now
         if before not in {None, now}:
-            kind, text = TURNS.get(now, ("move", f"takes {now} of its keys"))
+            kind, text = turn(now)
             self.timeline.put(kind, member.name, f"{member.name} {text}")
