@@ -48,6 +48,10 @@ __all__ = ["run"]
         (["run", "examples/hello.py:app", "--seal", "maybe"], "accept, prefer, require"),
         (["members", "--secret-file", "/nowhere/secret"], "no such file"),
         (["run", "examples/hello.py:app", "--listen", "192.0.2.1:0", "--insecure"], "cannot bind 192.0.2.1:0"),
+        (
+            ["run", "examples/hello.py:app", "--listen", "192.0.2.1:0", "--insecure", "--admin", "127.0.0.1:0"],
+            "listen: found '192.0.2.1:0'; cannot bind",
+        ),
         (["members", "--within", "0"], "seconds above 0"),
         (["members", "--cluster", "no spaces"], "cluster"),
     ],

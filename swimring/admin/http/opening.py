@@ -61,9 +61,10 @@ async def open_admin(where: str, site: Site) -> AsyncIterator[str | None]:
         else:
             address = Address.parse(where, default_port=PORT, setting="admin")
             try:
-                yield await _listen(address.host, address.port, site, stack)
+                url = await _listen(address.host, address.port, site, stack)
             except OSError as error:
                 raise ConfigError("admin", where, error.strerror or str(error)) from error
+            yield url  # what fails in the block is not of this address
 
 
 async def _take_free_port(site: Site, stack: AsyncExitStack) -> str | None:
