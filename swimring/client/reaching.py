@@ -32,7 +32,10 @@ async def reach(address: Address, certificates: Certificates | None) -> ByteStre
     """
     if address.path is not None:
         return await anyio.connect_unix(address.path)
-    stream = await anyio.connect_tcp(address.host, address.port)
+    try:
+        stream = await anyio.connect_tcp(address.host, address.port)
+    except UnicodeError as error:  # of a name that DNS cannot have; a member may claim to be there
+        raise socket.gaierror(socket.EAI_NONAME, "no such host") from error
     # Small frames must not wait for the answer to the one before (Nagle); only asyncio sees to that by itself.
     raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - nothing of Django
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

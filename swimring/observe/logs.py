@@ -35,9 +35,9 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: ts, level, logger, msg, and what is known of event, cluster, node, peer, key, trace."""
 
     def __init__(self, facts: Mapping[str, str] | None = None) -> None:
-        """Every line says ``facts``, such as the name of the node."""
+        """Every line says ``facts``, such as the name of the node; what is put into them later is said from then on."""
         super().__init__()
-        self._always = dict(facts or {})
+        self._always = {} if facts is None else facts
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""

@@ -43,7 +43,7 @@ class Entry:
     Attributes:
         number: counts from 1; none is left out.
         at: when, in milliseconds since 1970 by the clock of the node's machine.
-        kind: join, suspect, refute, dead, left, forgotten, ring, gained, lost, drain, cordon, uncordon, duty.
+        kind: join, suspect, refute, dead, left, forgotten, ring, gained, lost, drain, cordon, uncordon, share, duty.
         subject: the member or service it happened to.
         text: what happened, for people.
     """

@@ -155,6 +155,8 @@ def test_config_check_says_what_would_keep_a_node_from_starting(folder: Path, ru
     assert "use one of: debug, info" in run("config", "check")[2]
     file.write_text('admin = "here:there"\n')
     assert "admin" in run("config", "check")[2]
+    file.write_text("workers = 0\n")
+    assert "from 1 to 64" in run("config", "check")[2]
     file.write_text("weight =\n")
     assert "a file in TOML" in run("config", "check")[2]
     assert "No such file" in run("config", "check", "--config", "nowhere.toml")[2]

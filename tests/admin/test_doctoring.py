@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from swimring.admin.cli.findings import clock_finding, mtu_findings, reach_findings, udp_finding
+from swimring.admin.cli.pinging import Heard, Pinging
+from swimring.identity import Address
+from swimring.swim import Member, Metadata, Status
+
+from .command import Run, run
+
+__all__ = ["run"]
 
 
 @pytest.mark.parametrize(("ahead", "verdict"), [(0.0, "good"), (-4.9, "good"), (5.1, "bad"), (-3600.0, "bad")])
@@ -49,3 +58,17 @@ def test_who_answers_us_and_no_ping_of_another_cannot_be_reached_from_there_even
     views = {"a": {"a": "alive", "b": "alive"}, "b": {"a": "alive", "b": "alive"}}
     (finding,) = reach_findings(views, {"a": {"b", "gone"}, "b": set()})
     assert (finding.subject, finding.found) == ("a to b", "b answers no ping of a")
+
+
+def test_a_name_that_dns_cannot_have_is_a_finding(run: Run) -> None:
+    status, out, err = run("doctor", "--join", "ä_b:1", "--json")
+    assert (status, err) == (1, "")
+    (found,) = json.loads(out)
+    assert (found["check"], found["subject"], found["verdict"]) == ("dns", "ä_b", "bad")
+
+
+@pytest.mark.anyio
+async def test_a_member_that_claims_to_be_at_what_is_no_host_name_is_as_good_as_silent() -> None:
+    address = Address("ä_b", 1)
+    member = Member(name="b", address=address, generation=1, incarnation=0, status=Status.ALIVE, metadata=Metadata())
+    assert await Pinging("hello", None).ask(member, address, [member]) == Heard()

@@ -1,4 +1,4 @@
-"""What `swimring tail` says of the difference between two views, and how `swimring ring` draws one."""
+"""What `swimring tail` says of the difference between two views, how `swimring ring` draws one, how a drain ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from swimring.admin.cli.drawing import describe_ring, share_rows, strip
 from swimring.admin.cli.happening import happened
+from swimring.admin.cli.operating import farewell
+from swimring.errors import CallError
 from swimring.identity import Address, Generation, Incarnation
 from swimring.ring import HashRing, ring_seed
 from swimring.swim import Member, Metadata, Phase, Standing, Status
@@ -51,9 +53,10 @@ def test_cordon_drain_and_uncordon_are_told() -> None:
     serving = member()
     cordoned = replace(serving, metadata=serving.metadata.with_standing(Standing(phase=Phase.CORDONED)))
     draining = replace(serving, metadata=serving.metadata.with_standing(Standing(phase=Phase.DRAINING)))
-    views = [[serving], [cordoned], [serving], [draining]]
+    in_part = replace(serving, metadata=serving.metadata.with_standing(Standing(share=4)))
+    views = [[serving], [cordoned], [serving], [in_part], [serving], [draining]]
     told = [one.kind for before, after in itertools.pairwise(views) for one in happened(before, after)]
-    assert told == ["cordon", "uncordon", "drain"]
+    assert told == ["cordon", "uncordon", "share", "uncordon", "drain"]
 
 
 def test_a_ring_is_drawn_with_shares_and_a_strip_that_shows_them() -> None:
@@ -68,3 +71,15 @@ def test_a_ring_is_drawn_with_shares_and_a_strip_that_shows_them() -> None:
     assert [row[1] for row in rows] == ["a", "b"]
     assert len(rows[1][-1]) == 30 > len(rows[0][-1])
     assert strip(HashRing.build({}, seed=ring_seed("x")), width=3) == "   "
+
+
+@pytest.mark.parametrize(
+    ("gone", "done"), [(member(status=Status.LEFT), False), (None, False), (member(status=Status.DEAD), True)]
+)
+def test_a_member_that_said_so_itself_or_to_the_others_has_left(gone: Member | None, done: bool) -> None:
+    assert farewell("a", gone, done=done) == "left"
+
+
+def test_a_member_that_dies_while_it_drains_has_not_left() -> None:
+    with pytest.raises(CallError, match="a died while it drained"):
+        farewell("a", member(status=Status.DEAD), done=False)

@@ -161,6 +161,20 @@ async def test_what_is_no_request_is_told_so_and_dropped(said: bytes, status: by
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("target", ["//[", "/?" + "&".join(f"a{number}=1" for number in range(33))])
+async def test_a_target_that_cannot_be_read_is_the_clients_fault_and_nothing_for_the_log(
+    target: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talking() as talk:
+        await talk.ask(target, method=method)
+        assert (await talk.response())[0] == 400
+        talk.http.start_next_cycle()
+        await talk.ask("/nothing")
+        assert await talk.response() == (404, b"no")
+    assert caplog.text == ""
+
+
 async def test_the_server_survives_a_client_that_says_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with talking() as talk:
         began = trio.current_time()

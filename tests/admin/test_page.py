@@ -9,6 +9,7 @@ import pytest
 
 import swimring.admin.http
 from swimring.admin.http import HttpRequest, Site
+from swimring.observe import Entry
 
 FOLDER = Path(swimring.admin.http.__file__).parent / "page"
 FILES = sorted(file.name for file in FOLDER.iterdir())
@@ -57,3 +58,12 @@ def test_every_file_that_the_page_names_is_there() -> None:
         text = (FOLDER / name).read_text()
         named |= set(re.findall(r'(?:href|src)="/([^"/]+\.\w+)"', text)) | set(re.findall(r'from "\./([^"]+)"', text))
     assert named == set(FILES) - {"index.html"}
+
+
+def test_the_page_draws_only_kinds_of_events_that_there_are() -> None:
+    assert Entry.__doc__ is not None
+    kinds = set(Entry.__doc__.partition("kind: ")[2].partition(".")[0].split(", "))
+    drawn = set(re.findall(r"\.kind\.([a-z]+)", (FOLDER / "dashboard.css").read_text()))
+    listed = re.search(r"OF_KEYS = new Set\(\[([^\]]*)\]", (FOLDER / "panels.js").read_text())
+    assert listed is not None
+    assert drawn | set(re.findall(r'"([a-z]+)"', listed[1])) <= kinds

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from swimring.admin.http import HttpRequest, Site, Stage
+from swimring.admin.http import HttpRequest, Site, Stage, open_admin
 from swimring.observe.metrics import Metrics
 from tests.node.nodes import Shop, node_at, nodes_at, simulated
 
@@ -42,6 +42,15 @@ async def probe(site: Site) -> tuple[list[int], str]:
     """The statuses of all three, and why it is not ready."""
     answers = [await get(site, path) for path in PROBES]
     return [answer.status for answer in answers], content(answers[2]).get("because", "")
+
+
+async def test_an_admin_address_without_a_port_has_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.socket.socket() as reserve:
+        await reserve.bind(("127.0.0.1", 0))
+        port = reserve.getsockname()[1]
+    monkeypatch.setattr("swimring.admin.http.opening.PORT", port)
+    async with open_admin("127.0.0.1", Site()) as url:
+        assert url == f"http://127.0.0.1:{port}/"
 
 
 @simulated

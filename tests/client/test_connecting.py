@@ -80,6 +80,12 @@ async def test_nobody_at_the_given_address_is_not_joined_and_says_why() -> None:
                 pass
 
 
+async def test_a_name_that_dns_cannot_have_is_a_host_that_there_is_not() -> None:
+    with pytest.raises(NotJoined, match=r"ä_b:1 \(no such host\)"):
+        async with connect("ä_b:1"):
+            pass
+
+
 async def test_a_node_of_another_cluster_than_the_named_one_is_a_config_error_that_names_it() -> None:
     async with tiny_cluster("there") as cluster:
         node = await cluster.start("a")

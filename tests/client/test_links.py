@@ -13,7 +13,7 @@ import pytest
 from swimring.client.links import Links
 from swimring.client.message import read_message
 from swimring.errors import ConnectionLost, Unreachable
-from swimring.identity import NodeId
+from swimring.identity import Address, NodeId
 from swimring.mux import Limits
 
 from .tiny import Heard, tiny_cluster
@@ -79,6 +79,14 @@ async def test_after_a_failed_dial_the_next_one_waits_for_its_pause() -> None:
             assert 29 < error.retry_after <= 60
         moved = await cluster.start("a")
         assert (await links.to(moved.member)).usable, "another address is another try"
+
+
+async def test_a_member_that_claims_to_be_at_what_is_no_host_name_ends_no_other_call() -> None:
+    async with tiny_cluster() as cluster, open_links() as links:
+        node = await cluster.start("a")
+        with pytest.raises(Unreachable, match="no such host"):
+            await links.to(replace(node.member, name="b", address=Address("ä_b", 1)))
+        assert (await links.to(node.member)).usable
 
 
 async def test_another_node_at_the_address_of_a_member_is_not_that_member() -> None:

@@ -114,15 +114,21 @@ async def running(target: str, *options: str, cwd: Path | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def started(*arguments: str, cwd: Path | None = None, prefix: Sequence[str] = ()) -> AsyncIterator[Running]:
+async def started(
+    *arguments: str,
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    command: Sequence[str] = (sys.executable, "-m", "swimring"),
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Running]:
     """Start ``swimring`` with these arguments; whatever is left of it is killed at the end of the block."""
     process = await trio.lowlevel.open_process(
-        [*prefix, sys.executable, "-m", "swimring", *arguments],
+        [*prefix, *command, *arguments],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(),
+        env=environ or environment(),
     )
     node = Running(process)
     async with trio.open_nursery() as nursery:

@@ -56,6 +56,10 @@ async def test_the_log_of_a_node_that_nobody_watches_is_json(tmp_path: Path) -> 
         async with running(HELLO, *options) as node:
             line = json.loads(await node.wait_said("nobody of cluster"))
             assert (line["level"], line["logger"]) == ("warning", "swimring.node")
+            assert line["cluster"] == f"log-{tmp_path.name}"
+            name = (await node.wait_said(" in cluster ")).split()[0]
+            node.signal(signal.SIGTERM)
+            assert json.loads(await node.wait_said("node.leaving"))["node"] == name
             assert "can be watched" not in node.said
 
 

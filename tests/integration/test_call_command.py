@@ -162,6 +162,32 @@ async def test_a_file_that_cannot_be_sent_is_wrong_usage(options: tuple[str, ...
     assert says in err
 
 
+async def test_a_file_that_cannot_be_read_is_one_line_that_names_it(node: Running) -> None:
+    for said in ("file=/proc/self/mem", "/proc/self/mem"):
+        status, out, err = await call(node, "size" if "=" in said else "add", "--file", said)
+        assert (status, out) == (2, ""), err
+        assert err.startswith("swimring: file: ")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("handler", ["shout", "lines"])
+async def test_a_reader_that_has_seen_enough_of_an_answer_gets_no_traceback(
+    node: Running, tmp_path: Path, handler: str
+) -> None:
+    (tmp_path / "large").write_bytes(b"a line\n" * 100_000)
+    arguments = ["call", "talk", handler, "--file", f"file={tmp_path / 'large'}", "--join", await node.wait_address()]
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "swimring", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert (await process.stdout.receive_some(1)).lower() == b"a"
+    await process.stdout.aclose()
+    assert await process.stderr.receive_some() == b""
+    assert await process.wait() == 1
+
+
 async def test_ctrl_c_cancels_the_handler(node: Running) -> None:
     command = [sys.executable, "-m", "swimring", "call", "talk", "for ever", "--join", await node.wait_address()]
     process = await trio.lowlevel.open_process(

@@ -103,8 +103,18 @@ async def wait_after(shell: Terminal, before: int, words: str) -> None:
 def test_installed_for_bash_it_is_where_bash_looks(environ: dict[str, str], tmp_path: Path) -> None:
     said = shown(["swimring", "completion", "bash", "--install"], environ)
     (file,) = (tmp_path / ".local" / "share" / "bash-completion" / "completions").iterdir()
-    assert str(file) in said
+    assert said == f"written to {file}, and to .bashrc how it is loaded: open a new shell\n"
+    assert str(file) in (tmp_path / ".bashrc").read_text()
     assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0
+
+
+def test_what_cannot_be_installed_is_one_line(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".local").touch()
+    command = ["swimring", "completion", "bash", "--install"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be written: Not a directory" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_shell_that_is_not_known_is_wrong_usage(environ: dict[str, str]) -> None:

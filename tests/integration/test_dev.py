@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ import trio
 
 from swimring.client import connect
 
-from .processes import in_terminal, started, swimring, swimring_json
+from .processes import environment, in_terminal, started, swimring, swimring_json
 from .test_run import HELLO, STUCK, cluster
 
 if TYPE_CHECKING:
@@ -154,3 +156,32 @@ async def test_what_does_not_load_is_shown_and_nothing_starts(tmp_path: Path, so
             assert await dev.wait_ended() == 2
             assert says in dev.said
             assert "serves" not in dev.said
+
+
+async def test_a_signal_does_not_wait_for_a_module_that_takes_long_to_load(tmp_path: Path) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    (tmp_path / "slow_app.py").write_text(f"import socket\nsocket.create_connection(('127.0.0.1', {port})).recv(1)\n")
+    with trio.fail_after(60):
+        async with listener, started("dev", f"{tmp_path / 'slow_app.py'}:app", "-n", "1") as dev:
+            async with await listener.accept():
+                dev.signal(signal.SIGTERM)
+                assert await dev.wait_ended() == 0
+            assert dev.said == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["for people", "for programs"])
+async def test_a_reader_that_has_seen_enough_ends_all_without_a_traceback(
+    cluster: str, options: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "swimring", "dev", HELLO, "-n", "2", "--cluster", cluster, *options]
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert await process.stdout.receive_some(1)
+        await process.stdout.aclose()
+        assert b"".join([said async for said in process.stderr]) == b""
+        assert await process.wait() == 1

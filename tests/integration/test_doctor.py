@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -125,6 +126,19 @@ async def test_datagrams_that_are_lost_are_found_and_it_is_said_whether_all_are(
                 found = await bad("--join", advertised)
                 assert set(found) == {"udp"}
                 assert means in found["udp"]["means"]
+
+
+async def test_a_member_that_is_silent_is_found_however_short_the_time_to_connect(cluster: str) -> None:
+    options = ("--cluster", cluster, "--profile", "lan")
+    with trio.fail_after(60):
+        async with running(HELLO, *options, "--name", "a", "--join", "127.0.0.1:1") as first:
+            via = await first.wait_address()
+            async with running(HELLO, *options, "--name", "b", "--join", via) as second:
+                await second.wait_address()
+                second.signal(signal.SIGSTOP)
+                found = await bad("--join", via, "--within", "1")
+                assert set(found) == {"udp"}
+                assert found["udp"]["subject"] == "b"
 
 
 class Ahead(SystemHost):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -22,10 +21,13 @@ import trio
 from tests.certificates.authority import Authority
 from tests.chaos.wires import Wires, open_wires, why_not
 
-from .processes import Running, environment
+from .processes import environment, started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from .processes import Running
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "howto"
@@ -83,23 +85,11 @@ class Machine:
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         return done.stdout.decode()
 
-    @asynccontextmanager
-    async def go_on(self, line: str) -> AsyncIterator[Running]:
+    def go_on(self, line: str) -> AbstractAsyncContextManager[Running]:
         """Type a line whose command goes on until the end of the block."""
         self._typed.append(line)
-        process = await trio.lowlevel.open_process(
-            [*self._prefix, "sh", "-c", f"exec {line}"], cwd=self.folder, env=self._environ,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        running = Running(process)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.listen)
-            try:
-                yield running
-            finally:
-                with trio.CancelScope(shield=True):
-                    process.kill()
-                    await process.wait()
+        shell = ("sh", "-c", f"exec {line}")
+        return started(prefix=self._prefix, command=shell, environ=self._environ, cwd=self.folder)
 
 
 @pytest.fixture

@@ -56,15 +56,17 @@ def test_the_tests_of_a_new_project_pass_under_several_schedules(
 def test_new_writes_nothing_where_something_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
     for arguments, says in [
         (("there",), "there already"),
         (("x", "--template", "shop"), "hello, kv, chat"),
         (("Not A Name",), "small letters"),
+        (("there/file/x",), "Not a directory"),
     ]:
         status, out, err = run("new", *arguments)
         assert (status, out) == (2, "")
         assert says in err
-    assert list(tmp_path.iterdir()) == [tmp_path / "there"]
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "there", tmp_path / "there" / "file"]
 
 
 def test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1(tmp_path: Path) -> None:
@@ -74,3 +76,11 @@ def test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1(tmp_path: Path)
     assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 1}
     assert "as planned" in swept.stderr
     assert "seed 0" in swept.stderr
+
+
+def test_a_sweep_of_a_file_that_python_cannot_read_runs_nothing_and_ends_with_status_2(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("async def test_it(cluster:\n")
+    swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", "--json", cwd=tmp_path)
+    assert swept.returncode == 2
+    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 2}
+    assert "SyntaxError" in swept.stderr

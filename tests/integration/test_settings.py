@@ -29,10 +29,12 @@ async def test_a_node_takes_its_file_and_a_signal_makes_it_take_what_can_change(
             node.signal(signal.SIGHUP)
             assert "the nearest is weight" in await node.wait_said("a file was not taken")
 
-            file.write_text(f'cluster = "{cluster}"\nname = "b"\nweight = 3\nzone = "x"\nlog-level = "debug"\n')
-            node.signal(signal.SIGHUP)
+            right = f'cluster = "{cluster}"\nname = "b"\nweight = 3\nzone = "x"\n'
+            for level, says in (("loud", "use one of: debug"), ("debug", "weight is 3 now, zone is x now")):
+                file.write_text(f'{right}log-level = "{level}"\n')
+                node.signal(signal.SIGHUP)
+                await node.wait_said(says)  # what was not taken with a wrong level is taken with a right one
             await node.wait_said("the log level is debug now")
-            await node.wait_said("weight is 3 now, zone is x now")
             assert "next start only: join, name" in await node.wait_said("taken at the next start only")
             (after,) = await swimring_json("members", *via)
             assert (after["name"], after["weight"], after["zone"]) == ("a", 3, "x")

@@ -23,9 +23,18 @@ def test_what_is_one_nodes_own_is_made_different_for_each_worker() -> None:
     }  # fmt: skip
     flags = " ".join(shared_out(settings, {"name", "listen", "join", "insecure", "workers"}, 2))
     assert flags == (
-        "--advertise 10.0.0.1:0 --insecure --join a:1 --join b:2 --listen 10.0.0.1:7980 --name n-2 --state /var/x/2 "
+        "--advertise 10.0.0.1 --insecure --join a:1 --join b:2 --listen 10.0.0.1:7980 --name n-2 --state /var/x/2 "
         "--workers 1"
-    ).replace("10.0.0.1:0", "10.0.0.1")
+    )
+
+
+def test_an_address_without_a_port_has_the_usual_one_and_workers_take_those_that_follow() -> None:
+    settings = {"listen": "10.0.0.1", "admin": "10.0.0.1"}
+    for number, told in ((1, "10.0.0.1:8079 10.0.0.1:7979"), (3, "10.0.0.1:8081 10.0.0.1:7981")):
+        admin, listen = told.split()
+        expected = ["--admin", admin, "--listen", listen, "--workers", "1"]
+        assert shared_out(settings, set(), number) == expected
+    assert shared_out({"listen": "10.0.0.1:0"}, set(), 3)[:2] == ["--listen", "10.0.0.1:0"]
 
 
 async def test_workers_are_started_again_when_killed_and_drained_together(cluster: str) -> None:

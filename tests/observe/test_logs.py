@@ -51,6 +51,14 @@ def test_a_line_for_programs_is_one_json_object_with_the_facts() -> None:
     }
 
 
+def test_what_is_known_of_a_node_only_later_is_said_from_then_on() -> None:
+    facts: dict[str, str] = {}
+    formatter = JsonFormatter(facts)
+    assert "node" not in json.loads(formatter.format(line("it starts")))
+    facts["node"] = "a"
+    assert json.loads(formatter.format(line("it is open")))["node"] == "a"
+
+
 def test_a_line_cannot_be_broken_by_what_it_quotes() -> None:
     assert "\n" not in JsonFormatter().format(line("it said %s", "one\ntwo"))
 

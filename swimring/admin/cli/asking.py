@@ -117,10 +117,13 @@ def call(
     async def ask(mesh: Mesh) -> None:
         try:
             await talk(mesh, service, cmd, read, key=key, idempotent=idempotent, files=sources, as_json=as_json)
-        except ConfigError:
+        except (ConfigError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - of the handler, whatever it is: the line on stderr tells it all
-            raise as_told(error) from None
+            told = as_told(error)
+            if isinstance(told, OSError):  # of the handler it would be another: it is a file of ours
+                raise ConfigError("file", told.filename, told.strerror or str(told)) from None
+            raise told from None
 
     with_mesh(ask, access)
 

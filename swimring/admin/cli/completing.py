@@ -14,6 +14,8 @@ from .access import AsJson
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
+    from cyclopts import App
+
     Shell = Literal["bash", "zsh", "fish"]
 
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -21,19 +23,28 @@ _SOURCED: Final = {"zsh": "\n(( $+functions[compdef] )) && compdef _cyclopts_swi
 """What has to follow where a script is sourced, and not found by its name."""
 
 
+_STARTED: Final = {"bash", "zsh"}
+"""Those whose start-up file has to load it; fish looks for it by itself."""
+
+
 def completion(
     shell: Annotated[str | None, Parameter(help="bash, zsh or fish. Default: that of the variable SHELL.")] = None,
     /,
     *,
     install: Annotated[
-        bool, Parameter(negative="", help="Write it to where that shell looks for it, instead of printing it.")
+        bool,
+        Parameter(
+            negative="",
+            help="Write it to where that shell looks for it, and to .bashrc or .zshrc the lines that load it, instead "
+            "of printing it.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the script, or install it.
 
     Raises:
-        ConfigError: there is none for that shell.
+        ConfigError: there is none for that shell, or it cannot be written there.
     """
     from .commands import app  # noqa: PLC0415 - it is the list that this command is on
 
@@ -43,11 +54,20 @@ def completion(
     known = cast("Shell", named)
     told: dict[str, Any] = {"shell": named}
     if install:
-        told["file"] = str(app.install_completion(shell=known))
-        said = f"written to {told['file']}: open a new shell"
+        told["file"] = file = _install(app, known)
+        loaded = f", and to .{named}rc how it is loaded" if named in _STARTED else ""
+        said = f"written to {file}{loaded}: open a new shell"
     else:
         told["script"] = said = app.generate_completion(shell=known) + _SOURCED.get(named, "")
     if as_json:
         print_json(told)
     else:
         print_text(said)
+
+
+def _install(app: App, shell: Shell) -> str:
+    """Write it for ``shell``; the file it is in then."""
+    try:
+        return str(app.install_completion(shell=shell))
+    except OSError as error:
+        raise ConfigError("install", error.filename, f"cannot be written: {error.strerror or error}") from error

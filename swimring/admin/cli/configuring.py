@@ -16,6 +16,7 @@ from .access import AsJson, Target
 from .node_options import LOOPBACK, QUIETLY, NodeOptions, WatchOptions
 from .output import print_json, print_table, print_text
 from .sources import sources
+from .supervising import check_workers
 
 if TYPE_CHECKING:
     from swimring.admin.config import Setting
@@ -59,6 +60,7 @@ def check(
     if not services and told["cluster"] is None:
         told["cluster"] = "unnamed"  # it will be that of the service, which is not known here
     check_settings(services, **told)
+    check_workers(options.workers)
     check_logging(watching.log_level, watching.log_format)
     open_site(write=watching.admin_write, token_file=watching.admin_token_file)
     if watching.admin not in {AUTO, OFF}:

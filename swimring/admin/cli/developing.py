@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import trio
 from cyclopts import Parameter
 
 from swimring.admin.fleet import open_fleet
-from swimring.errors import ConfigError
+from swimring.errors import ConfigError, MissingExtra
 
 from .access import AsJson, Target
 from .keyboard import open_keys
@@ -53,10 +54,13 @@ def dev(
     """Run ``nodes`` nodes until a signal or the key q; return the exit status.
 
     Raises:
-        ConfigError: ``nodes`` is out of range, or nothing of that kind can be loaded from ``target``.
+        ConfigError: ``nodes`` is out of range, nothing of that kind can be loaded from ``target``, or what sees changes
+            is not installed.
     """
     if not 1 <= nodes <= MOST:
         raise ConfigError("nodes", nodes, f"from 1 to {MOST}")
+    if reload and importlib.util.find_spec("watchfiles") is None:
+        raise MissingExtra("cli", "watchfiles")
     lines = Lines(widest=len(f"n{nodes}") + 1, as_json=as_json)
     return trio.run(_develop, target, nodes, _options(cluster, log_level), folder_of(target) if reload else None, lines)
 
@@ -107,8 +111,12 @@ class _Session:
 
     async def run(self, nodes: int, watched: Path | None) -> None:
         """Start everything, stay until it is to end, and drain what is left."""
-        if not await self._loads():
-            self.status = 2
+        loads = False
+        with self._stopping.opening:  # a signal does not wait for a module that takes long
+            loads = await self._loads()
+        self._stopping.opened()
+        if not loads:
+            self.status = 0 if self._stopping.asked.is_set() else 2
             return
         for number in range(1, nodes + 1):
             await self._start(f"n{number}")

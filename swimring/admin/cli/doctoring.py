@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from swimring.swim import Member
 
 _PATIENCE: Final = 1.5
+"""Seconds that each check of a member waits; all members are checked at once."""
 
 
 def doctor(*, access: Access = ANY, as_json: AsJson = False) -> int:
@@ -60,14 +61,11 @@ async def _examine(access: Access) -> list[Finding]:
     if access.join and not reached:
         return findings
     try:
-        with anyio.fail_after(access.within):
-            async with dial(replace(access, join=tuple(reached))) as mesh:
-                findings.append(Finding(check="cluster", subject=mesh.cluster, verdict=GOOD, found="its nodes answer"))
-                findings += await _Examination(mesh, access).run()
+        async with dial(replace(access, join=tuple(reached))) as mesh:
+            findings.append(Finding(check="cluster", subject=mesh.cluster, verdict=GOOD, found="its nodes answer"))
+            findings += await _Examination(mesh, access).run()
     except (ConfigError, NotJoined) as error:
         findings.append(_refused(error, ", ".join(reached) or "this machine"))
-    except TimeoutError:
-        findings.append(_refused(NotJoined(f"no answer within {access.within:g} s"), ", ".join(reached)))
     return findings
 
 
@@ -77,10 +75,10 @@ async def _dial(address: Address, *, said: str) -> list[Finding]:
         return [Finding(check="tcp", subject=said, verdict=GOOD, found="a Unix socket: no network is involved")]
     try:
         found = await anyio.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot have
         return [
             Finding(
-                check="dns", subject=address.host, verdict=BAD, found=error.strerror or str(error),
+                check="dns", subject=address.host, verdict=BAD, found=getattr(error, "strerror", None) or str(error),
                 means="this machine cannot turn the name into an address; a node with it in join finds nobody there",
                 do="check the spelling, the search domain and the server in /etc/resolv.conf, or join by address",
             )
@@ -102,9 +100,9 @@ async def _dial_port(address: Address, *, subject: str = "") -> Finding:
             means="packets to this port are dropped on the way, or the machine is down",
             do="open the port for TCP in the firewalls and network policies between here and there",
         )  # fmt: skip
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        refused = reason.errno == errno.ECONNREFUSED
+        refused = getattr(reason, "errno", None) == errno.ECONNREFUSED
         return Finding(
             check="tcp", subject=subject, verdict=BAD, found="refused" if refused else str(error),
             means="the machine is there and nothing listens on that port" if refused else "there is no way there",

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from swimring.errors import ConfigError, MissingExtra, NotJoined, SwimringError, Unreachable
 
+from .plain import visible
+
 FAILED: Final = 1
 USAGE: Final = 2
 UNREACHED: Final = 3
@@ -32,9 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = FAILED
+        status = _unread()
+    except BaseExceptionGroup as group:
+        # Of a nursery whose tasks all write; of what is printed through rich it is a SystemExit.
+        if group.split((BrokenPipeError, SystemExit))[1] is not None:
+            raise
+        status = _unread()
     except ImportError as error:
         # The parser wraps the error of a command's module in one of its own.
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
@@ -43,6 +48,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         status = _complain(MissingExtra("cli", module))
     raise SystemExit(status)
+
+
+def _unread() -> int:
+    """Whoever read our output has seen enough (`| head`). Python would fail once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -59,7 +70,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def _complain(error: Exception) -> int:
     """Say in one line, plain because it may go into a pipe or a log, what is wrong; return the exit status."""
-    print(f"swimring: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 - there may be no rich
+    print(f"swimring: {visible(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201 - there may be no rich
     return exit_status(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from swimring.admin.turns import turn
 from swimring.builtin import describe
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ _NEWS: Final = {
     "left": ("left", "said farewell"),
 }
 _BACK: Final = {"suspect": ("refute", "spoke up: it is alive")}
-_TURNS: Final = {
-    "cordoned": ("cordon", "takes no keys any more"),
-    "draining": ("drain", "hands over its keys and leaves"),
-    "all": ("uncordon", "takes all its keys"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +58,7 @@ def _changes(before: Member | None, member: Member) -> Iterator[Happening]:
     if not was or not member.status.active:
         return
     if now["takes"] != was["takes"]:
-        kind, text = _TURNS.get(now["takes"], ("share", f"takes {now['takes']} of its keys"))
+        kind, text = turn(now["takes"])
         yield Happening(kind=kind, subject=name, text=f"{name} {text}")
     told = [f"{field} {now[field]}" for field in ("address", "weight", "zone", "services") if now[field] != was[field]]
     if told:

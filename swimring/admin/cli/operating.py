@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from swimring.builtin import NAMESPACE
 from swimring.errors import CallError, ConfigError, ConnectionLost, NotJoined, Unreachable
 from swimring.service import Request, Service
+from swimring.swim import Status
 
 from .access import ANY, Access, AsJson, MemberName
 from .asking import dial, with_mesh
@@ -74,14 +75,15 @@ def drain(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False)
     async def ask(cluster: _Cluster) -> None:
         began, member = anyio.current_time(), cluster.member(node)
         with _Bar(node) as bar:
+            done = False
             try:
                 async with cluster.at(member) as mesh, mesh.open(_drain) as moving:
                     async for hand_off in moving:
                         bar.show(hand_off)
+                done = True
             except ConnectionLost:
-                pass  # it has left before it could say so: the others know
-            gone = await cluster.mesh.wait_gone(node)
-        status = "left" if gone is None else gone.status.word
+                pass  # it has left before it could say so, or died: the others know
+            status = farewell(node, await cluster.mesh.wait_gone(node), done=done)
         seconds = round(anyio.current_time() - began, 3)
         if as_json:
             print_json({"name": node, "status": status, "keys": bar.total, "seconds": seconds})
@@ -89,6 +91,19 @@ def drain(node: MemberName, /, *, access: Access = ANY, as_json: AsJson = False)
             print_text(f"{node} has {status} after {seconds:g} s; keys with state handed over: {bar.total}")
 
     _with_cluster(ask, access)
+
+
+def farewell(name: str, gone: Member | None, *, done: bool) -> str:
+    """The status of a member that drained and is gone, or forgotten since; ``done``: it said that it had drained.
+
+    Raises:
+        CallError: it did not leave, it died.
+    """
+    if not done and gone is not None and gone.status is Status.DEAD:
+        raise CallError(
+            f"{name} died while it drained: what it had not handed over is what its replicas have", maybe_executed=True
+        )
+    return Status.LEFT.word
 
 
 class _Bar:

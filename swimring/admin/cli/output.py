@@ -12,6 +12,8 @@ from rich.text import Text
 
 from swimring.codec import json_form
 
+from .plain import on_one_line, visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -29,9 +31,9 @@ def print_json(value: object) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print ``text`` as it is: nothing in it is markup, and no line is broken."""
+    """Print ``text`` as it is, without markup or broken lines; in a terminal control characters are escapes."""
     if sys.stdout.isatty():
-        Console().print(Text(text), soft_wrap=True)
+        Console().print(Text(visible(text)), soft_wrap=True)
     else:  # a thousand times as fast, which matters where each item of many is a line
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -57,4 +59,4 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
 
 def _fill(table: Table, rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(on_one_line(cell), style=_STYLES.get(cell, "")) for cell in row))

@@ -75,8 +75,8 @@ class Pinging:
                         await link.send(datagram)
                 await self._listen(link, others, heard)
                 heard.mtu = _mtu_of(link)
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # nobody listens there: as good as silent
+        except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # nobody listens there, or it is no address: as good as silent
         heard.missed -= heard.reached
         return heard
 

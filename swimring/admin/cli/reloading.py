@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .sources import Sources
 
 _log = logging.getLogger("swimring.node")
+_CHANGED: Final = {"event": "settings.changed"}
 _LOG_LEVEL: Final = "log-level"
 _OF_THE_NODE: Final = ("weight", "zone")
 """What a node can be told while it runs, as `Node.update` takes it."""
@@ -46,25 +47,32 @@ class Reloading:
                 try:
                     await reload(node)
                 except ConfigError as error:
-                    _log.error("a file was not taken, what it held before stays: %s", error)
+                    text, facts = "a file was not taken, what it held before stays: %s", {"event": "settings.refused"}
+                    _log.error(text, error, extra=facts)
 
     async def _reload_files(self, node: Node) -> None:
         if self._files:
             await node.reload()
 
     async def _reload_settings(self, node: Node) -> None:
-        changed = {name: setting.value for name, setting in self._sources.read_again().items()}
+        before, now = self._sources.settings, self._sources.read_again()
+        changed = {name: setting.value for name, setting in now.items() if setting.value != before[name].value}
         level = changed.pop(_LOG_LEVEL, None)
+        told = {name: changed.pop(name) for name in _OF_THE_NODE if name in changed}
         if level is not None:
             check_logging(level)
-            logging.getLogger().setLevel(level.upper())
-            _log.warning("the log level is %s now", level)
-        told = {name: changed.pop(name) for name in _OF_THE_NODE if name in changed}
         if told:
             await node.update(**told)
-            _log.info("changed: %s", ", ".join(f"{name} is {value} now" for name, value in told.items()))
+        self._sources.take(now)  # all of it is good: until here nothing had changed
+        if level is not None:
+            logging.getLogger().setLevel(level.upper())
+            _log.warning("the log level is %s now", level, extra=_CHANGED)
+        if told:
+            news = ", ".join(f"{name} is {value} now" for name, value in told.items())
+            _log.info("changed: %s", news, extra=_CHANGED)
         if changed:
-            _log.warning("changed in the file, and taken at the next start only: %s", ", ".join(sorted(changed)))
+            text, facts = "changed in the file, and taken at the next start only: %s", {"event": "settings.pending"}
+            _log.warning(text, ", ".join(sorted(changed)), extra=facts)
 
 
 @contextmanager

@@ -53,9 +53,10 @@ def run(
     services, settings = load_services(target), options.settings()
     human = RichHandler(console=Console(stderr=True), show_path=False)
     human.setFormatter(logging.Formatter("%(message)s"))  # else the level and the logger are said twice
-    set_up_logging(watching.log_level, form=watching.log_format, human=human)
+    facts = {fact: said for fact, said in (("cluster", options.cluster), ("node", options.name)) if said is not None}
+    set_up_logging(watching.log_level, form=watching.log_format, facts=facts, human=human)
     try:
-        return trio.run(_serve_until_told, services, watching, settings, supervised, as_json)
+        return trio.run(_serve_until_told, services, watching, settings, supervised, as_json, facts)
     except OSError as error:
         raise ConfigError("listen", settings.get("listen"), error.strerror or str(error)) from error
 
@@ -66,6 +67,7 @@ async def _serve_until_told(
     settings: NodeSettings,
     supervised: bool,  # noqa: FBT001 - trio.run passes no keywords
     as_json: bool,  # noqa: FBT001 - the same
+    facts: dict[str, str],
 ) -> int:
     # Signals are received before the node opens, so that a Ctrl-C while it joins, or waits for others, leaves as
     # gracefully as a later one. The admin port answers before that, too: it says that the node is starting.
@@ -79,6 +81,7 @@ async def _serve_until_told(
             trio.open_nursery() as nursery,
         ):
             stopping.opened()
+            facts.update(cluster=node.cluster, node=node.name)  # by default they are known only now
             site.show(node)
             nursery.start_soon(site.follow, node, name="swimring time-line")
             nursery.start_soon(reloading.run, node, name="swimring reload")

@@ -91,13 +91,16 @@ class Sources:
         return set(self._flags)
 
     def read_again(self) -> dict[str, Setting]:
-        """What has another value now that the file is read again, by name; flags and the environment stay.
+        """What `settings` would be now that the file is read again; flags and the environment stay.
 
         Raises:
-            ConfigError: as when it was read first; nothing has changed then.
+            ConfigError: as when it was read first.
         """
-        before, self.settings = self.settings, self._read()
-        return {name: now for name, now in self.settings.items() if now.value != before[name].value}
+        return self._read()
+
+    def take(self, settings: dict[str, Setting]) -> None:
+        """These are the settings from now on: what was read again was found good."""
+        self.settings = settings
 
     def _read(self) -> dict[str, Setting]:
         file = None if self.path is None else read_file(self.path)

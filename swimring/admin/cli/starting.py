@@ -36,7 +36,8 @@ def new(
     """Write the folder ``name``.
 
     Raises:
-        ConfigError: there is no such template, the name cannot be that of a service, or something is there already.
+        ConfigError: there is no such template, the name cannot be that of a service, something is there already, or it
+            cannot be written there.
     """
     if template not in _EXAMPLES:
         raise ConfigError("template", template, f"use one of: {', '.join(_EXAMPLES)}")
@@ -46,15 +47,24 @@ def new(
     if folder.exists():
         raise ConfigError("name", name, "that is there already: nothing was written")
     words = {"name": folder.name, "example": Template(_EXAMPLES[template]).substitute(name=folder.name)}
+    try:
+        written = _write(folder, template, words)
+    except OSError as error:
+        raise ConfigError("name", name, f"a folder that can be written; here: {error.strerror or error}") from error
+    if as_json:
+        print_json({"files": written})
+    else:
+        print_text(f"wrote {', '.join(written)}\nnext: cd {name} && swimring dev app:app --reload")
+
+
+def _write(folder: Path, template: str, words: dict[str, str]) -> list[str]:
+    """Make the folder; the files that are in it then, sorted."""
     folder.mkdir(parents=True)
     written = []
     for target, text in _texts(template):
         (folder / target).write_text(Template(text).substitute(words), encoding="utf-8")
         written.append(str(folder / target))
-    if as_json:
-        print_json({"files": sorted(written)})
-    else:
-        print_text(f"wrote {', '.join(sorted(written))}\nnext: cd {name} && swimring dev app:app --reload")
+    return sorted(written)
 
 
 def _texts(template: str) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from swimring.admin.fleet import Child, Patience, open_fleet
-from swimring.admin.http import AUTO, OFF
+from swimring.admin.http import AUTO, OFF, PORT
 from swimring.errors import ConfigError
-from swimring.identity import Address
+from swimring.identity import DEFAULT_PORT, Address
 
 from .lines import Lines
 from .sources import sources
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 64
 _USAGE: Final = 2
+_PORTS: Final = {"listen": DEFAULT_PORT, "advertise": 0, "admin": PORT}
+"""The port of an address that says none; 0 is whatever the node listens on."""
 _FILES: Final = ("secret-file", "tls-cert")
 """What SIGHUP makes a node read again, besides its file of settings."""
 
@@ -34,8 +36,7 @@ def supervise(target: str, *, workers: int, as_json: bool) -> int:
     Raises:
         ConfigError: ``workers`` is out of range, or a setting cannot be shared out.
     """
-    if not 1 <= workers <= MOST:
-        raise ConfigError("workers", workers, f"from 1 to {MOST}")
+    check_workers(workers)
     settings = {name: setting.value for name, setting in sources.settings.items()}
     said = [] if sources.path is None else ["--config", str(sources.path)]
     commands = {
@@ -45,6 +46,16 @@ def supervise(target: str, *, workers: int, as_json: bool) -> int:
     }
     files = sources.path is not None or any(settings.get(name) for name in _FILES)
     return trio.run(_supervise, commands, files, as_json)
+
+
+def check_workers(workers: int) -> None:
+    """Check how many there are to be.
+
+    Raises:
+        ConfigError: none, or too many.
+    """
+    if not 1 <= workers <= MOST:
+        raise ConfigError("workers", workers, f"from 1 to {MOST}")
 
 
 def shared_out(settings: dict[str, Any], flagged: set[str], number: int) -> list[str]:
@@ -62,7 +73,7 @@ def _own(settings: dict[str, Any], number: int) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if settings.get("name"):
         own["name"] = f"{settings['name']}-{number}"
-    for name in ("listen", "advertise", "admin"):
+    for name in _PORTS:
         if settings.get(name) not in {None, AUTO, OFF}:
             own[name] = _next_port(name, settings[name], number - 1)
     if settings.get("unix-socket"):
@@ -73,7 +84,7 @@ def _own(settings: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _next_port(setting: str, text: str, offset: int) -> str:
-    address = Address.parse(text, default_port=0, setting=setting)
+    address = Address.parse(text, default_port=_PORTS[setting], setting=setting)
     return str(Address(address.host, address.port + offset)) if address.port else text
 
 

@@ -23,7 +23,7 @@ from swimring.service import Channel, ChannelCall, ChannelEndpoint, Request, Ser
 from .output import print_json, print_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 
     from swimring.client import Mesh
     from swimring.identity import Key
@@ -171,9 +171,9 @@ class _Conversation:
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
             for name in self._files.streams:
-                tasks.start_soon(self._print_bytes, name, self._call.streams[name])
+                tasks.start_soon(self._beside, tasks.cancel_scope, self._print_bytes, name, self._call.streams[name])
             if isinstance(self._call, ChannelCall):
-                tasks.start_soon(self._send_items, tasks.cancel_scope)
+                tasks.start_soon(self._beside, tasks.cancel_scope, self._send_items)
             try:
                 await self._print_answer()
             except Exception as error:  # noqa: BLE001 - whatever the handler raised, bare and not in a group
@@ -181,6 +181,16 @@ class _Conversation:
                 tasks.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
+
+    async def _beside(
+        self, everything: anyio.CancelScope, part: Callable[..., Awaitable[None]], *arguments: Any
+    ) -> None:
+        """What goes on beside the answer; if it fails, the call has."""
+        try:
+            await part(*arguments)
+        except Exception as error:  # noqa: BLE001 - of a file, of a line in it, or of whoever reads our output
+            self._failure = self._failure or error
+            everything.cancel()
 
     async def _print_answer(self) -> None:
         if not isinstance(self._call, TypedCall):
@@ -212,15 +222,11 @@ class _Conversation:
                 sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
 
-    async def _send_items(self, scope: anyio.CancelScope) -> None:
-        try:
-            with suppress(CallError):  # the answer says how
-                async for item in _json_lines(self._files.items):
-                    await self._call.send(item)
-                await self._call.send_eof()
-        except ConfigError as error:
-            self._failure = error
-            scope.cancel()
+    async def _send_items(self) -> None:
+        with suppress(CallError):  # the answer says how
+            async for item in _json_lines(self._files.items):
+                await self._call.send(item)
+            await self._call.send_eof()
 
 
 async def _json_lines(source: StreamSource) -> AsyncIterator[Any]:

@@ -14,6 +14,7 @@ from .access import ANY, Access, AsJson, OfService
 from .asking import dial
 from .lasting import read_seconds
 from .output import print_json, print_text
+from .plain import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,8 @@ async def _follow(mesh: Mesh, key: str, service: str, seconds: float, *, as_json
                     print_json(call)
                 else:
                     took = f"{call['seconds'] * 1000:8.2f} ms"
-                    print_text(f"{took}  {call['outcome']:<12} {call['service']}:{call['cmd']} from {call['peer']}")
+                    said = f"{call['outcome']:<12} {call['service']}:{call['cmd']} from {call['peer']}"
+                    print_text(f"{took}  {on_one_line(said)}")
     return seen
 
 

@@ -19,6 +19,7 @@ from .asking import COLUMNS, dial, member_rows, with_mesh
 from .drawing import COLOURS, coloured, describe_ring, marks, share_rows, strip
 from .happening import happened
 from .output import make_table, print_json, print_table, print_text
+from .plain import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def tail(*, access: Access = ANY, as_json: AsJson = False) -> None:
                     at = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
                     print_json({"ts": at, "event": one.kind, "member": one.subject, "text": one.text})
                 else:
-                    print_text(f"{_clock()} {one.kind:9} {one.text}")
+                    print_text(f"{_clock()} {one.kind:9} {on_one_line(one.text)}")
 
     with_mesh(ask, access, endless=True)
 

@@ -22,7 +22,7 @@ from swimring.node import Node, open_node
 from . import words
 from .corpus import count_alone, differences, source_files
 from .display import Display, Result, print_next, print_result, print_result_json
-from .processes import NodeProcess, node_processes
+from .processes import SECRETS, NodeProcess, node_processes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -104,8 +104,7 @@ async def _drive(console: Console, cluster: str, files: list[Path], processes: l
     """Count on the ring and show the result; None if that failed, with the reason shown."""
     result = None
     try:
-        # The processes of the ring read these variables, too.
-        file, secret = os.environ.get("SWIMRING_SECRET_FILE"), os.environ.get("SWIMRING_SECRET")
+        file, secret = map(os.environ.get, SECRETS)
         async with open_node(
             cluster=cluster, name=f"{cluster}-driver", weight=0, secret_file=file, secret=secret
         ) as node:

@@ -10,14 +10,16 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_STOP_WITHIN = 5.0
+SECRETS: Final = ("SWIMRING_SECRET_FILE", "SWIMRING_SECRET")
+"""What the nodes read of the environment: the commands that are typed next have these, too."""
+_STOP_WITHIN: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,18 @@ async def _start(target: str, cluster: str, name: str, folder: Path) -> NodeProc
     log = folder / f"{name}.log"
     own = ("--cluster", cluster, "--name", name, "--config", os.devnull)  # whatever this folder is set up for
     command = [sys.executable, "-m", "swimring", "run", target, *own]
+    environment = {
+        variable: text
+        for variable, text in os.environ.items()
+        if not variable.startswith("SWIMRING_") or variable in SECRETS
+    }
     with log.open("wb") as output:
         process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=environment,
             start_new_session=True,  # Ctrl-C is for the driver: it tells the nodes
         )
     return NodeProcess(name=name, process=process, log=log)

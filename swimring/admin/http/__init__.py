@@ -3,7 +3,7 @@
 from .asking import handlers_of
 from .health import Health, Stage
 from .messages import EVENTS, HTML, Answer, HttpRequest, HttpResponse, Send, event, json_response, problem
-from .opening import AUTO, OFF, open_admin, open_site
+from .opening import AUTO, OFF, PORT, open_admin, open_site
 from .site import Site
 from .steering import Steering, read_token
 
@@ -12,6 +12,7 @@ __all__ = [
     "EVENTS",
     "HTML",
     "OFF",
+    "PORT",
     "Answer",
     "Health",
     "HttpRequest",

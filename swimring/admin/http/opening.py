@@ -45,7 +45,8 @@ async def open_admin(where: str, site: Site) -> AsyncIterator[str | None]:
     """Let ``site`` answer while the block runs; yields its URL, or None if there is no admin port.
 
     Args:
-        where: HOST:PORT; ``"off"``; or ``"auto"``: the first free loopback port from 8079, and none without the extra.
+        where: HOST or HOST:PORT; ``"off"``; or ``"auto"``: the first free loopback port from 8079, and none without
+            the extra.
         site: what answers.
 
     Raises:
@@ -58,11 +59,12 @@ async def open_admin(where: str, site: Site) -> AsyncIterator[str | None]:
         elif where == AUTO:
             yield await _take_free_port(site, stack)
         else:
-            address = Address.parse(where, setting="admin")
+            address = Address.parse(where, default_port=PORT, setting="admin")
             try:
-                yield await _listen(address.host, address.port, site, stack)
+                url = await _listen(address.host, address.port, site, stack)
             except OSError as error:
                 raise ConfigError("admin", where, error.strerror or str(error)) from error
+            yield url  # what fails in the block is not of this address
 
 
 async def _take_free_port(site: Site, stack: AsyncExitStack) -> str | None:

@@ -133,7 +133,12 @@ class _Conversation:
                     return problem(413, f"more than {MAX_BODY} bytes")
         except h11.RemoteProtocolError as error:
             return problem(error.error_status_hint, "this is not HTTP/1.1 as we understand it")
-        return self._read_head(head, bytes(body)) if isinstance(piece, h11.EndOfMessage) else None
+        if not isinstance(piece, h11.EndOfMessage):
+            return None
+        try:
+            return self._read_head(head, bytes(body))
+        except ValueError as error:
+            return problem(400, f"this cannot be asked for: {error}")
 
     async def _next(self) -> object:
         while (found := self._http.next_event()) is h11.NEED_DATA:
@@ -143,8 +148,14 @@ class _Conversation:
         return found
 
     def _read_head(self, head: h11.Request, body: bytes) -> HttpRequest:
-        method, target = head.method.decode("ascii"), urlsplit(head.target.decode("ascii", "replace"))
+        """The request.
+
+        Raises:
+            ValueError: its target is no address, or asks for more than 32 things.
+        """
+        method = head.method.decode("ascii")
         self._without_body = method == "HEAD"
+        target = urlsplit(head.target.decode("ascii", "replace"))
         return HttpRequest(
             method="GET" if self._without_body else method,
             path=unquote(target.path),

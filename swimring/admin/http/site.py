@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from swimring.admin.turns import turn
 from swimring.builtin import describe
 from swimring.errors import SwimringError
 from swimring.observe import Timeline, Traffic, Trips
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
 
 MOST_PAGES: Final = 32
 """Pages that are told of changes at once; the next is asked to come back."""
-
-_TURNS: Final = {
-    "cordoned": ("cordon", "takes no keys any more"),
-    "draining": ("drain", "hands over its keys and leaves"),
-    "all": ("uncordon", "takes all its keys"),
-}
 
 
 class Site:
@@ -197,5 +192,5 @@ class Site:
         now = describe(member)["takes"]
         before, takes[member.name] = takes.get(member.name), now
         if before not in {None, now}:
-            kind, text = _TURNS.get(now, ("move", f"takes {now} of its keys"))
+            kind, text = turn(now)
             self.timeline.put(kind, member.name, f"{member.name} {text}")

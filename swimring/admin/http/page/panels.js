@@ -209,7 +209,7 @@ find("run").addEventListener("submit", (event) => {
 // ----------------------------------------------------------------------------------------------------- time-line
 
 const MOST_ENTRIES = 300;
-const OF_KEYS = new Set(["ring", "gained", "lost", "move"]);
+const OF_KEYS = new Set(["ring", "gained", "lost", "share"]);
 let entries = [];
 
 export function addEntries(news, first) {
