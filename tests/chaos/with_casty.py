@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from casty import ActorSystem, Askable, Client, Cluster, Context, MemberChanged, Unavailable, actor
+from casty import ActorSystem, Askable, Client, Cluster, Context, Unavailable, actor
 
 from .records import MOST_UNDER_WAY, Book, Record, arrivals, record_of, summary
 
@@ -53,32 +54,25 @@ async def counter(ctx: Context[int, Add | Read]) -> None:
         message.reply_to.tell(ctx.state.value)
 
 
-class Watch:
-    """Wakes who waits for a change of the members."""
+@dataclass(frozen=True)
+class Seen(Askable[tuple[str, ...]]):  # type: ignore[misc] # as above
+    statuses: tuple[str, ...]
 
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
 
-    def wants(self, kind: type[object]) -> bool:
-        return kind is MemberChanged
-
-    def __call__(self, event: object) -> None:
-        self._changed.set()
-
-    async def wait(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.5):  # a table follows its events a moment later
-                    await self._changed.wait()
+@actor(initial=0, pinned=True)  # type: ignore[untyped-decorator] # as above
+async def view(ctx: Context[int, Seen]) -> None:
+    """What one node believes of all: a client believes a member dead that the nodes still wait for."""
+    async for message in ctx.inbox:
+        members: Any = ctx.system.members
+        message.reply_to.tell(tuple(one.node.address for one in members if one.status in message.statuses))
 
 
 class Asking:
     """One load; what `asking.Asking` does."""
 
-    def __init__(self, system: Any, watch: Watch) -> None:
+    def __init__(self, system: Any) -> None:
         self._system = system
-        self._watch = watch
+        self._names: list[str] = []
         self._refs: dict[str, Any] = {}
         self._book = Book()
         self._records: list[Record] = []
@@ -89,13 +83,27 @@ class Asking:
     # ------------------------------------------------------------------------------------------------ commands
 
     async def settled(self, *, names: list[str]) -> float:
+        """Wait until each of these nodes takes all of them to be alive."""
         began = time.monotonic()
-        await self._watch.wait(lambda: self._members("alive") == set(names))
+        for name in names:
+            while not set(names) <= await self._seen_by(name, "alive"):  # noqa: ASYNC110 - it offers nothing to wait for
+                await asyncio.sleep(0.1)
+        self._names = names
         return time.monotonic() - began
 
     async def dead(self, *, name: str) -> float:
-        await self._watch.wait(lambda: name not in self._members("alive", "suspect"))
+        """Wait until no other node hopes for this one any more."""
+        for other in self._names:
+            while other != name and name in await self._seen_by(other, "alive", "suspect"):  # noqa: ASYNC110 - it offers nothing to wait for
+                await asyncio.sleep(0.1)
         return time.monotonic()
+
+    async def _seen_by(self, name: str, *statuses: str) -> set[str]:
+        while True:
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(5.0):
+                    return set(await self._system.ref(view, "view", at=name).ask(Seen(statuses)))
+            await asyncio.sleep(0.1)
 
     async def touch(self, *, keys: int, patience: float = 60.0) -> float:
         began, numbers = time.monotonic(), iter(range(keys))
@@ -202,11 +210,6 @@ class Asking:
             self._refs[key] = self._system.ref(counter, key)
         return self._refs[key]
 
-    def _members(self, *statuses: str) -> set[str]:
-        """The addresses of the others."""
-        mine = self._system.node.address
-        return {one.node.address for one in self._system.members if one.status in statuses} - {mine}
-
 
 async def _by_fifty(work: Callable[[], Any]) -> None:
     async with asyncio.TaskGroup() as hands:
@@ -221,14 +224,10 @@ async def node(cluster: Cluster) -> None:
 
 async def ask(cluster: Cluster, how: Sequence[str]) -> None:
     """Answer one command after the other, as a client, which hosts no key, or as one more member, which does."""
-    watch = Watch()
-    system: Any = (
-        ActorSystem(cluster=cluster, observer=watch)
-        if "member" in how
-        else Client(seeds=cluster.seeds, name=cluster.name, observer=watch)
-    )
+    logging.disable()  # what is believed of a node that was killed is no news
+    system: Any = ActorSystem(cluster=cluster) if "member" in how else Client(seeds=cluster.seeds, name=cluster.name)
     async with system, asyncio.TaskGroup() as commands:
-        asking = Asking(system, watch)
+        asking = Asking(system)
         while line := await asyncio.to_thread(sys.stdin.readline):
             commands.create_task(_answer(asking, json.loads(line)))
 
