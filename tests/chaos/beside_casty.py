@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 HOW = {
-    "member": "who asks is a sixth member, which hears of deaths at once and hosts keys, and not a client",
+    "member": "who asks is a sixth member, which hears of deaths itself and hosts keys, and not a client",
     "quick": "failures are detected with the timings of casty's example of replication, not with its defaults",
 }
 
