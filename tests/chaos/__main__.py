@@ -13,12 +13,17 @@ import platform
 import signal
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from tests.benchmarks.rpc.installing import default_folder
+
 from . import runs
-from .fleet import Broken
+from .beside_casty import HOW, beside, find_casty
+from .fleet import Broken, leaves
 from .partition import partition
 from .runs import Found, Plan
 from .scale import scale
@@ -49,8 +54,7 @@ WHOLE = {
 }
 
 
-def main() -> int:
-    """Run what was asked for; 1 if anything is wrong."""
+def read_arguments() -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="nox -s chaos --", description=__doc__)
     parser.add_argument("run", choices=RUNS)
     parser.add_argument("--quick", action="store_true", help="fewer keys and calls, and one round")
@@ -62,14 +66,28 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="how often everything happens")
     parser.add_argument("--victims", type=int, help="how many nodes are restarted or killed in a round")
     parser.add_argument("--hold", type=int, help="seconds for which the place of a node that comes back is kept")
+    parser.add_argument("--restart-after", type=float, help="seconds after a kill, not when the others know of it")
+    told = " and ".join(f"{word}: {meaning}" for word, meaning in HOW.items())
+    parser.add_argument("--beside-casty", nargs="*", choices=HOW, help=f"kill: casty too, and after us; {told}")
+    parser.add_argument("--folder", type=Path, default=default_folder(), help="where casty is installed (%(default)s)")
     given = vars(parser.parse_args())
+    if given["beside_casty"] is not None and given["run"] != "kill":
+        parser.error("casty is only killed")
+    return given
+
+
+def main() -> int:
+    """Run what was asked for; 1 if anything is wrong."""
+    given = read_arguments()
     name, quick, as_json = given.pop("run"), given.pop("quick"), given.pop("json")
+    how, folder = given.pop("beside_casty"), given.pop("folder")
+    run = RUNS[name] if how is None else partial(beside, RUNS[name], find_casty(folder, how))
     plan = QUICK[name] if quick else WHOLE.get(name, Plan())
     plan = Plan(**{**asdict(plan), **{key: value for key, value in given.items() if value is not None}})
     try:
-        found = trio.run(_run, RUNS[name], plan)
+        found = trio.run(_run, run, plan)
     except* Broken as group:
-        found = Found(name=name, figures={}, broken=[str(error) for error in _leaves(group)])
+        found = Found(name=name, figures={}, broken=[str(error) for error in leaves(group)])
     machine: Mapping[str, object] = {
         "python": platform.python_version(),
         "cores": os.cpu_count(),
@@ -99,25 +117,22 @@ async def _end_at_signal() -> None:
 
 def _print(found: Found, plan: Plan, machine: Mapping[str, object]) -> None:
     print(f"{found.name}: {plan.keys:,} keys, {plan.rate:,.0f} calls/s, seed {plan.seed}; {machine}")
-    for name, value in found.figures.items():
-        if name == "slowest":
-            continue
-        shown = f"{value:.3f}" if isinstance(value, float) else value
+    for name in (name for name in {**found.figures, **found.beside} if name not in ("slowest", "said")):
         target = f"   (target {found.targets[name]})" if name in found.targets else ""
-        print(f"  {name:20} {shown}{target}")
+        ours = f"{_shown(found.figures[name])}{target}" if name in found.figures else ""
+        theirs = f"   | casty: {_shown(found.beside[name])}" if name in found.beside else ""
+        print(f"  {name:20} {ours}{theirs}")
     for one in found.figures.get("slowest", ()):
         print(f"    {one}")
+    for text in found.beside.get("said", ()):
+        print(f"casty: {text}")
     for text in found.broken:
         print(f"WRONG: {text}")
     print("all is well" if not found.broken else "something is wrong")
 
 
-def _leaves(group: BaseExceptionGroup[Broken]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
+def _shown(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import trio
 from .fleet import ROOT, Broken, environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 
 class Asker:
@@ -65,12 +65,16 @@ async def open_asker(
     prefix: Sequence[str] = (),
 ) -> AsyncIterator[Asker]:
     """A process that asks, killed at the end of the block."""
+    command = [*prefix, sys.executable, "-m", "tests.chaos.asking", cluster, name, listen, service, *join]
+    async with open_asker_of(command, environment()) as asker:
+        yield asker
+
+
+@asynccontextmanager
+async def open_asker_of(command: Sequence[str], env: Mapping[str, str]) -> AsyncIterator[Asker]:
+    """The same, of a command that answers the same lines."""
     process = await trio.lowlevel.open_process(
-        [*prefix, sys.executable, "-m", "tests.chaos.asking", cluster, name, listen, service, *join],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(),
-        cwd=ROOT,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT
     )
     try:
         async with trio.open_nursery() as nursery:

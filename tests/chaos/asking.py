@@ -22,29 +22,10 @@ from swimring.errors import CallError, HandlerFailed
 from swimring.swim import FULL_SHARE, Status
 
 from . import bank, counters
-from .records import Record, summary
+from .records import MOST_UNDER_WAY, Book, Record, arrivals, record_of, summary
 
 if TYPE_CHECKING:
     from swimring import Node
-
-_MOST_UNDER_WAY = 20_000
-
-
-class Book:
-    """What the answers so far say about each key."""
-
-    def __init__(self) -> None:
-        self.began: Counter[str] = Counter()
-        self.acknowledged: Counter[str] = Counter()
-        self.maybe: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.wrong: list[str] = []
-
-    def check(self, key: str, value: int, least: int) -> None:
-        """An answer has to count what was acknowledged before it was asked for, and nothing that was never begun."""
-        most = self.began[key] - self.refused[key]
-        if not least <= value <= most:
-            self.wrong.append(f"{key}: {value}, not {least} to {most}")
 
 
 class Asking:
@@ -125,24 +106,21 @@ class Asking:
         self, nursery: trio.Nursery, *, exact: bool, patience: float = 60.0, most: int = 10_000
     ) -> dict[str, Any]:
         """Read every key that was counted, and others up to ``most``; what does not fit what was acknowledged."""
-        counted = sorted(self.book.began, key=lambda key: (-self.book.began[key], key))
-        keys, lost, doubtful = iter(counted[:most]), [], 0
+        counted = self.book.counted(most)
+        keys, lost = iter(counted), []
 
         async def next_ones() -> None:
-            nonlocal doubtful
             for key in keys:
                 with trio.fail_after(patience):
                     value = await self._node.call(self._read, key)
-                least = self.book.acknowledged[key]
-                limit = least if exact else least + self.book.maybe[key]
-                doubtful += self.book.maybe[key] > 0
-                if not least <= value <= limit:
-                    lost.append(f"{key}: {value}, not {least} to {limit}")
+                if (complaint := self.book.complaint(key, value, exact=exact)) is not None:
+                    lost.append(complaint)
 
         async with trio.open_nursery() as hands:
             for _ in range(50):
                 hands.start_soon(next_ones)
-        return {"keys": len(counted[:most]), "lost": lost[:20], "keys_in_doubt": doubtful}
+        doubtful = sum(self.book.maybe[key] > 0 for key in counted)
+        return {"keys": len(counted), "lost": lost[:20], "keys_in_doubt": doubtful}
 
     async def about(self, nursery: trio.Nursery, *, names: list[str]) -> dict[str, Any]:
         """What each of these nodes says about itself."""
@@ -203,12 +181,10 @@ class Asking:
         due = time.monotonic()
         async with trio.open_nursery() as calls:
             with trio.CancelScope() as self._making:
-                while True:
-                    due += rng.expovariate(rate)  # arrivals that know nothing of each other, and of how late we are
+                for wait, key, idempotent in arrivals(rng, keys, rate, reads):
+                    due += wait
                     await trio.sleep(max(0.0, due - time.monotonic()))
-                    key = f"k{rng.randrange(keys)}"
-                    idempotent = rng.random() < reads
-                    if len(calls.child_tasks) >= _MOST_UNDER_WAY:
+                    if len(calls.child_tasks) >= MOST_UNDER_WAY:
                         self._skipped += 1
                     elif idempotent:
                         calls.start_soon(self._read_one, key, due, patience[1])
@@ -233,11 +209,9 @@ class Asking:
                 error = f"{failed.type_name}: {failed.message[:80]} maybe"
         except bank.Replaced:
             error = "Replaced maybe"
-        if error.endswith("refused"):
-            self.book.refused[key] += 1
-        elif error:
-            self.book.maybe[key] += 1
-        self._note(key, due, began, error, patience, idempotent=False)
+        if error:
+            self.book.fail(key, error)
+        self.records.append(record_of(key, due, began, error, patience, idempotent=False))
 
     async def _read_one(self, key: str, due: float, patience: float) -> None:
         least = self.book.acknowledged[key]
@@ -254,20 +228,7 @@ class Asking:
                 error = f"{failed.type_name}: {failed.message[:200]}"
         except bank.Replaced:
             error = "Replaced"
-        self._note(key, due, began, error, patience, idempotent=True)
-
-    def _note(self, key: str, due: float, began: float, error: str, patience: float, *, idempotent: bool) -> None:
-        now = time.monotonic()
-        self.records.append(
-            Record(
-                key=key,
-                due=due,
-                latency=now - due,
-                overrun=max(0.0, now - began - patience),
-                error=error,
-                idempotent=idempotent,
-            )
-        )
+        self.records.append(record_of(key, due, began, error, patience, idempotent=True))
 
 
 async def main(cluster: str, name: str, listen: str, service: str, join: list[str]) -> None:

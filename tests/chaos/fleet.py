@@ -25,6 +25,15 @@ class Broken(Exception):
     """A run has shown that something is not as it should be."""
 
 
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Every error of a group of groups."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
 class Member:
     """One node over all its lives."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 NODES = 5
+BACK_WITHIN = 10.0
+"""Seconds that a node has to come back when nobody may have noticed that it was gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Plan:
     seed: int = 1
     quick: bool = False
     hold: int = 0
+    restart_after: float | None = None
+    """Seconds after which a node that was killed is started again; None: when the others know that it is dead."""
     careless: bool = False
 
     @property
@@ -53,6 +57,8 @@ class Found:
     targets: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     """What must not be; nothing if all is well."""
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What another one's figures are after the same; what is wrong with them is one of them."""
 
 
 @dataclass
@@ -145,25 +151,39 @@ async def rolling(plan: Plan) -> Found:
 async def kill(plan: Plan) -> Found:
     """SIGKILL of one owner after the other under load, each restarted when the others have taken over."""
     async with open_scene(plan) as scene:
-        await scene.begin(reads=0.5, patience=(30.0, 30.0))
-        kills = plan.rounds * plan.victims
-        for _ in range(kills):
-            await trio.sleep(plan.pause)
-            victim = scene.rng.choice(list(scene.fleet.members.values()))
-            scene.note(f"SIGKILL {victim.name}")
-            await victim.kill()
-            await scene.asker.do("dead", name=victim.name)
-            await trio.sleep(plan.pause)
-            await victim.start()
-            scene.note(f"{victim.name} started")
-            await scene.settled()
-            scene.note("settled")
-        await trio.sleep(plan.pause)
-        load = await scene.end()
-        checked = await scene.asker.do("verify", exact=False)
-        figures = {**load, **checked, "kills": kills}
-        broken = [*failures(load, allow_maybe=True), *losses(load, checked), *complaints(scene)]
+        figures, broken = await kill_in(scene)
+        broken += complaints(scene)
     return Found(name="kill", figures=figures, targets={"worst": "0.5"}, broken=broken)
+
+
+async def kill_in(scene: Scene) -> tuple[dict[str, Any], list[str]]:
+    """Kill and restart whatever the scene is made of; the figures, and what is wrong."""
+    plan, declared = scene.plan, []
+    await scene.begin(reads=0.5, patience=(30.0, 30.0))
+    kills = plan.rounds * plan.victims
+    for _ in range(kills):
+        await trio.sleep(plan.pause)
+        victim = scene.rng.choice(list(scene.fleet.members.values()))
+        began = trio.current_time()
+        scene.note(f"SIGKILL {victim.name}")
+        await victim.kill()
+        if plan.restart_after is None:
+            await scene.asker.do("dead", name=victim.name)
+            declared.append(trio.current_time() - began)
+            await trio.sleep(plan.pause)
+        else:
+            await trio.sleep(plan.restart_after)
+        await victim.start()
+        scene.note(f"{victim.name} started")
+        if plan.restart_after is not None:
+            await trio.sleep(BACK_WITHIN)
+        await scene.settled()
+        scene.note("settled")
+    await trio.sleep(plan.pause)
+    load = await scene.end()
+    checked = await scene.asker.do("verify", exact=False)
+    figures = {**load, **checked, "kills": kills, "declared_dead_after": max(declared, default=None)}
+    return figures, [*failures(load, allow_maybe=True), *losses(load, checked)]
 
 
 async def freeze(plan: Plan) -> Found:

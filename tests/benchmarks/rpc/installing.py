@@ -52,6 +52,15 @@ def install(folder: Path, wanted: set[str]) -> Installed:
     return found
 
 
+def install_one(folder: Path, peer: str) -> tuple[Path, str | None]:
+    """Make sure of the interpreter and one peer, without what swimring needs; why there is none."""
+    python = folder / f"python-{PYTHON}" / "bin" / "python"
+    if not python.exists() and _interpreter() is None:
+        return python, f"there is no Python {PYTHON} in PATH or pyenv"
+    folder.mkdir(parents=True, exist_ok=True)
+    return python, _pip(_python(folder), *PACKAGES[peer])
+
+
 def versions(found: Installed) -> str:
     """What was measured, for the reader of the table."""
     program = (
