@@ -7,6 +7,7 @@ promised to a later owner is refused to an earlier one, also when it comes later
 from __future__ import annotations
 
 import enum
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -135,7 +136,7 @@ class Holdings:
         self._capacity = capacity
         self._copies: dict[Place, Copy] = {}
         self._positions: dict[Place, int] = {}
-        self._promises: dict[Place, Fence] = {}
+        self._promises: OrderedDict[Place, Fence] = OrderedDict()
         self._size = 0
 
     def __len__(self) -> int:
@@ -174,7 +175,7 @@ class Holdings:
         self._promises.pop(place, None)
         self._promises[place] = fence
         if len(self._promises) > MAX_PROMISES:
-            del self._promises[next(iter(self._promises))]
+            self._promises.popitem(last=False)  # at once; a plain dict looks for its first item past all that are gone
         return True
 
     def put(self, copy: Copy) -> Verdict:
