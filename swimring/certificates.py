@@ -156,7 +156,7 @@ def _mode(mode: TlsMode | str) -> TlsMode:
     try:
         return TlsMode(mode)
     except ValueError:
-        raise ConfigError("tls mode", mode, f"use {', '.join(each.value for each in TlsMode)}") from None
+        raise ConfigError("tls-mode", mode, f"use {', '.join(each.value for each in TlsMode)}") from None
 
 
 def _stamp(path: str | Path) -> tuple[int, int, int] | None:
@@ -168,7 +168,7 @@ def _stamp(path: str | Path) -> tuple[int, int, int] | None:
 
 
 def _contexts(settings: TlsSettings) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    for setting, path in (("tls cert", settings.cert), ("tls key", settings.key), ("tls ca", settings.ca)):
+    for setting, path in (("tls-cert", settings.cert), ("tls-key", settings.key), ("tls-ca", settings.ca)):
         _check_readable(setting, path)
     listening = _context(ssl.PROTOCOL_TLS_SERVER, settings)
     # A ticket is sent when the handshake is over, perhaps to somebody who never reads: the connection would be reset.
@@ -188,7 +188,7 @@ def _check_readable(setting: str, path: str | Path) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(setting, str(path), f"a PEM file that can be read; this one: {reason}") from error
-    if setting == "tls key" and mode & 0o007:
+    if setting == "tls-key" and mode & 0o007:
         raise ConfigError(
             setting, f"{path} with mode {mode & 0o777:04o}", f"others must not reach it: chmod 600 {place}"
         )
@@ -203,18 +203,18 @@ def _context(protocol: int, settings: TlsSettings) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError("tls ca", str(settings.ca), "a file with certificates in PEM") from error
+        raise ConfigError("tls-ca", str(settings.ca), "a file with certificates in PEM") from error
     try:
         context.load_cert_chain(cert, key, password=_no_passphrase)
     except _KeyIsEncrypted:
         raise ConfigError(
-            "tls key", str(settings.key), "a key without a passphrase: nobody is there to type it"
+            "tls-key", str(settings.key), "a key without a passphrase: nobody is there to type it"
         ) from None
     except (ssl.SSLError, OSError) as error:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            raise ConfigError("tls key", str(settings.key), f"the key that belongs to {settings.cert}") from error
+            raise ConfigError("tls-key", str(settings.key), f"the key that belongs to {settings.cert}") from error
         raise ConfigError(
-            "tls cert", f"{settings.cert} and {settings.key}", "a certificate and its key in PEM"
+            "tls-cert", f"{settings.cert} and {settings.key}", "a certificate and its key in PEM"
         ) from error
     return context
 
@@ -246,5 +246,5 @@ def _shake_hands(listening: ssl.SSLContext, dialling: ssl.SSLContext, settings: 
     except ssl.SSLError as error:
         found = getattr(error, "verify_message", None) or tls_failure(error)
         raise ConfigError(
-            "tls cert", str(settings.cert), f"one that others accept, signed by {settings.ca}: {found}"
+            "tls-cert", str(settings.cert), f"one that others accept, signed by {settings.ca}: {found}"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -30,7 +31,7 @@ Report: TypeAlias = "Callable[[Mapping[str, Any]], object]"
 """Tells one part of a report; its argument says more exactly what is asked for. Plain values, and not too many."""
 
 MOST_KEYS: Final = 50
-"""Open keys that one report names."""
+"""Open keys that one report names, and as many that are tracked."""
 MOST_CALLS: Final = 100
 """Running calls that one report tells, the oldest first; and suspicions."""
 
@@ -109,15 +110,25 @@ class Reporting(Operating):
             ownership = self.ownership
         except NodeClosed:
             return None
-        chosen = (each for each in ownership.open_keys() if of.get("service") in {None, each.service})
-        keys = [[each.service, each.key] for each, _ in zip(chosen, range(MOST_KEYS), strict=False)]
-        return {**asdict(ownership.statistics()), "tracked": len(self._tracking), "open": keys}
+        wanted = of.get("service")
+        return {
+            **asdict(ownership.statistics()),
+            "tracked": len(self._tracking),
+            "open": _some(((each.service, each.key) for each in ownership.open_keys()), wanted),
+            "tracking": _some(self._tracking.keys(), wanted),
+        }
 
     def _tell_running(self, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         key: Key | None = of.get("key")
         chosen = (call for call in self.running_calls() if call.ns != "swimring" and (key is None or key == call.key))
         now = trio.current_time()
         return [_describe(call, now) for call, _ in zip(chosen, range(MOST_CALLS), strict=False)]
+
+
+def _some(keys: Iterable[tuple[str, bytes]], service: str | None) -> list[list[object]]:
+    """The first keys of that service, or of all."""
+    chosen = (one for one in keys if service in {None, one[0]})
+    return [list(one) for one in islice(chosen, MOST_KEYS)]
 
 
 def _suspicions(under_way: Iterable[Suspicion]) -> list[dict[str, Any]]:

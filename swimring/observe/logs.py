@@ -111,9 +111,9 @@ def check_logging(level: str, form: str = "auto") -> None:
         ConfigError: no such level or format.
     """
     if level not in LEVELS:
-        raise ConfigError("log_level", level, f"use one of: {', '.join(LEVELS)}")
+        raise ConfigError("log-level", level, f"use one of: {', '.join(LEVELS)}")
     if form not in FORMATS:
-        raise ConfigError("log_format", form, f"use one of: {', '.join(FORMATS)}")
+        raise ConfigError("log-format", form, f"use one of: {', '.join(FORMATS)}")
 
 
 def set_up_logging(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import trio
 
 from swimring.errors import ConfigError
+from swimring.identity import key_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -177,6 +178,12 @@ class Tracking:
     def __len__(self) -> int:
         """How many keys are tracked."""
         return sum(len(watched) for watched in self._services.values())
+
+    def keys(self) -> Iterator[tuple[str, bytes]]:
+        """The service and the key of each, as bytes."""
+        for service, watched in self._services.items():
+            for one in watched.all():
+                yield service, key_bytes(one.key)
 
     @contextmanager
     def open(self, service: str, key: Key, *, replicas: int) -> Iterator[Tracker]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from swimring import Request, Service
+
+if TYPE_CHECKING:
+    from swimring import Node
 
 app = Service("shop")
 dice = random.Random(1)
@@ -44,11 +48,13 @@ async def read(request: Request) -> int:
 
 @app.on("watch")
 async def watch(request: Request) -> None:
-    """Stays until its caller gives up, with a task below."""
+    """Stays until its caller gives up, with a task below, and tracks its key."""
 
     async def tick() -> None:
         await trio.sleep_forever()
 
-    async with trio.open_nursery() as nursery:
+    node, key = cast("Node", request.node), request.key
+    assert key is not None
+    async with node.track(key, service=app), trio.open_nursery() as nursery:
         nursery.start_soon(tick, name="ticking")
         await trio.sleep_forever()

@@ -203,6 +203,13 @@ async def test_a_typed_key_is_shown_where_it_lies_and_who_runs_for_it(tmp_path: 
         assert "ticking" in told
 
 
+async def test_keys_that_are_tracked_are_named_beside_their_node(tmp_path: Path) -> None:
+    async with opened(tmp_path, "ab") as (_, node, browser):
+        row = f"#held [data-key={node.lookup('lobby', service='shop').name}]"
+        cell = f"document.querySelector(\"{row} [data-label='Tracked keys']\")"
+        await browser.until(f"return ({cell} || {{}}).textContent === 'all 1shop lobby'")
+
+
 async def test_each_member_shows_its_version_and_its_streams_and_those_that_wait_for_a_reader(tmp_path: Path) -> None:
     row = "return document.querySelector('#members [data-key=customers]').textContent"
     async with opened(tmp_path, "ab") as (_, node, browser), trio.open_nursery() as nursery:

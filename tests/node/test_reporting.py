@@ -136,4 +136,6 @@ async def test_keys_that_are_open_and_keys_that_are_tracked_are_told(network: Si
         async with b.own(key, Total), b.track(key):
             told = (await a.peer("b").request({**ASK, "about": ["ownership"]}, idempotent=True))["ownership"]
             assert (told["scopes"], told["tracked"], told["open"]) == (1, 1, [["shop", key.encode()]])
-            assert b.report(["ownership"], {"service": "bank"})["ownership"]["open"] == []
+            assert told["tracking"] == told["open"]
+            others = b.report(["ownership"], {"service": "bank"})["ownership"]
+            assert others["open"] == others["tracking"] == []

@@ -215,7 +215,7 @@ def test_off_loopback_a_node_warns_unless_tls_is_required(
 def test_certificates_that_cannot_be_used_stop_a_node_before_it_starts(authority: Authority, tmp_path: Path) -> None:
     async def scenario(network: SimulatedNetwork) -> None:
         tls = dataclasses.replace(authority.issue(), ca=tmp_path / "nowhere")
-        with pytest.raises(ConfigError, match="tls ca"):
+        with pytest.raises(ConfigError, match="tls-ca"):
             async with node_at(network, "a", Shop().service, tls=tls):
                 pass
 

@@ -55,14 +55,14 @@ def read_token(path: str | None) -> bytes:
         ConfigError: there is none, it cannot be read, others than its owner may read it, or it is too short.
     """
     if path is None:
-        raise ConfigError("admin_token_file", None, f"--admin-write needs a token; {_MADE_BY}")
+        raise ConfigError("admin-token-file", None, f"--admin-write needs a token; {_MADE_BY}")
     place = Path(path).expanduser()
     try:
         with place.open("rb") as file:
             mode, token = stat.S_IMODE(place.stat().st_mode), file.read(_READ_AT_MOST).strip()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError("admin_token_file", path, f"a file that can be read; this one: {reason}") from error
+        raise ConfigError("admin-token-file", path, f"a file that can be read; this one: {reason}") from error
     if mode & 0o077:
         raise ConfigError(
             "admin_token_file", f"{path} with mode {mode:04o}", f"only its owner may read it: chmod 600 {place}"

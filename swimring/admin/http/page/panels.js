@@ -137,17 +137,23 @@ export function showOwnership(cluster, members) {
   const holding = cluster.nodes.filter((node) => node.ownership && (node.ownership.scopes || node.ownership.copies || node.ownership.tracked));
   find("held").hidden = holding.length === 0;
   keyed(body("held"), holding, (node) => node.name, (node) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: "who" }, swatch(node.name), node.name)),
-    cell("Open", "num"), cell("Copies", "num"), cell("Size", "num"), cell("To bring", "num"), cell("Tracked", "num"), h("td", { "data-label": "Open keys", class: "full" }, h("details", {}, h("summary"), h("ul")))), (row, node) => {
-    const [open, copies, size, left, tracked, keys] = row.querySelectorAll("td"), told = node.ownership;
+    cell("Open", "num"), cell("Copies", "num"), cell("Size", "num"), cell("To bring", "num"), keyCell("Open keys"), keyCell("Tracked keys")), (row, node) => {
+    const [open, copies, size, left, keys, tracked] = row.querySelectorAll("td"), told = node.ownership;
     text(open, number(told.scopes));
     text(copies, number(told.copies));
     text(size, bytes(told.copy_bytes));
     text(left, number(told.keys_left));
-    text(tracked, number(told.tracked));
-    keys.firstElementChild.hidden = told.open.length === 0;
-    text(keys.querySelector("summary"), told.open.length < told.scopes ? `${told.open.length} of ${told.scopes}` : `all ${told.scopes}`);
-    keyed(keys.querySelector("ul"), told.open, (one) => one.join("\n"), ([service, key]) => h("li", {}, service, " ", h("b", {}, key)), () => {});
+    showKeys(keys, told.open, told.scopes);
+    showKeys(tracked, told.tracking || [], told.tracked);
   });
+}
+
+const keyCell = (label) => h("td", { "data-label": label, class: "full" }, h("details", {}, h("summary"), h("ul")));
+
+function showKeys(place, keys, total) {
+  place.firstElementChild.hidden = keys.length === 0;
+  text(place.querySelector("summary"), keys.length < total ? `${keys.length} of ${total}` : `all ${total}`);
+  keyed(place.querySelector("ul"), keys, (one) => one.join("\n"), ([service, key]) => h("li", {}, service, " ", h("b", {}, key)), () => {});
 }
 
 // --------------------------------------------------------------------------------------------------- round trips
