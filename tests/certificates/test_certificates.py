@@ -50,12 +50,12 @@ def test_an_unknown_mode_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_or_no_pem_is_named(tmp_path: Path, which: str) -> None:
     settings = Authority(tmp_path).issue()
     files: dict[str, Any] = {which: tmp_path / "nowhere"}
-    with pytest.raises(ConfigError, match=f"tls {which}: .*no such file"):
+    with pytest.raises(ConfigError, match=f"tls-{which}: .*no such file"):
         Certificates(dataclasses.replace(settings, **files))
     (tmp_path / "rubbish").write_text("rubbish")
     (tmp_path / "rubbish").chmod(0o600)
     files = {which: tmp_path / "rubbish"}
-    with pytest.raises(ConfigError, match=r"tls .*rubbish.*PEM"):
+    with pytest.raises(ConfigError, match=r"tls-.*rubbish.*PEM"):
         Certificates(dataclasses.replace(settings, **files))
 
 
