@@ -87,6 +87,17 @@ def test_of_large_rings_fewer_are_remembered() -> None:
     assert past.reaches_back("kv", now=UNSETTLED + 4.1)
 
 
+def test_rings_that_come_back_are_remembered_once() -> None:
+    past, always = PastRings(now=0.0), ring("a", "b", "c")
+    for number in range(MAX_RINGS):
+        past.note(snapshot(always), now=2.0 * number)
+        past.note(snapshot(ring("a", "b", "c", f"d{number % 4}")), now=2.0 * number + 1)
+    assert past.reaches_back("kv", now=2.0 * MAX_RINGS)  # five rings are all that there were
+    for key in (f"k{number}" for number in range(50)):
+        assert always.lookup(key) in past.owners("kv", key)
+        assert {"a", "b", "c", "d0", "d1", "d2", "d3"} == set(past.holders("kv", key, 5))
+
+
 def test_it_is_known_whether_all_rings_of_the_last_while_are_remembered() -> None:
     past = PastRings(now=0.0)
     assert not past.reaches_back("kv", now=UNSETTLED)
