@@ -11,12 +11,17 @@ nodes of one machine find each other by themselves.
 from __future__ import annotations
 
 import inspect
+import logging
 import signal
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from tests.examples import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -72,3 +77,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.trio)
         if item.nodeid.removeprefix("tests/").startswith(STARTS_PROCESSES):
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Leave logging as it was: a command in this process would write to the stderr of a test that is over."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return (yield)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

@@ -6,7 +6,6 @@ import logging
 import random
 import sys
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,25 +14,12 @@ from swimring.observe import JsonFormatter, RepeatFilter, set_up_logging
 from swimring.observe.logs import PAUSE, REMEMBERED
 from swimring.tracing import Trace, use_trace
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 def line(text: str, *args: object, at: float = 0.0, level: int = logging.WARNING, **extra: object) -> logging.LogRecord:
     record = logging.LogRecord("swimring.test", level, __file__, 1, text, args, None)
     record.created = at
     record.__dict__.update(extra)
     return record
-
-
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, as it was before when the test is over."""
-    logger = logging.getLogger()
-    handlers, level = logger.handlers[:], logger.level
-    yield logger
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
 
 
 def test_a_line_for_programs_is_one_json_object_with_the_facts() -> None:
@@ -93,7 +79,7 @@ def test_a_line_that_repeats_is_kept_back_and_counted_by_the_next() -> None:
 
 
 def test_a_line_whose_arguments_do_not_fit_is_told_by_the_handler_and_hurts_nobody(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
@@ -105,9 +91,7 @@ def test_a_line_whose_arguments_do_not_fit_is_told_by_the_handler_and_hurts_nobo
     assert json.loads(said.splitlines()[-1])["msg"] == "hello"
 
 
-def test_a_stream_that_cannot_be_written_to_hurts_nobody_who_logs(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_cannot_be_written_to_hurts_nobody_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:
             raise OSError(28, "No space left on device")
@@ -146,23 +130,23 @@ def test_what_is_remembered_about_lines_is_bounded() -> None:
     assert repeats.filter(line("the first"))  # forgotten, not kept back
 
 
-def test_stderr_that_is_no_terminal_gets_json(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stderr_that_is_no_terminal_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     set_up_logging("info", facts={"node": "a"})
     logging.getLogger("swimring.x").info("hello")
     logging.getLogger("swimring.x").debug("too much")
     assert [json.loads(each)["msg"] for each in stderr.getvalue().splitlines()] == ["hello"]
-    assert root.level == logging.INFO
+    assert logging.getLogger().level == logging.INFO
 
 
-def test_people_who_ask_for_it_get_plain_lines(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_who_ask_for_it_get_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     set_up_logging("warning", form="human")
     logging.getLogger("swimring.x").warning("hello")
     assert stderr.getvalue().endswith("WARNING swimring.x: hello\n")
-    assert root.level == logging.WARNING
+    assert logging.getLogger().level == logging.WARNING
 
 
 @pytest.mark.parametrize(("level", "form"), [("loud", "auto"), ("info", "xml")])
