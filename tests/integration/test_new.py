@@ -69,18 +69,19 @@ def test_new_writes_nothing_where_something_is(run: Run, tmp_path: Path, monkeyp
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "there", tmp_path / "there" / "file"]
 
 
-def test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("async def test_it(cluster):\n    assert False, 'as planned'\n")
+@pytest.mark.parametrize(
+    ("source", "status", "says"),
+    [
+        ("async def test_it(cluster):\n    assert False, 'as planned'\n", 1, ["as planned", "seed 0"]),
+        ("async def test_it(cluster:\n", 2, ["SyntaxError"]),
+    ],
+    ids=["a test fails", "Python cannot read it"],
+)
+def test_a_sweep_that_fails_says_why_and_ends_with_its_status(
+    tmp_path: Path, source: str, status: int, says: list[str]
+) -> None:
+    (tmp_path / "test_it.py").write_text(source)
     swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", "--json", cwd=tmp_path)
-    assert swept.returncode == 1
-    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 1}
-    assert "as planned" in swept.stderr
-    assert "seed 0" in swept.stderr
-
-
-def test_a_sweep_of_a_file_that_python_cannot_read_runs_nothing_and_ends_with_status_2(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text("async def test_it(cluster:\n")
-    swept = typed("-m", "swimring", "sim", "--seeds", "2", "--processes", "1", "--json", cwd=tmp_path)
-    assert swept.returncode == 2
-    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": 2}
-    assert "SyntaxError" in swept.stderr
+    assert swept.returncode == status
+    assert json.loads(swept.stdout) == {"passed": False, "seeds": 2, "first": 0, "status": status}
+    assert not [said for said in says if said not in swept.stderr]

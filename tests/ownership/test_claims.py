@@ -183,26 +183,20 @@ async def bring_far(asker: One, name: str) -> None:
     await asker.request_at(name, Outgoing("swimring", "replicate", None, fields, idempotent=True))
 
 
-def owner_among(nodes: Sequence[One]) -> One:
-    name = nodes[0].rings.ring("kv").lookup(FAR[0].encode())
-    return next(one for one in nodes if one.name == name)
-
-
-def far_from(owner: One) -> tuple[str, ...]:
-    """The names of those who are not asked as a rule."""
-    ring = owner.rings.ring("kv")
-    near = {*ring.owners(FAR[0].encode(), 4)}
-    return tuple(sorted(set(ring.nodes) - near))
+def around_far(nodes: Sequence[One]) -> tuple[list[One], list[One]]:
+    """Those who are asked for it as a rule, its owner first, and those who are not."""
+    by_name = {one.name: one for one in nodes}
+    near = nodes[0].rings.ring("kv").owners(FAR[0].encode(), 4)
+    return [by_name[name] for name in near], [by_name[name] for name in sorted(by_name.keys() - {*near})]
 
 
 async def test_a_key_is_taken_for_a_new_one_only_when_everybody_was_asked(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
-        for name in far_from(owner):
-            keep_far(by_name[name])
+        (owner, *_near), far = around_far(nodes)
+        for one in far:
+            keep_far(one)
         held = Held(owner)
         nursery.start_soon(held.hold, FAR[0])
         await trio.sleep(1)
@@ -214,15 +208,15 @@ async def test_a_copy_is_taken_for_the_newest_only_when_everybody_was_asked_abou
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
+        (owner, replica, *_near), far = around_far(nodes)
         place = ("kv", FAR[0].encode())
-        near = by_name[owner.rings.ring("kv").owners(place[1], 2)[1]]
         older = Copy(place=place, fence=Fence(1, "gone"), sequence=9, replicas=0, state=encode(b"older"))
-        near.ownership.holdings.put(older)
-        near.ownership.holdings.promise(place, Fence(2, "late"))  # an owner that has left; its replica is far from here
+        replica.ownership.holdings.put(older)
+        replica.ownership.holdings.promise(
+            place, Fence(2, "late")
+        )  # an owner that has left; its replica is far from here
         newer = Copy(place=place, fence=Fence(2, "late"), sequence=1, replicas=0, state=encode(FAR[1]))
-        by_name[far_from(owner)[0]].ownership.holdings.put(newer)
+        far[0].ownership.holdings.put(newer)
         held = Held(owner)
         nursery.start_soon(held.hold, FAR[0])
         await trio.sleep(1)
@@ -235,16 +229,14 @@ async def test_after_a_partition_everybody_is_asked_also_if_an_older_copy_was_fo
 ) -> None:
     everybody = ascii_lowercase[:9]
     async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
+        (owner, *_near), far = around_far(nodes)
         place = ("kv", FAR[0].encode())
-        other_side = far_from(owner)[0]
         keep_far(owner)
-        owner.believe(**dict.fromkeys(set(everybody) - {other_side}, 1))
+        owner.believe(**dict.fromkeys(set(everybody) - {far[0].name}, 1))
         await trio.sleep(65)
         newer = Copy(place=place, fence=Fence(2, "late"), sequence=1, replicas=0, state=encode(b"newer"))
-        by_name[other_side].ownership.holdings.put(newer)
-        stateful = member(other_side, 1)
+        far[0].ownership.holdings.put(newer)
+        stateful = member(far[0].name, 1)
         stateful = replace(stateful, metadata=stateful.metadata.with_standing(Standing(stateful=True)))
         owner.rings.update((*owner.view.members, stateful))
         owner.rings.flush()
@@ -284,9 +276,7 @@ async def test_a_key_that_was_taken_for_a_new_one_and_only_read_gives_way_to_a_c
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
-        late = by_name[far_from(owner)[0]]
+        (owner, *_near), far = around_far(nodes)
         await trio.sleep(60)
         states: list[bytes | None] = []
 
@@ -299,10 +289,10 @@ async def test_a_key_that_was_taken_for_a_new_one_and_only_read_gives_way_to_a_c
         nursery.start_soon(read_for_ever)
         await trio.sleep(1)
         assert states == [None]
-        await bring_far(owner, late.name)
+        await bring_far(owner, far[0].name)
         await trio.sleep(5)
         assert states == [None, FAR[1]]
-        assert late.ownership.holdings.get(("kv", FAR[0].encode())) is None  # nothing holds up its leaving
+        assert far[0].ownership.holdings.get(("kv", FAR[0].encode())) is None  # nothing holds up its leaving
         nursery.cancel_scope.cancel()
 
 
@@ -310,18 +300,16 @@ async def test_a_key_that_was_taken_for_a_new_one_and_checkpointed_stays_what_it
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_nodes(*ascii_lowercase[:9]) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
-        late = by_name[far_from(owner)[0]]
+        (owner, *_near), far = around_far(nodes)
         await trio.sleep(60)
         held = Held(owner)
         nursery.start_soon(held.hold, FAR[0])
         await trio.sleep(1)
         fence = held.fences[FAR[0]]
-        await bring_far(owner, late.name)
+        await bring_far(owner, far[0].name)
         await trio.sleep(5)
         assert [one.fence for one in owner.ownership.open_keys()] == [fence]
-        assert late.ownership.holdings.get(("kv", FAR[0].encode())) is None
+        assert far[0].ownership.holdings.get(("kv", FAR[0].encode())) is None
         nursery.cancel_scope.cancel()
 
 
@@ -331,14 +319,12 @@ async def test_once_all_rings_of_the_last_minute_are_known_only_who_still_brings
 ) -> None:
     everybody = ascii_lowercase[:9]
     async with open_nodes(*everybody) as nodes, trio.open_nursery() as nursery:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
-        behind = far_from(owner)[0]
-        keep_far(by_name[behind])
+        (owner, *_near), far = around_far(nodes)
+        keep_far(far[0])
         await trio.sleep(60)
         if bringing:
             for one in nodes:
-                one.bringing = (behind,)
+                one.bringing = (far[0].name,)
                 one.believe(**dict.fromkeys(everybody, 1))
         held = Held(owner)
         nursery.start_soon(held.hold, FAR[0])
@@ -371,16 +357,14 @@ async def test_who_hands_a_key_over_is_asked_for_it_whatever_the_rings_say(
 ) -> None:
     everybody = ascii_lowercase[:9]
     async with open_nodes(*everybody) as nodes:
-        by_name = {one.name: one for one in nodes}
-        owner = owner_among(nodes)
-        last = by_name[far_from(owner)[0]]
+        (owner, *_near), far = around_far(nodes)
         await trio.sleep(60)
-        keep_far(last)
+        keep_far(far[0])
         service: Service = Service("kv")
         owner.ownership.serve(service.own_keys(bytes))
         (inherit,) = (one for one in owner.service.endpoints if one.cmd == "inherit")
         assert isinstance(inherit, Endpoint)
-        await inherit(Request(node=None, peer=last.name), keys=[["kv", FAR[0]]], records=[])  # type: ignore[arg-type]
+        await inherit(Request(node=None, peer=far[0].name), keys=[["kv", FAR[0]]], records=[])  # type: ignore[arg-type]
         await trio.sleep(1)
         copy = owner.ownership.holdings.get(("kv", FAR[0].encode()))
         assert copy is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -13,9 +14,21 @@ from swimring.testing import current_seed, dice, open_sim_cluster, run_simulatio
 
 from .counters import Counters, grown
 
+if TYPE_CHECKING:
+    from swimring.testing import SimCluster
+
 pytestmark = pytest.mark.costly
 
 KEYS = [f"k{number}" for number in range(200)]
+
+
+async def begin(cluster: SimCluster, counters: Counters) -> None:
+    """Three nodes that have counted one of each key."""
+    await cluster.start(3, counters.service, gradual=False)
+    await cluster.settled()
+    for key in KEYS:
+        await counters.add_one(cluster, key)
+    await trio.sleep(3)
 
 
 @pytest.mark.parametrize("replicas", [0, 1])
@@ -24,11 +37,7 @@ def test_nine_nodes_that_join_three_at_once_over_a_bad_network_lose_no_count(see
         counters = Counters(replicas=replicas, idle=1.0)
         rng = dice("slow", current_seed())
         async with open_sim_cluster() as cluster:
-            await cluster.start(3, counters.service, gradual=False)
-            await cluster.settled()
-            for key in KEYS:
-                await counters.add_one(cluster, key)
-            await trio.sleep(3)
+            await begin(cluster, counters)
             with cluster.loss(0.2), contextlib.ExitStack() as slow:
                 async with counters.load(cluster, keys=200, rate=30):
                     async with trio.open_nursery() as nursery:
@@ -55,11 +64,7 @@ def test_rings_that_change_faster_than_copies_are_brought_lose_no_count(
     async def scenario() -> None:
         counters = Counters(replicas=1, idle=1.0)
         async with open_sim_cluster() as cluster:
-            await cluster.start(3, counters.service, gradual=False)
-            await cluster.settled()
-            for key in KEYS:
-                await counters.add_one(cluster, key)
-            await trio.sleep(3)
+            await begin(cluster, counters)
             await cluster.start(9, counters.service, gradual=False)
             away: set[str] = set()
             for step in range(1, 8):  # a Gray code of who is cordoned: no ring comes back
