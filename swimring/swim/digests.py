@@ -84,14 +84,11 @@ class Summary:
         Raises:
             RemoteProtocolError: it is not that.
         """
-        name, generation, incarnation, status, contents = array(wire, 5, "summary")
-        return cls(
-            name=name_from(name),
-            generation=number(generation, NUMBER_LIMIT, "generation"),
-            incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
-            status=Status(number(status, len(Status), "status")),
-            contents=number(contents, CHECKSUM_LIMIT, "contents"),
-        )
+        items = array(wire, 5, "summary")
+        try:
+            return _read(*items)
+        except TypeError as error:
+            raise RemoteProtocolError("summary: texts and numbers") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +122,7 @@ def compare(digest: Iterable[Summary], *, shown: Iterable[Member], known: Callab
         mine = None if member is None else Summary.of(member)
         if member is None or mine is None:
             wanted.append(name)
-        elif mine != summary:
+        elif mine is not summary and mine != summary:
             news += [member] * (mine.precedence >= summary.precedence)
             wanted += [name] * (mine.precedence <= summary.precedence)
     return Difference(news=tuple(news), wanted=tuple(wanted))
@@ -192,12 +189,18 @@ class Divergence:
 @functools.lru_cache(maxsize=8192)
 def _summary(member: Member) -> Summary:
     contents = encode([member.address.host, member.address.port, member.metadata.to_wire()])
+    return _read(member.name, member.generation, member.incarnation, int(member.status), _hash(contents))
+
+
+@functools.lru_cache(maxsize=16_384, typed=True)  # typed: True is no 1
+def _read(name: object, generation: object, incarnation: object, status: object, contents: object) -> Summary:
+    """One and the same for equal lines: most of a digest is what we have ourselves."""
     return Summary(
-        name=member.name,
-        generation=member.generation,
-        incarnation=member.incarnation,
-        status=member.status,
-        contents=_hash(contents),
+        name=name_from(name),
+        generation=number(generation, NUMBER_LIMIT, "generation"),
+        incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
+        status=Status(number(status, len(Status), "status")),
+        contents=number(contents, CHECKSUM_LIMIT, "contents"),
     )
 
 

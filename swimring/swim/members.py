@@ -9,6 +9,7 @@ The table is written out in docs/spec/gossip.md.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -112,7 +113,7 @@ class Membership:
     def members(self) -> tuple[Member, ...]:
         """All records, this node's included, sorted by name."""
         if self._snapshot is None:
-            self._snapshot = tuple(sorted(self._records.values(), key=lambda member: member.name))
+            self._snapshot = tuple([self._records[name] for name in self._names])
         return self._snapshot
 
     @property
@@ -293,7 +294,7 @@ class Membership:
         while len(self._former) > _FORMER_ADDRESSES:
             self._former.popitem(last=False)
         if gone:
-            self._names = list(self._records)
+            self._names = sorted(self._records)
             self._snapshot = None
         return gone
 
@@ -439,7 +440,7 @@ class Membership:
         self._active += member.status.active - (before is not None and before.status.active)
         self._records[member.name] = member
         if before is None:
-            self._names.append(member.name)
+            insort(self._names, member.name)
         if member.status.active:
             self._gone_since.pop(member.name, None)
         elif before is None or (before.status, before.generation) != (member.status, member.generation):
