@@ -198,6 +198,11 @@ class Ownership:
         return await self._rooms.run(owned, key, place_of(owned.service, key), handle, refuse=refuse, brief=brief)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called: what is here still stays here."""
+        return self._scopes.is_closed
+
+    @property
     def has_state(self) -> bool:
         """Whether there is anything to hand over."""
         return len(self._scopes) > 0 or len(self.holdings) > 0

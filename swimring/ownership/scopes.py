@@ -86,6 +86,11 @@ class Scopes:
         """Whether this node could open that key now."""
         return not self._closed and self.is_mine(place) and place not in self._scopes
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """Open nothing any more, and keep nothing for keys of others: who has said farewell is asked by no claim."""
         self._closed = True

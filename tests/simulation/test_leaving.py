@@ -9,8 +9,10 @@ import trio
 import trio.testing
 
 from swimring.errors import ConnectionLost, NodeClosed
-from swimring.testing import run_simulation
+from swimring.ownership import spreading
+from swimring.testing import open_sim_cluster, run_simulation
 
+from .counters import Counters
 from .leftovers import check_nothing_left
 from .load import Ledger, under_load
 from .settled import settled_cluster
@@ -90,5 +92,25 @@ def test_a_call_that_outlives_its_node_ends_with_it(seed: int) -> None:
             for key in (key_lost, key_of(owner)):
                 with pytest.raises(NodeClosed):
                     await node.call(ledger.read, key, "c", 0.0)
+
+    run_simulation(scenario, seed=seed)
+
+
+def test_a_node_that_cannot_hand_over_in_its_time_leaves_after_it_and_not_after_twice_that(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "HEAD_START", 300.0)
+
+    async def scenario() -> None:
+        counters = Counters(replicas=1, idle=1.0)
+        async with open_sim_cluster() as cluster:
+            leaver, *_ = await cluster.start(3, counters.service, gradual=False)
+            await cluster.settled()
+            await counters.add_one(cluster, key_of(leaver))
+            await trio.sleep(3)
+            began = trio.current_time()
+            await leaver.drain()
+            assert 30 <= trio.current_time() - began < 35
+            assert await counters.wrong(cluster, exact=True) == []
 
     run_simulation(scenario, seed=seed)
