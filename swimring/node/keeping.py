@@ -119,7 +119,7 @@ class Keeping(Placing):
                 )
 
     async def _hand_over(self) -> None:
-        """Drain, if there is anything to hand over; once, or what was not done in its time would be given twice that."""
+        """Drain, if there is anything to hand over; once, or what was not done in its time would get twice that."""
         self._draining = True
         if self._ownership is not None and not self._ownership.is_closed:
             if self._ownership.has_state:
