@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swimring.codec import encode
 from swimring.swim import MAX_FRAME, MEMBERS_LIMIT, Broadcast, BytesRefused, Member, Replay, Rumour, State, Summary
@@ -108,19 +108,20 @@ def replays(
     ]
 
 
-def _fill(things: Iterable[Rumour | Summary | str]) -> Iterator[_Part]:
-    part, size = _Part(), 0
-    for thing in things:
-        length = len(encode(thing) if isinstance(thing, str) else thing.encoded)
+def _fill(things: list[Rumour | Summary | str]) -> Iterator[_Part]:
+    sizes = [len(encode(thing) if isinstance(thing, str) else thing.encoded) for thing in things]
+    first, size = 0, 0
+    for number, length in enumerate(sizes):
         if size + length > PART_SIZE:
-            yield part
-            part, size = _Part(), 0
-        match thing:
-            case Rumour():
-                part.rumours.append(thing)
-            case Summary():
-                part.digest.append(thing)
-            case str():
-                part.wanted.append(thing)
+            yield _sorted(things[first:number])
+            first, size = number, 0
         size += length
-    yield part
+    yield _sorted(things[first:])
+
+
+def _sorted(things: list[Rumour | Summary | str]) -> _Part:
+    part = _Part()
+    places: dict[type, list[Any]] = {Rumour: part.rumours, Summary: part.digest, str: part.wanted}
+    for thing in things:
+        places[type(thing)].append(thing)
+    return part

@@ -5,7 +5,7 @@ from .broadcast import Broadcast
 from .broadcasts import REMEMBERED, BroadcastQueue, Broadcasts
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
 from .details import DETAILS_LIMIT, Details
-from .digests import Checksum, Difference, Divergence, Summary, compare
+from .digests import Checksum, Difference, Divergence, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -20,7 +20,7 @@ from .events import (
 )
 from .gathering import GATHERING_TAG, all_have_formed, count_gathered, gathers, is_formed, while_gathering
 from .lamport import LamportClock
-from .member import METADATA_LIMIT, RING_WEIGHT_LIMIT, Member, Metadata, Rumour, Status
+from .member import METADATA_LIMIT, RING_WEIGHT_LIMIT, Member, Metadata, Rumour, Status, Summary
 from .members import LAST_INCARNATION, MEMBERS_LIMIT, Change, Membership
 from .messages import (
     Ack,

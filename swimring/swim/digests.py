@@ -7,88 +7,20 @@ subtraction and an addition. Tombstones are not in it: each member forgets them 
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swimring.codec import encode
 from swimring.errors import RemoteProtocolError
 
-from .member import NUMBER_LIMIT, Status, array, name_from, number
+from .member import CHECKSUM_LIMIT, Summary, name_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from swimring.identity import Generation, Incarnation
-
     from .config import Profile
     from .member import Member
 
-CHECKSUM_LIMIT: Final = 1 << 64
 QUIET_ROUNDS: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """One record, without its contents.
-
-    Attributes:
-        name: of the member.
-        generation: which life of that name.
-        incarnation: as in the record.
-        status: as in the record.
-        contents: 64 bits of BLAKE2b over address and metadata.
-    """
-
-    name: str
-    generation: Generation
-    incarnation: Incarnation
-    status: Status
-    contents: int
-    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
-    _fingerprint: int = field(default=-1, init=False, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, member: Member) -> Summary:
-        """The summary of ``member``."""
-        return _summary(member)
-
-    @property
-    def precedence(self) -> tuple[Generation, Incarnation, Status]:
-        """The order of records of one name."""
-        return (self.generation, self.incarnation, self.status)
-
-    @property
-    def fingerprint(self) -> int:
-        """64 bits that differ for any other record."""
-        if self._fingerprint < 0:
-            object.__setattr__(self, "_fingerprint", _hash(self.encoded))
-        return self._fingerprint
-
-    @property
-    def encoded(self) -> bytes:
-        """The bytes of `to_wire`, made once."""
-        if not self._encoded:
-            object.__setattr__(self, "_encoded", encode(self.to_wire()))
-        return self._encoded
-
-    def to_wire(self) -> list[object]:
-        """The form in a digest: an array that grows at its end."""
-        return [self.name, self.generation, self.incarnation, int(self.status), self.contents]
-
-    @classmethod
-    def from_wire(cls, wire: object) -> Summary:
-        """Read what `to_wire` made, here or in a later version.
-
-        Raises:
-            RemoteProtocolError: it is not that.
-        """
-        items = array(wire, 5, "summary")
-        try:
-            return _read(*items)
-        except TypeError as error:
-            raise RemoteProtocolError("summary: texts and numbers") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +51,7 @@ def compare(digest: Iterable[Summary], *, shown: Iterable[Member], known: Callab
     wanted = []
     for name, summary in theirs.items():
         member = known(name)
-        mine = None if member is None else Summary.of(member)
+        mine = None if member is None else member.summary
         if member is None or mine is None:
             wanted.append(name)
         elif mine is not summary and mine != summary:
@@ -145,7 +77,7 @@ class Checksum:
     def value(self) -> int:
         """A number below 2^64; equal for equal views, whatever the order in which they came about."""
         for member in self._changed.values():
-            fingerprint = Summary.of(member).fingerprint if member.status.active else 0
+            fingerprint = member.summary.fingerprint if member.status.active else 0
             self._sum = (self._sum + fingerprint - self._counted.pop(member.name, 0)) % CHECKSUM_LIMIT
             if fingerprint:
                 self._counted[member.name] = fingerprint
@@ -186,28 +118,6 @@ class Divergence:
         return True
 
 
-@functools.lru_cache(maxsize=8192)
-def _summary(member: Member) -> Summary:
-    contents = encode([member.address.host, member.address.port, member.metadata.to_wire()])
-    return _read(member.name, member.generation, member.incarnation, int(member.status), _hash(contents))
-
-
-@functools.lru_cache(maxsize=16_384, typed=True)  # typed: True is no 1
-def _read(name: object, generation: object, incarnation: object, status: object, contents: object) -> Summary:
-    """One and the same for equal lines: most of a digest is what we have ourselves."""
-    return Summary(
-        name=name_from(name),
-        generation=number(generation, NUMBER_LIMIT, "generation"),
-        incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
-        status=Status(number(status, len(Status), "status")),
-        contents=number(contents, CHECKSUM_LIMIT, "contents"),
-    )
-
-
-def _hash(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
-
-
 def digest_from(wire: object) -> tuple[Summary, ...]:
     """Read a digest.
 
@@ -216,7 +126,7 @@ def digest_from(wire: object) -> tuple[Summary, ...]:
     """
     if not isinstance(wire, list):
         raise RemoteProtocolError("digest: a list")
-    return tuple(Summary.from_wire(summary) for summary in wire)
+    return tuple([one if isinstance(one, Summary) else Summary.from_wire(one) for one in wire])
 
 
 def names_from(wire: object) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import hashlib
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 METADATA_LIMIT: Final = 512
 DETAILS_DIGEST_SIZE: Final = 8
 NUMBER_LIMIT: Final = 1 << 62
+CHECKSUM_LIMIT: Final = 1 << 64
 RING_WEIGHT_LIMIT: Final = 128
 """A greater weight counts as this one: a ring is computed from what strangers gossip, so what they ask is bounded."""
 _STANDING_AT: Final = 1  # in ``further``; item 0 has its place for versions, docs/spec/gossip.md
@@ -188,6 +190,7 @@ class Member:
     status: Status
     metadata: Metadata = field(default_factory=Metadata)
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _summary: Summary | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
@@ -231,6 +234,16 @@ class Member:
             object.__setattr__(self, "_encoded", encode(self.to_wire()))
         return self._encoded
 
+    @property
+    def summary(self) -> Summary:
+        """What a digest says of it, made once: a digest is made for each exchange of states."""
+        if self._summary is None:
+            contents = _hash(encode([self.address.host, self.address.port, self.metadata.to_wire()]))
+            summary = _read_summary(self.name, self.generation, self.incarnation, int(self.status), contents)
+            object.__setattr__(self, "_summary", summary)
+            return summary
+        return self._summary
+
     def to_wire(self) -> list[object]:
         """The form in gossip, in ``moved`` answers and for clients: an array that grows at the end."""
         host, port = self.address.host, self.address.port
@@ -254,6 +267,68 @@ class Member:
             status=Status(number(status, len(Status), "status")),
             metadata=Metadata.from_wire(metadata),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One record, without its contents.
+
+    Attributes:
+        name: of the member.
+        generation: which life of that name.
+        incarnation: as in the record.
+        status: as in the record.
+        contents: 64 bits of BLAKE2b over address and metadata.
+    """
+
+    name: str
+    generation: Generation
+    incarnation: Incarnation
+    status: Status
+    contents: int
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _fingerprint: int = field(default=-1, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, member: Member) -> Summary:
+        """The summary of ``member``."""
+        return member.summary
+
+    @property
+    def precedence(self) -> tuple[Generation, Incarnation, Status]:
+        """The order of records of one name."""
+        return (self.generation, self.incarnation, self.status)
+
+    @property
+    def fingerprint(self) -> int:
+        """64 bits that differ for any other record."""
+        if self._fingerprint < 0:
+            object.__setattr__(self, "_fingerprint", _hash(self.encoded))
+        return self._fingerprint
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes of `to_wire`, made once."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+        return self._encoded
+
+    def to_wire(self) -> list[object]:
+        """The form in a digest: an array that grows at its end."""
+        return [self.name, self.generation, self.incarnation, int(self.status), self.contents]
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Summary:
+        """Read what `to_wire` made, here or in a later version.
+
+        Raises:
+            RemoteProtocolError: it is not that.
+        """
+        items = array(wire, 5, "summary")
+        try:
+            return _read_summary(*items)
+        except TypeError as error:
+            raise RemoteProtocolError("summary: texts and numbers") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +368,22 @@ class Rumour:
 @functools.lru_cache(maxsize=8192)
 def _turned(member: Member, status: Status) -> Member:
     return replace(member, status=status)
+
+
+@functools.lru_cache(maxsize=16_384, typed=True)  # typed: True is no 1
+def _read_summary(name: object, generation: object, incarnation: object, status: object, contents: object) -> Summary:
+    """One and the same for equal lines: most of a digest is what we have ourselves."""
+    return Summary(
+        name=name_from(name),
+        generation=number(generation, NUMBER_LIMIT, "generation"),
+        incarnation=number(incarnation, NUMBER_LIMIT, "incarnation"),
+        status=Status(number(status, len(Status), "status")),
+        contents=number(contents, CHECKSUM_LIMIT, "contents"),
+    )
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
 def array(wire: object, length: int, what: str) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from .awareness import Awareness
 from .conflicts import Conflicts
-from .digests import CHECKSUM_LIMIT, Checksum, Difference, Summary, compare
+from .digests import Checksum, Difference, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -27,7 +27,7 @@ from .events import (
     MemberSuspected,
     MemberUpdated,
 )
-from .member import NUMBER_LIMIT, Member, Rumour, Status
+from .member import CHECKSUM_LIMIT, NUMBER_LIMIT, Member, Rumour, Status
 from .messages import Ack
 from .suspicion import Suspicion
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from swimring.identity import Address, NodeId
 
     from .config import Profile
-    from .member import Metadata
+    from .member import Metadata, Summary
 
 _FORMER_ADDRESSES: Final = 1024
 _ANSWER_INTERVAL: Final = 1.0
@@ -189,7 +189,7 @@ class Membership:
 
     def digest(self, *, now: float) -> list[Summary]:
         """What `state` shows, a line each."""
-        return [Summary.of(member) for member in self.state(now=now)]
+        return [member.summary for member in self.state(now=now)]
 
     def checksum_of_all(self, *, now: float) -> int:
         """A number below 2^64 that is equal where `digest` is: of the dead and the left, too."""

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from swimring.identity import Incarnation, NodeId
 
     from .broadcast import Broadcast
-    from .digests import Summary
-    from .member import Rumour
+    from .member import Rumour, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,34 +1,40 @@
-"""Rumours in the bytes of an envelope, recognised where they have been read before.
+"""Rumours and digests in the bytes of an envelope, recognised where they have been read before.
 
 Everybody hears each rumour from many others: with a thousand members some sixteen times, in packets that are different
 each time and hold the same bytes for it. CBOR says of itself where it ends, so bytes that begin as a known rumour does
 are that rumour. Only what is new is parsed, and all that heard the same share one record. Of a profile of a thousand
-members in one process, parsing and writing records again and again was more than half.
+members in one process, parsing and writing records again and again was more than half. The same goes for the lines of
+digests: nearly all of them are what everybody has.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from swimring.codec import decode, decode_first
 
-from .member import Member, Rumour
+from .member import Member, Rumour, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 RUMOURS_AT: Final = 7
 """The place of the rumours in the array of an envelope."""
+
+STATE: Final = 8
+"""The kind of a message that may have a digest."""
+
+_DIGEST_AT: Final = RUMOURS_AT + 2  # after one byte, whether more follows
+_FLAGS: Final = (0xF4, 0xF5)
 
 MAX_RUMOURS: Final = 4096
 _MAX_KNOWN: Final = 16_384
 _MAX_SIZE: Final = 1024  # of a rumour that is remembered; one with all at its largest is parsed again each time
 _VERSIONS: Final = 8
 _EMPTY_ARRAY: Final = b"\x80"
-
-_known: dict[bytes, list[tuple[bytes, Rumour]]] = {}
-"""By the encoded name: the latest 8 rumours about it, newest first, as bytes and as read; 16,384 names, then anew.
-
-Only those of at most 1 KiB: what a sender appends for later versions must not fill the memory.
-"""
 
 
 def read_array(body: bytes) -> Any:
@@ -40,12 +46,25 @@ def read_array(body: bytes) -> Any:
     try:
         start = _after_head(body)
         count, at = _array_head(body, start)
-        rumours, at = _read_rumours(body, at, count)
+        rumours, at = _rumours.read(body, at, count)
+        digest, end = _read_digest(body, at)
     except (IndexError, ValueError):
         return decode(body)  # whatever it is: its reader says what is wrong
-    wire = decode(body[:start] + _EMPTY_ARRAY + body[at:])
+    if digest is None:
+        wire = decode(body[:start] + _EMPTY_ARRAY + body[at:])
+    else:
+        wire = decode(body[:start] + _EMPTY_ARRAY + body[at : at + 1] + _EMPTY_ARRAY + body[end:])
+        wire[_DIGEST_AT] = digest
     wire[RUMOURS_AT] = rumours
     return wire
+
+
+def _read_digest(body: bytes, at: int) -> tuple[list[Summary] | None, int]:
+    """The digest after the rumours, which end at ``at``, if there is one; and where it ends."""
+    if body[1] != STATE or body[0] <= 0x80 + _DIGEST_AT or body[at] not in _FLAGS or body[at + 1] >> 5 != 4:
+        return None, at
+    count, start = _array_head(body, at + 1)
+    return _summaries.read(body, start, count)
 
 
 def array_head(count: int) -> bytes:
@@ -90,36 +109,46 @@ def _head(body: bytes, at: int) -> tuple[int, int, int]:
     return first >> 5, value, at
 
 
-def _read_rumours(body: bytes, at: int, count: int) -> tuple[list[Rumour], int]:
-    """The ``count`` rumours at ``at``, and where they end."""
-    rumours = []
-    for _ in range(count):
-        short = body[at + 1] - 0x60
-        name = body[at + 1 : at + 2 + short] if 0 <= short < 24 else _long_name(body, at)
-        for encoded, known in _known.get(name, ()):
-            if body.startswith(encoded, at):
-                rumours.append(known)
-                at += len(encoded)
-                break
-        else:
-            rumour, at = _parsed(body, at, name)
-            rumours.append(rumour)
-    return rumours, at
+class _Recognition(Generic[T]):
+    """The things of one kind that were read, by the encoded names they begin with.
 
+    Holds the latest 8 about each of 16,384 names, newest first, as bytes and as read; then it begins anew. Only those
+    of at most 1 KiB: what a sender appends for later versions must not fill the memory.
+    """
 
-def _parsed(body: bytes, at: int, name: bytes) -> tuple[Rumour, int]:
-    """The rumour at ``at``, remembered under the encoded ``name``, and where it ends."""
-    wire, end = decode_first(body, at)
-    rumour = Rumour.from_wire(wire)
-    rumour = Rumour(member=_shared(rumour.member), accuser=rumour.accuser)
-    if end - at > _MAX_SIZE:
-        return rumour, end
-    if len(_known) >= _MAX_KNOWN:
-        _known.clear()
-    versions = _known.setdefault(name, [])
-    versions.insert(0, (body[at:end], rumour))
-    del versions[_VERSIONS:]
-    return rumour, end
+    def __init__(self, make: Callable[[object], T]) -> None:
+        """Nothing was read yet; ``make`` reads what is new."""
+        self._make = make
+        self._known: dict[bytes, list[tuple[bytes, T]]] = {}
+
+    def read(self, body: bytes, at: int, count: int) -> tuple[list[T], int]:
+        """The ``count`` things at ``at``, and where they end."""
+        found, everything = [], self._known
+        for _ in range(count):
+            short = body[at + 1] - 0x60
+            name = body[at + 1 : at + 2 + short] if 0 <= short < 24 else _long_name(body, at)
+            for encoded, known in everything.get(name, ()):
+                if body.startswith(encoded, at):
+                    found.append(known)
+                    at += len(encoded)
+                    break
+            else:
+                new, at = self._parsed(body, at, name)
+                found.append(new)
+        return found, at
+
+    def _parsed(self, body: bytes, at: int, name: bytes) -> tuple[T, int]:
+        """What is at ``at``, remembered under the encoded ``name``, and where it ends."""
+        wire, end = decode_first(body, at)
+        new = self._make(wire)
+        if end - at > _MAX_SIZE:
+            return new, end
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        versions = self._known.setdefault(name, [])
+        versions.insert(0, (body[at:end], new))
+        del versions[_VERSIONS:]
+        return new, end
 
 
 def _long_name(body: bytes, at: int) -> bytes:
@@ -135,3 +164,12 @@ def _long_name(body: bytes, at: int) -> bytes:
 def _shared(member: Member) -> Member:
     """The first record that was equal to ``member``."""
     return member
+
+
+def _rumour(wire: object) -> Rumour:
+    rumour = Rumour.from_wire(wire)
+    return Rumour(member=_shared(rumour.member), accuser=rumour.accuser)
+
+
+_rumours: Final = _Recognition(_rumour)
+_summaries: Final = _Recognition(Summary.from_wire)

@@ -23,8 +23,8 @@ from swimring.errors import GossipRefused, RemoteProtocolError
 from swimring.identity import NodeId
 
 from .broadcast import LIST_OVERHEAD, Broadcast, ids_from
-from .digests import CHECKSUM_LIMIT, digest_from, names_from
-from .member import NUMBER_LIMIT, Rumour, array, name_from, number
+from .digests import digest_from, names_from
+from .member import CHECKSUM_LIMIT, NUMBER_LIMIT, Rumour, array, name_from, number
 from .messages import (
     Ack,
     Envelope,
@@ -43,7 +43,7 @@ from .messages import (
     State,
     Unknown,
 )
-from .recognition import MAX_RUMOURS, RUMOURS_AT, array_head, read_array
+from .recognition import MAX_RUMOURS, RUMOURS_AT, STATE, array_head, read_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -185,8 +185,21 @@ def _encoded(envelope: Envelope) -> bytes:
     """The CBOR array of `_to_wire`; what is sent many times, records and summaries, brings its bytes along."""
     wire = _to_wire(envelope)
     rumours = [rumour.encoded for rumour in envelope.rumours]
-    tail = encode(wire[RUMOURS_AT + 1 :])[1:] if len(wire) > RUMOURS_AT + 1 else b""
-    return b"".join((array_head(len(wire)), _head(*wire[:RUMOURS_AT]), array_head(len(rumours)), *rumours, tail))
+    tail = _tail(wire[RUMOURS_AT + 1 :]) if len(wire) > RUMOURS_AT + 1 else ()
+    return b"".join((array_head(len(wire)), _head(*wire[:RUMOURS_AT]), array_head(len(rumours)), *rumours, *tail))
+
+
+def _tail(items: list[object]) -> list[bytes]:
+    """The bytes of what comes after the rumours, in pieces."""
+    if not any(type(item) is tuple for item in items):
+        return [encode(items)[1:]]
+    pieces = []
+    for item in items:
+        if isinstance(item, tuple):
+            pieces += [array_head(len(item)), *[summary.encoded for summary in item]]
+        else:
+            pieces.append(encode(item))
+    return pieces
 
 
 @functools.lru_cache(maxsize=64)
@@ -273,7 +286,7 @@ def _message_to_wire(message: Message) -> tuple[int, list[object]]:
 def _stream_message_to_wire(message: Message) -> tuple[int, list[object]]:
     match message:
         case State():
-            return 8, _state_to_wire(message)
+            return STATE, _state_to_wire(message)
         case Refused(reason=reason):
             return 9, [reason[:_MAX_REASON]]
         case Recall(floor=floor, ids=ids):
@@ -293,10 +306,9 @@ def _view_to_wire(message: Ping | Ack) -> list[object]:
 
 
 def _state_to_wire(state: State) -> list[object]:
-    digest = None if state.digest is None else [summary.to_wire() for summary in state.digest]
     wanted = None if state.wanted is None else list(state.wanted)
     recap = None if state.recap is None else [state.recap.clock, state.recap.floor, state.recap.checksum]
-    body: list[object] = [state.more, digest, wanted, recap, state.checksum]
+    body: list[object] = [state.more, state.digest, wanted, recap, state.checksum]
     while body[-1] is None:
         del body[-1]
     return body
@@ -394,7 +406,7 @@ _READERS: Final[Mapping[int, Callable[[list[object]], Message]]] = {
     5: lambda _body: Gossip(),
     6: _read_refusal_query,
     7: _read_refusal_answer,
-    8: _read_state,
+    STATE: _read_state,
     9: _read_refused,
     10: _read_recall,
     11: _read_replay,

@@ -23,7 +23,7 @@ from swimring.swim import (
     encode_frame,
     tag_key,
 )
-from swimring.swim.recognition import _known, array_head, read_array
+from swimring.swim.recognition import _rumours, array_head, read_array
 from swimring.swim.wire import _sealed
 from tests.swim.records import member, rumour
 
@@ -48,6 +48,35 @@ def test_what_was_read_before_is_one_and_the_same_object() -> None:
     second = through(envelope(rumour(Status.DEAD, 3, name="other"), rumour(Status.ALIVE, 7, name="seen"), sequence=9))
     assert first.rumours[0] is second.rumours[1]
     assert first.rumours[1] is second.rumours[0]
+
+
+def digest(*summaries: Summary) -> tuple[Summary, ...]:
+    """What is read of a state that tells of ``summaries``."""
+    sent = Envelope(source=ME, incarnation=1, message=State(more=False, digest=summaries, checksum=7))
+    read = decode_frame(encode_frame(sent, key=KEY), key=KEY)
+    assert read == sent
+    assert isinstance(read.message, State)
+    return read.message.digest or ()
+
+
+def test_a_line_of_a_digest_that_was_read_before_or_that_we_would_write_is_one_and_the_same_object() -> None:
+    lines = [Summary.of(member(name, Status.DEAD, 3)) for name in ("seen", "other")]
+    first, second = digest(*lines), digest(*reversed(lines))
+    assert first[0] is second[1] is lines[0]
+    assert first[1] is second[0] is lines[1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40), st.sampled_from(Status)), max_size=60))
+def test_what_is_read_of_a_digest_is_what_was_said(said: list[tuple[int, int, Status]]) -> None:
+    digest(*(Summary.of(member(f"n{name}", status, number)) for name, number, status in said))
+
+
+def test_a_line_of_a_digest_that_begins_as_a_known_one_and_is_longer_is_another_one() -> None:
+    line = Summary.of(member("long", Status.ALIVE, 3))
+    digest(line)
+    later = [*line.to_wire(), "more"]
+    read = read_array(encode([8, 0, "alice", 1, 1, "", 0, [], False, [later, line.to_wire()], None]))
+    assert read[9] == [line, line]
 
 
 def test_accusers_make_different_rumours_about_one_record() -> None:
@@ -124,5 +153,5 @@ def test_what_is_appended_to_a_rumour_does_not_fill_the_memory() -> None:
     for padding in (500, 2000, 60_000):
         padded = [*record.to_wire(), "carol", "x" * padding]
         assert read_array(encode(wire(padded)))[7] == [Rumour(member=record, accuser="carol")]
-    kept = _known[encode("padded")]
+    kept = _rumours._known[encode("padded")]
     assert [len(encoded) for encoded, _ in kept] == [len(encode([*record.to_wire(), "carol", "x" * 500]))]
