@@ -50,7 +50,7 @@ class Beliefs:
         """Take rumours out of a packet of ``source``; the names of those who must hear at once that we live."""
         answer: set[str] = set()
         now = trio.current_time()
-        for rumour in rumours:
+        for rumour in self.membership.news_in(rumours):
             change = self.membership.apply(rumour, now=now)
             if change is None:
                 continue
@@ -147,7 +147,7 @@ class Beliefs:
                     more,
                     extra={"event": "member.conflict", "peer": member.name},
                 )
-            else:
+            elif _log.isEnabledFor(logging.INFO):
                 _log.info(
                     "%s %s (generation %d, incarnation %d)",
                     member.name,

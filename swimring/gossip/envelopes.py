@@ -47,7 +47,7 @@ class Envelopes:
         self.takes_plain: Final = keyring is None or sealing is not Sealing.REQUIRE
         self._cluster = cluster
         self._host = host
-        self._seals = keyring is not None and sealing is not Sealing.ACCEPT
+        self.seals: Final = keyring is not None and sealing is not Sealing.ACCEPT
         self._other_keys: dict[str, bytes] = {}
         if keyring is not None:
             self._sealer = self.new_sealer()
@@ -57,7 +57,7 @@ class Envelopes:
     @property
     def overhead(self) -> int:
         """How many bytes of a datagram the seal takes."""
-        return 1 + BOX_OVERHEAD if self._seals else 0
+        return 1 + BOX_OVERHEAD if self.seals else 0
 
     @property
     def minute(self) -> int:
@@ -73,7 +73,7 @@ class Envelopes:
         return self._seal(encode_padded_ping(envelope, key=self.tag_key, size=size - self.overhead), envelope)
 
     def _seal(self, plain: bytes, envelope: Envelope) -> bytes:
-        if not self._seals:
+        if not self.seals:
             return plain
         key_id = None if envelope.destination is None else self._other_keys.get(envelope.destination.name)
         return self._sealer.seal(
@@ -102,7 +102,7 @@ class Envelopes:
 
     def dials(self, name: str) -> Iterator[Conversation]:
         """Conversations to try, one after the other, with the member ``name`` ("": whoever it is): one for each key."""
-        if not self._seals:
+        if not self.seals:
             yield Conversation(self, dialled=True)
             return
         assert self.keyring is not None

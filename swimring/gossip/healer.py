@@ -92,17 +92,19 @@ class Healer:
 
     def _dead(self) -> list[Address]:
         """Where the dead were, those forgotten by now included: a partition may be of any age."""
-        dead = (member.address for member in self._membership.others if member.status is Status.DEAD)
-        known = self._known()
-        return [one for one in dict.fromkeys([*dead, *self._membership.former_addresses]) if one not in known]
+        dead = [member.address for member in self._membership.members if member.status is Status.DEAD]
+        return self._without_known([*dead, *self._membership.former_addresses])
 
     async def _strange_seeds(self) -> list[Address]:
-        seeds = await self._seeds()
-        known = self._known()
-        return [address for address in seeds if address not in known]
+        return self._without_known(await self._seeds())
 
-    def _known(self) -> set[Address]:
-        return {member.address for member in self._membership.members if member.status.active}
+    def _without_known(self, addresses: Iterable[Address]) -> list[Address]:
+        """``addresses`` where nobody is that takes part, each once."""
+        wanted = dict.fromkeys(addresses)
+        hosts = {address.host for address in wanted}
+        found = (member for member in self._membership.members if member.address.host in hosts)
+        known = {member.address for member in found if member.status.active}
+        return [address for address in wanted if address not in known]
 
     async def try_all(self, addresses: Iterable[Address]) -> int:
         """Exchange states with each of ``addresses``, 16 at a time; how many members answered.

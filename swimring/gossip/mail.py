@@ -145,15 +145,10 @@ class Mail:
         return self._envelopes.write_datagram(self._envelope(message, to=to, sequence=sequence, known=known))
 
     def _envelope(self, message: Message, *, to: NodeId, sequence: int, known: Member | None) -> Envelope:
-        me = self._membership.me
-        envelope = Envelope(
-            source=me.id, incarnation=me.incarnation, destination=to, sequence=sequence, message=message
-        )
+        accused = () if known is None else self._about_receiver(known.name)
+        envelope = self._with_rumours(accused, message, to=to, sequence=sequence)
         if known is None:
             return envelope
-        accused = self._about_receiver(known.name)
-        if accused:
-            envelope = replace(envelope, rumours=accused)
         room = room_for_rumours(envelope, budget=self._budget)
         share = self._share_of_broadcasts(message, known, room)
         more = self._membership.rumours.take(
@@ -163,8 +158,19 @@ class Mail:
             besides=known.name if accused else "",
         )
         if more:
-            envelope = replace(envelope, rumours=(*accused, *more))
+            envelope = self._with_rumours((*accused, *more), message, to=to, sequence=sequence)
         return self._with_broadcasts(envelope, receiver=known.name) if share else envelope
+
+    def _with_rumours(self, rumours: tuple[Rumour, ...], message: Message, *, to: NodeId, sequence: int) -> Envelope:
+        me = self._membership.me
+        return Envelope(
+            source=me.id,
+            incarnation=me.incarnation,
+            destination=to,
+            sequence=sequence,
+            message=message,
+            rumours=rumours,
+        )
 
     def _share_of_broadcasts(self, message: Message, to: Member, room: int) -> int:
         # The dead hear rumours, so that they can refute; what applications say they hear when they are back.

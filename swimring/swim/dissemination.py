@@ -7,14 +7,17 @@ newest. A rumour is done when it has been sent as often as the limit says; count
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .member import Status
 
 if TYPE_CHECKING:
     from .member import Rumour
+
+_Tier: TypeAlias = dict[int, list[int]]
+"""By size: the numbers of the rumours that were sent as often, the oldest first."""
 
 
 @dataclass(slots=True)
@@ -28,14 +31,15 @@ class _Queued:
 class Dissemination:
     """The rumours still to be spread; bounded by the number of members, as a newer rumour replaces an older one.
 
-    Those sent as often are kept in order: with a thousand members, to sort all of them took longer than all else that
-    a packet needs.
+    Those sent as often and of one size are kept in order, so that a packet takes slices of a few lists and each rumour
+    in it costs next to nothing: with a thousand members, choosing and putting back was a fifth of all work.
     """
 
     def __init__(self) -> None:
         """Start with nothing to spread."""
         self._queued: dict[str, _Queued] = {}
-        self._tiers: dict[int, list[tuple[int, int, _Queued]]] = {}
+        self._numbered: dict[int, _Queued] = {}
+        self._tiers: dict[int, _Tier] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -51,20 +55,29 @@ class Dissemination:
 
     def put(self, rumour: Rumour) -> None:
         """Queue ``rumour``, in place of any older one about the same member."""
-        self.discard(rumour.member.name)
+        name = rumour.member.name
+        self.discard(name)
         self._count += 1
-        queued = self._queued[rumour.member.name] = _Queued(rumour, len(rumour.encoded), self._count)
-        insort(self._tiers.setdefault(0, []), (-queued.size, -queued.number, queued))
+        queued = _Queued(rumour, len(rumour.encoded), self._count)
+        self._queued[name] = self._numbered[queued.number] = queued
+        self._bucket(0, queued.size).append(queued.number)
 
     def discard(self, name: str) -> None:
         """Forget the rumour about ``name``, if any."""
         queued = self._queued.pop(name, None)
         if queued is not None:
+            del self._numbered[queued.number]
             self._step_out(queued)
+
+    def _bucket(self, sent: int, size: int) -> list[int]:
+        return self._tiers.setdefault(sent, {}).setdefault(size, [])
 
     def _step_out(self, queued: _Queued) -> None:
         tier = self._tiers[queued.sent]
-        del tier[bisect_left(tier, (-queued.size, -queued.number))]  # shorter than the key, so just before it
+        bucket = tier[queued.size]
+        del bucket[bisect_left(bucket, queued.number)]
+        if not bucket:
+            del tier[queued.size]
 
     def take(self, *, budget: int, limit: int, receiver: str = "", besides: str = "") -> list[Rumour]:
         """The rumours for one packet of at most ``budget`` bytes, counted as sent.
@@ -75,39 +88,52 @@ class Dissemination:
             receiver: name of the member the packet goes to; it is not told that it is alive.
             besides: name of a member the packet already has a rumour about.
         """
-        chosen: list[_Queued] = []
-        untold: list[_Queued] = []
+        chosen: list[Rumour] = []
+        batches: list[tuple[int, int, list[int]]] = []
         for name in dict.fromkeys((receiver, besides)):
             queued = self._queued.get(name)
             if queued is None:
                 continue
-            if name == besides or queued.rumour.member.status is Status.ALIVE:
-                untold.append(queued)  # counted all the same, or it would wait for ever in a cluster of two
-            elif queued.size <= budget:
-                chosen.append(queued)
-                budget -= queued.size
-            else:
+            told = name != besides and queued.rumour.member.status is not Status.ALIVE
+            if told and queued.size > budget:
                 continue
-            self._step_out(queued)
+            if told:
+                chosen.append(queued.rumour)
+                budget -= queued.size
+            self._step_out(queued)  # counted all the same, or it would wait for ever in a cluster of two
+            batches.append((queued.sent, queued.size, [queued.number]))
         for sent in sorted(self._tiers):
-            budget -= _take_fitting(self._tiers[sent], budget, chosen)
-        for queued in (*untold, *chosen):
-            queued.sent += 1
-            if queued.sent < limit:
-                insort(self._tiers.setdefault(queued.sent, []), (-queued.size, -queued.number, queued))
+            for size, numbers in _take_fitting(self._tiers[sent], budget):
+                budget -= size * len(numbers)
+                batches.append((sent, size, numbers))
+                chosen += [self._numbered[number].rumour for number in reversed(numbers)]
+        for sent, size, numbers in batches:
+            self._put_back(numbers, size, sent=sent + 1, limit=limit)
+        return chosen
+
+    def _put_back(self, numbers: list[int], size: int, *, sent: int, limit: int) -> None:
+        if sent >= limit:
+            for number in numbers:
+                del self._queued[self._numbered.pop(number).rumour.member.name]
+            return
+        for number in numbers:
+            self._numbered[number].sent = sent
+        bucket = self._bucket(sent, size)
+        bucket += numbers
+        bucket.sort()  # two runs that are in order: they are merged
+
+
+def _take_fitting(tier: _Tier, budget: int) -> list[tuple[int, list[int]]]:
+    """Move what fits out of ``tier``: the largest first, of one size the newest; by size, each in order."""
+    taken = []
+    for size in sorted(tier, reverse=True):
+        bucket = tier[size]
+        count = min(len(bucket), budget // size)
+        if count > 0:
+            taken.append((size, bucket[-count:]))
+            budget -= size * count
+            if count == len(bucket):
+                del tier[size]
             else:
-                del self._queued[queued.rumour.member.name]
-        return [queued.rumour for queued in chosen]
-
-
-def _take_fitting(tier: list[tuple[int, int, _Queued]], budget: int, chosen: list[_Queued]) -> int:
-    """Move what fits from ``tier`` to ``chosen``, the largest first, then the newest; return how many bytes that is."""
-    place, left = 0, budget
-    while place < len(tier):
-        if -tier[place][0] > left:
-            place = bisect_left(tier, (-left,), place)  # shorter, so just before
-            continue
-        _, _, queued = tier.pop(place)
-        chosen.append(queued)
-        left -= queued.size
-    return budget - left
+                del bucket[-count:]
+    return taken

@@ -24,6 +24,7 @@ NUMBER_LIMIT: Final = 1 << 62
 CHECKSUM_LIMIT: Final = 1 << 64
 RING_WEIGHT_LIMIT: Final = 128
 """A greater weight counts as this one: a ring is computed from what strangers gossip, so what they ask is bounded."""
+_RECORD_WITH_ACCUSER: Final = b"\x88"  # an array of 8; without it is one of 7
 _STANDING_AT: Final = 1  # in ``further``; item 0 has its place for versions, docs/spec/gossip.md
 
 
@@ -35,15 +36,14 @@ class Status(enum.IntEnum):
     DEAD = 2
     LEFT = 3
 
-    @property
-    def active(self) -> bool:
-        """Whether the member takes part: a suspect still does."""
-        return self <= Status.SUSPECT
+    active: bool
+    """Whether the member takes part: a suspect still does."""
+    word: str
+    """The status as users read it."""
 
-    @property
-    def word(self) -> str:
-        """The status as users read it."""
-        return self.name.lower()
+    def __init__(self, rank: int) -> None:
+        self.active = rank <= 1
+        self.word = self.name.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +191,7 @@ class Member:
     metadata: Metadata = field(default_factory=Metadata)
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
     _summary: Summary | None = field(default=None, init=False, repr=False, compare=False)
+    _id: NodeId | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
@@ -202,7 +203,11 @@ class Member:
     @property
     def id(self) -> NodeId:
         """Name and generation."""
-        return NodeId(self.name, self.generation)
+        if self._id is None:
+            identity = NodeId(self.name, self.generation)
+            object.__setattr__(self, "_id", identity)
+            return identity
+        return self._id
 
     @property
     def precedence(self) -> tuple[Generation, Incarnation, Status]:
@@ -347,10 +352,10 @@ class Rumour:
     @property
     def encoded(self) -> bytes:
         """The bytes of `to_wire`, made once."""
-        if not self.accuser:
-            return self.member.encoded
         if not self._encoded:
-            object.__setattr__(self, "_encoded", encode(self.to_wire()))
+            record = self.member.encoded
+            with_accuser = _RECORD_WITH_ACCUSER + record[1:] + encode(self.accuser) if self.accuser else record
+            object.__setattr__(self, "_encoded", with_accuser)
         return self._encoded
 
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -85,7 +85,7 @@ class Membership:
         self._names: list[str] = [me.name]
         self._gone_since: dict[str, float] = {}
         self._suspicions: dict[str, Suspicion] = {}
-        self._alone: Counter[str] = Counter()
+        self._alone: dict[str, int] = {}
         self._former: OrderedDict[Address, None] = OrderedDict()
         self._snapshot: tuple[Member, ...] | None = None
         self._checksum = Checksum()
@@ -170,8 +170,11 @@ class Membership:
 
     def state(self, *, now: float) -> list[Member]:
         """What a full-state exchange shows: everything but tombstones in the second half of their time."""
-        fresh = now - self._profile.tombstone_retention / 2
+        fresh = self._fresh(now)
         return [member for member in self.members if self._gone_since.get(member.name, now) >= fresh]
+
+    def _fresh(self, now: float) -> float:
+        return now - self._profile.tombstone_retention / 2
 
     @property
     def checksum(self) -> int:
@@ -193,22 +196,29 @@ class Membership:
 
     def checksum_of_all(self, *, now: float) -> int:
         """A number below 2^64 that is equal where `digest` is: of the dead and the left, too."""
-        return sum(summary.fingerprint for summary in self.digest(now=now)) % CHECKSUM_LIMIT
+        fresh = self._fresh(now)
+        gone = [self._records[name].summary.fingerprint for name, since in self._gone_since.items() if since >= fresh]
+        return (self.checksum + sum(gone)) % CHECKSUM_LIMIT
 
     def compare(self, digest: Iterable[Summary], *, now: float) -> Difference:
         """Which records the sender of ``digest`` lacks, and which ones we do."""
-        return compare(digest, shown=self.state(now=now), known=self.get)
+        return compare(digest, shown=self.state(now=now), known=self._records.get)
 
     # ------------------------------------------------------------------------------------------------ deciding
 
     def apply(self, rumour: Rumour, *, now: float) -> Change | None:
         """Believe ``rumour`` if it is news; None if it is not, or if its accuser overdoes it."""
-        if self._records.get(rumour.member.name) is rumour.member and not self._could_confirm(rumour):
-            return None  # the usual case, at once: everybody hears each rumour from many
         return None if self._is_overdone(rumour) else self._believe(rumour, now=now)
 
+    def news_in(self, rumours: Iterable[Rumour]) -> list[Rumour]:
+        """Those that `apply` might believe: everybody hears each rumour from many, so they are few."""
+        known = self._records.get
+        return [each for each in rumours if known(each.member.name) is not each.member or self._could_confirm(each)]
+
     def _could_confirm(self, rumour: Rumour) -> bool:
-        suspicion = self._suspicions.get(rumour.member.name) if rumour.accuser else None
+        if not rumour.accuser:
+            return False
+        suspicion = self._suspicions.get(rumour.member.name)
         return suspicion is not None and suspicion.hopes_for(rumour.accuser)
 
     def _believe(self, rumour: Rumour, *, now: float) -> Change | None:
@@ -259,7 +269,7 @@ class Membership:
         if not accused or not rumour.accuser or rumour.member.name == self._me.name:
             return False
         confirms = rumour.member.name in self._suspicions
-        return not confirms and self._alone[rumour.accuser] + 1 > max(2, self._active // 2)
+        return not confirms and self._alone.get(rumour.accuser, 0) + 1 > max(2, self._active // 2)
 
     def declare_dead(self, suspicion: Suspicion, *, now: float) -> Change | None:
         """The time to speak up is over: dead, unless something newer is known meanwhile."""
@@ -394,7 +404,7 @@ class Membership:
         return Change(member=member, events=_events(known, member), suspicion=self._suspect(rumour, now=now))
 
     def _corroborate(self, known: Member, rumour: Rumour, *, now: float) -> Change | None:
-        if rumour.member != known:
+        if rumour.member is not known and rumour.member != known:
             events = self._conflicts.between(known, rumour.member, now=now)
             return Change(member=known, events=events) if events else None
         suspicion = self._suspicions.get(known.name)
@@ -431,9 +441,9 @@ class Membership:
 
     def _count_alone(self, accuser: str, change: int) -> None:
         """In so many more suspicions ``accuser`` is alone; counted here, as going through all of them takes long."""
-        self._alone[accuser] += change
-        if not self._alone[accuser]:
-            del self._alone[accuser]
+        count = self._alone.pop(accuser, 0) + change
+        if count:
+            self._alone[accuser] = count
 
     def _store(self, member: Member, *, now: float) -> None:
         before = self._records.get(member.name)

@@ -10,14 +10,11 @@ digests: nearly all of them are what everybody has.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from swimring.codec import decode, decode_first
+from swimring.codec import decode, decode_first, encode
 
-from .member import Member, Rumour, Summary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .member import Member, Rumour, Summary, name_from
 
 T = TypeVar("T")
 
@@ -29,10 +26,12 @@ STATE: Final = 8
 
 _DIGEST_AT: Final = RUMOURS_AT + 2  # after one byte, whether more follows
 _FLAGS: Final = (0xF4, 0xF5)
+_ACCUSES: Final = 0x88  # the head of a record that is followed by its accuser
+_HEADS: Final = (0x87, _ACCUSES)
+_LINE: Final = 0x85
 
 MAX_RUMOURS: Final = 4096
 _MAX_KNOWN: Final = 16_384
-_MAX_SIZE: Final = 1024  # of a rumour that is remembered; one with all at its largest is parsed again each time
 _VERSIONS: Final = 8
 _EMPTY_ARRAY: Final = b"\x80"
 
@@ -46,7 +45,7 @@ def read_array(body: bytes) -> Any:
     try:
         start = _after_head(body)
         count, at = _array_head(body, start)
-        rumours, at = _rumours.read(body, at, count)
+        rumours, at = _read_rumours(body, at, count)
         digest, end = _read_digest(body, at)
     except (IndexError, ValueError):
         return decode(body)  # whatever it is: its reader says what is wrong
@@ -64,7 +63,7 @@ def _read_digest(body: bytes, at: int) -> tuple[list[Summary] | None, int]:
     if body[1] != STATE or body[0] <= 0x80 + _DIGEST_AT or body[at] not in _FLAGS or body[at + 1] >> 5 != 4:
         return None, at
     count, start = _array_head(body, at + 1)
-    return _summaries.read(body, start, count)
+    return _read_lines(body, start, count)
 
 
 def array_head(count: int) -> bytes:
@@ -112,64 +111,102 @@ def _head(body: bytes, at: int) -> tuple[int, int, int]:
 class _Recognition(Generic[T]):
     """The things of one kind that were read, by the encoded names they begin with.
 
-    Holds the latest 8 about each of 16,384 names, newest first, as bytes and as read; then it begins anew. Only those
-    of at most 1 KiB: what a sender appends for later versions must not fill the memory.
+    Holds the latest 8 about each of 16,384 names, newest first, as bytes and as read; then it begins anew.
     """
 
-    def __init__(self, make: Callable[[object], T]) -> None:
-        """Nothing was read yet; ``make`` reads what is new."""
-        self._make = make
+    def __init__(self) -> None:
+        """Nothing was read yet."""
         self._known: dict[bytes, list[tuple[bytes, T]]] = {}
 
-    def read(self, body: bytes, at: int, count: int) -> tuple[list[T], int]:
-        """The ``count`` things at ``at``, and where they end."""
-        found, everything = [], self._known
-        for _ in range(count):
-            short = body[at + 1] - 0x60
-            name = body[at + 1 : at + 2 + short] if 0 <= short < 24 else _long_name(body, at)
-            for encoded, known in everything.get(name, ()):
-                if body.startswith(encoded, at):
-                    found.append(known)
-                    at += len(encoded)
-                    break
-            else:
-                new, at = self._parsed(body, at, name)
-                found.append(new)
-        return found, at
+    def find(self, body: bytes, at: int) -> tuple[T, int] | None:
+        """What is at ``at``, after the head of its array, and where it ends; None if it is new."""
+        short = body[at] - 0x60
+        name = body[at : at + 1 + short] if 0 <= short < 24 else _long_name(body, at)
+        for encoded, known in self._known.get(name, ()):
+            if body.startswith(encoded, at):
+                return known, at + len(encoded)
+        return None
 
-    def _parsed(self, body: bytes, at: int, name: bytes) -> tuple[T, int]:
-        """What is at ``at``, remembered under the encoded ``name``, and where it ends."""
-        wire, end = decode_first(body, at)
-        new = self._make(wire)
-        if end - at > _MAX_SIZE:
-            return new, end
+    def remember(self, body: bytes, at: int, encoded: bytes, new: T) -> None:
+        """What begins after the head of an array at ``at`` is ``new``, which we would write as ``encoded``.
+
+        What its sender writes otherwise, or appends for later versions, is not remembered: it must not fill the memory.
+        """
+        if not body.startswith(encoded, at):
+            return
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        versions = self._known.setdefault(name, [])
-        versions.insert(0, (body[at:end], new))
+        versions = self._known.setdefault(_long_name(body, at), [])
+        versions.insert(0, (encoded, new))
         del versions[_VERSIONS:]
-        return new, end
+
+
+_records: Final = _Recognition[Rumour]()
+_lines: Final = _Recognition[Summary]()
+
+
+def _read_rumours(body: bytes, at: int, count: int) -> tuple[list[Rumour], int]:
+    """The ``count`` rumours at ``at``, and where they end."""
+    rumours = []
+    for _ in range(count):
+        found = _records.find(body, at + 1) if body[at] in _HEADS else None
+        if found is not None and body[at] == _ACCUSES:
+            record, end = found
+            stop = end + body[end] - 0x5F
+            accuser = body[end:stop]
+            found = (_accused(record.member, accuser), stop) if 0 < stop - end < 25 else None
+        if found is None:
+            found = _parsed_rumour(body, at)
+        rumours.append(found[0])
+        at = found[1]
+    return rumours, at
+
+
+def _parsed_rumour(body: bytes, at: int) -> tuple[Rumour, int]:
+    wire, end = decode_first(body, at)
+    rumour = Rumour.from_wire(wire)
+    record = _shared(rumour.member)
+    plain = Rumour(member=record)
+    _records.remember(body, at + 1, record.encoded[1:], plain)
+    return _accused(record, encode(rumour.accuser)) if rumour.accuser else plain, end
+
+
+@functools.lru_cache(maxsize=16_384)
+def _accused(record: Member, encoded: bytes) -> Rumour:
+    """A partition makes everybody accuse half of all members: the record is the same, whoever accuses."""
+    accuser = decode(encoded)
+    return Rumour(member=record, accuser=name_from(accuser) if accuser != "" else "")
+
+
+def _read_lines(body: bytes, at: int, count: int) -> tuple[list[Summary], int]:
+    """The ``count`` summaries at ``at``, and where they end."""
+    lines = []
+    for _ in range(count):
+        found = _lines.find(body, at + 1) if body[at] == _LINE else None
+        if found is None:
+            found = _parsed_line(body, at)
+        lines.append(found[0])
+        at = found[1]
+    return lines, at
+
+
+def _parsed_line(body: bytes, at: int) -> tuple[Summary, int]:
+    wire, end = decode_first(body, at)
+    line = Summary.from_wire(wire)
+    _lines.remember(body, at + 1, line.encoded[1:], line)
+    return line, end
 
 
 def _long_name(body: bytes, at: int) -> bytes:
-    """The encoded first item of the record at ``at``, if it is a text that has its length in bytes of its own."""
+    """The encoded text at ``at``, if it is one."""
     try:
-        major, length, end = _head(body, at + 1)
+        major, length, end = _head(body, at)
     except (IndexError, ValueError):
         return b""
-    return body[at + 1 : end + length] if major == 3 else b""
+    return body[at : end + length] if major == 3 else b""
 
 
 @functools.lru_cache(maxsize=16_384)
 def _shared(member: Member) -> Member:
     """The first record that was equal to ``member``."""
     return member
-
-
-def _rumour(wire: object) -> Rumour:
-    rumour = Rumour.from_wire(wire)
-    return Rumour(member=_shared(rumour.member), accuser=rumour.accuser)
-
-
-_rumours: Final = _Recognition(_rumour)
-_summaries: Final = _Recognition(Summary.from_wire)

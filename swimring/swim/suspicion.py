@@ -67,7 +67,7 @@ class Suspicion:
 
     def hopes_for(self, accuser: str) -> bool:
         """Whether that accuser would be news: not heard before, while confirmations still count."""
-        return accuser not in self._accusers and self.confirmations < self._hoped
+        return len(self._accusers) <= self._hoped and accuser not in self._accusers
 
     def confirm(self, accuser: str) -> bool:
         """Take another accusation; True if it is news."""

@@ -185,27 +185,29 @@ def _encoded(envelope: Envelope) -> bytes:
     """The CBOR array of `_to_wire`; what is sent many times, records and summaries, brings its bytes along."""
     wire = _to_wire(envelope)
     rumours = [rumour.encoded for rumour in envelope.rumours]
-    tail = _tail(wire[RUMOURS_AT + 1 :]) if len(wire) > RUMOURS_AT + 1 else ()
+    tail = [_item(item) for item in wire[RUMOURS_AT + 1 :]]
     return b"".join((array_head(len(wire)), _head(*wire[:RUMOURS_AT]), array_head(len(rumours)), *rumours, *tail))
 
 
-def _tail(items: list[object]) -> list[bytes]:
-    """The bytes of what comes after the rumours, in pieces."""
-    if not any(type(item) is tuple for item in items):
-        return [encode(items)[1:]]
-    pieces = []
-    for item in items:
-        if isinstance(item, tuple):
-            pieces += [array_head(len(item)), *[summary.encoded for summary in item]]
-        else:
-            pieces.append(encode(item))
-    return pieces
+def _item(item: object) -> bytes:
+    """The bytes of one of the items that come after the rumours; a digest is a tuple."""
+    if isinstance(item, tuple):
+        return b"".join((array_head(len(item)), *[summary.encoded for summary in item]))
+    return encode(item)
 
 
 @functools.lru_cache(maxsize=64)
-def _head(*items: object) -> bytes:
+def _head(
+    kind: int, sequence: int, source: str, generation: int, incarnation: int, destination: str, its_generation: int
+) -> bytes:
     """The bytes of what comes before the rumours; an envelope is encoded twice, to measure it and to send it."""
-    return encode(items)[1:]
+    sender, receiver = _party(source, generation), _party(destination, its_generation)
+    return b"".join((encode(kind), encode(sequence), sender, encode(incarnation), receiver))
+
+
+@functools.lru_cache(maxsize=8192)
+def _party(name: str, generation: int) -> bytes:
+    return encode(name) + encode(generation)
 
 
 def _to_wire(envelope: Envelope) -> list[object]:
