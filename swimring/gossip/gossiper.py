@@ -338,7 +338,9 @@ class Gossiper:
             accuser = self._membership.get(name)
             if accuser is not None:
                 await self._mail.send(Gossip(), to=accuser)
-        if self._is_ahead(envelope) or self._differs(envelope):
+        if self._is_ahead(envelope):
+            self._streams.nudge(envelope.source.name, seen=(envelope.source.generation, envelope.incarnation))
+        elif self._differs(envelope):
             self._streams.nudge(envelope.source.name)
 
     async def _answer(self, delivery: Delivery) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("swimring.gossip")
 _URGENT_LIMIT: Final = 64
+_HEARSAY_LIMIT: Final = 8
 
 
 class Prober:
@@ -54,6 +55,7 @@ class Prober:
         self._order = ProbeOrder(rng)
         self._trips = RoundTrips(profile)
         self._probing: set[str] = set()
+        self._examined: set[str] = set()
         self._by_stream_only: set[str] = set()
         self._urgent, self._urgent_names = trio.open_memory_channel[str](_URGENT_LIMIT)
         self.probes = 0
@@ -67,6 +69,7 @@ class Prober:
             nursery.start_soon(Lateness(self._membership, self._profile).run, name="swimring lateness")
             await trio.sleep(self._rng.uniform(0, self._profile.probe_interval))
             while True:
+                self._examined.clear()
                 round_ends = trio.current_time() + self._profile.probe_interval * self._membership.health.factor
                 name = self._order.take(self._wanted)
                 target = None if name is None else self._membership.get(name)
@@ -109,8 +112,10 @@ class Prober:
         for event in change.events:
             if isinstance(event, MemberJoined):
                 self._order.add(change.member.name)
-        if change.hearsay:
+        if change.hearsay and len(self._examined) < _HEARSAY_LIMIT and change.member.name not in self._examined:
             # Everybody else may know it for long: nobody is left to confirm, and our suspicion alone takes the longest.
+            # When there are many we come from a partition, and they most likely, too: that needs no look at all ports.
+            self._examined.add(change.member.name)
             self.probe_soon(change.member.name)
 
     async def _probe(self, target: Member, nursery: trio.Nursery) -> None:

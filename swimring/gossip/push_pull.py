@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, Rumour, State, Status, Summary
+from swimring.identity import Generation, Incarnation
+from swimring.swim import (
+    Ack,
+    BytesRefused,
+    Envelope,
+    Gossip,
+    Ping,
+    Refused,
+    Rumour,
+    State,
+    Status,
+    Summary,
+)
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -36,6 +48,7 @@ _log = logging.getLogger("swimring.gossip")
 _STRANGER_PATIENCE: Final = 5.0
 _AT_ONCE: Final = 128
 _NUDGE_INTERVAL: Final = 1.0
+_NOTHING: Final = (0, 0)
 
 
 class PushPull:
@@ -64,7 +77,7 @@ class PushPull:
         self._refusals = refusals
         self._recalling = recalling
         self._serving = trio.CapacityLimiter(_AT_ONCE)
-        self._nudges, self._nudged = trio.open_memory_channel[str](1)
+        self._nudges, self._nudged = trio.open_memory_channel[tuple[str, tuple[Generation, Incarnation]]](1)
         self.joins_under_way = 0
         self.exchanges = 0
         self.records_heard = 0
@@ -76,22 +89,32 @@ class PushPull:
         period = self._profile.push_pull_interval
         next_exchange = trio.current_time() + self._rng.uniform(0, period)
         while True:
-            name = ""
+            nudged = None
             with trio.CancelScope(deadline=next_exchange):
-                name = await self._nudged.receive()
-            partner = self._membership.get(name) if name else self._random_partner()
+                nudged = await self._next_nudged()
+            partner = nudged or self._random_partner()
             if partner is not None and not self._membership.leaving:
-                await self.try_exchange(partner.address, briefly=not name)
-            if name:
+                await self.try_exchange(partner.address, briefly=nudged is None)
+            if nudged is not None:
                 await trio.sleep(_NUDGE_INTERVAL)
             else:
                 period = self._profile.push_pull_period(self._membership.active_count)
                 next_exchange = trio.current_time() + period
 
-    def nudge(self, name: str) -> None:
-        """The member ``name`` is ahead of our record: exchange states with it soon, at most once a second."""
+    async def _next_nudged(self) -> Member:
+        while True:
+            name, seen = await self._nudged.receive()
+            member = self._membership.get(name)
+            if member is not None and (seen == _NOTHING or (member.generation, member.incarnation) < seen):
+                return member
+
+    def nudge(self, name: str, *, seen: tuple[Generation, Incarnation] = _NOTHING) -> None:
+        """Exchange states with the member ``name`` soon, at most once a second.
+
+        If it was ``seen`` to be ahead of our record: only if it still is when its turn comes, as most news is a rumour.
+        """
         try:
-            self._nudges.send_nowait(name)
+            self._nudges.send_nowait((name, seen))
         except trio.WouldBlock:
             _log.debug("an exchange is due already")
 
@@ -121,8 +144,8 @@ class PushPull:
 
     async def _exchange(self, address: Address, *, briefly: bool) -> NodeId:
         asked = self._question(briefly=briefly)
-        known = (member.name for member in self._membership.others if member.address == address)
-        stream, frames, answer = await self._ask(address, next(known, ""), self._envelopes_of(None, asked))
+        name = self._name_at(address) if self._envelopes.seals else ""
+        stream, frames, answer = await self._ask(address, name, self._envelopes_of(None, asked))
         async with stream:
             first = _checked(answer)
             if isinstance(first.message, State) and first.message.checksum is not None:  # something differs
@@ -140,6 +163,9 @@ class PushPull:
         await self._show_all(address, heard)
         await self._finish(heard)
         return first.source
+
+    def _name_at(self, address: Address) -> str:
+        return next((member.name for member in self._membership.others if member.address == address), "")
 
     def _question(self, *, briefly: bool) -> list[tuple[State, tuple[Rumour, ...]]]:
         me, now, recap = [Rumour(member=self._membership.me)], trio.current_time(), self._recalling.recap

@@ -5,7 +5,7 @@ from .broadcast import Broadcast
 from .broadcasts import REMEMBERED, BroadcastQueue, Broadcasts
 from .config import DATAGRAM_BUDGET, PROFILES, Profile
 from .details import DETAILS_LIMIT, Details
-from .digests import QUIET_ROUNDS, Checksum, Difference, Divergence, compare
+from .digests import Checksum, Difference, Divergence, compare
 from .dissemination import Dissemination
 from .events import (
     MemberEvent,
@@ -79,7 +79,6 @@ __all__ = [
     "METADATA_LIMIT",
     "ORDINARY",
     "PROFILES",
-    "QUIET_ROUNDS",
     "REMEMBERED",
     "RING_WEIGHT_LIMIT",
     "TAG_SIZE",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _Tier: TypeAlias = dict[int, list[int]]
 """By size: the numbers of the rumours that were sent as often, the oldest first."""
+_Batch: TypeAlias = tuple[int, int, list[int]]
+"""How often they were sent before, their size, their numbers."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Dissemination:
         self._queued: dict[str, _Queued] = {}
         self._numbered: dict[int, _Queued] = {}
         self._tiers: dict[int, _Tier] = {}
+        self._sizes: dict[int, int] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -60,6 +63,7 @@ class Dissemination:
         self._count += 1
         queued = _Queued(rumour, len(rumour.encoded), self._count)
         self._queued[name] = self._numbered[queued.number] = queued
+        self._sizes[queued.size] = self._sizes.get(queued.size, 0) + 1
         self._bucket(0, queued.size).append(queued.number)
 
     def discard(self, name: str) -> None:
@@ -68,6 +72,12 @@ class Dissemination:
         if queued is not None:
             del self._numbered[queued.number]
             self._step_out(queued)
+            self._drop(queued.size, 1)
+
+    def _drop(self, size: int, count: int) -> None:
+        left = self._sizes.pop(size) - count
+        if left:
+            self._sizes[size] = left
 
     def _bucket(self, sent: int, size: int) -> list[int]:
         return self._tiers.setdefault(sent, {}).setdefault(size, [])
@@ -88,8 +98,24 @@ class Dissemination:
             receiver: name of the member the packet goes to; it is not told that it is alive.
             besides: name of a member the packet already has a rumour about.
         """
+        chosen, batches = self._concerning(receiver, besides, budget)
+        budget -= sum(len(rumour.encoded) for rumour in chosen)
+        smallest = min(self._sizes, default=0)
+        for sent in sorted(self._tiers):
+            if budget < smallest:
+                break
+            for size, numbers in _take_fitting(self._tiers[sent], budget):
+                budget -= size * len(numbers)
+                batches.append((sent, size, numbers))
+                chosen += [self._numbered[number].rumour for number in reversed(numbers)]
+        for sent, size, numbers in batches:
+            self._put_back(numbers, size, sent=sent + 1, limit=limit)
+        return chosen
+
+    def _concerning(self, receiver: str, besides: str, budget: int) -> tuple[list[Rumour], list[_Batch]]:
+        """What goes first, and what counts as sent in any case: else it would wait for ever in a cluster of two."""
         chosen: list[Rumour] = []
-        batches: list[tuple[int, int, list[int]]] = []
+        batches: list[_Batch] = []
         for name in dict.fromkeys((receiver, besides)):
             queued = self._queued.get(name)
             if queued is None:
@@ -100,21 +126,15 @@ class Dissemination:
             if told:
                 chosen.append(queued.rumour)
                 budget -= queued.size
-            self._step_out(queued)  # counted all the same, or it would wait for ever in a cluster of two
+            self._step_out(queued)
             batches.append((queued.sent, queued.size, [queued.number]))
-        for sent in sorted(self._tiers):
-            for size, numbers in _take_fitting(self._tiers[sent], budget):
-                budget -= size * len(numbers)
-                batches.append((sent, size, numbers))
-                chosen += [self._numbered[number].rumour for number in reversed(numbers)]
-        for sent, size, numbers in batches:
-            self._put_back(numbers, size, sent=sent + 1, limit=limit)
-        return chosen
+        return chosen, batches
 
     def _put_back(self, numbers: list[int], size: int, *, sent: int, limit: int) -> None:
         if sent >= limit:
             for number in numbers:
                 del self._queued[self._numbered.pop(number).rumour.member.name]
+            self._drop(size, len(numbers))
             return
         for number in numbers:
             self._numbered[number].sent = sent

@@ -202,7 +202,12 @@ def _head(
 ) -> bytes:
     """The bytes of what comes before the rumours; an envelope is encoded twice, to measure it and to send it."""
     sender, receiver = _party(source, generation), _party(destination, its_generation)
-    return b"".join((encode(kind), encode(sequence), sender, encode(incarnation), receiver))
+    return b"".join((_number(kind), encode(sequence), sender, _number(incarnation), receiver))
+
+
+@functools.lru_cache(maxsize=256)
+def _number(number: int) -> bytes:
+    return encode(number)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -82,6 +82,21 @@ async def test_who_missed_all_rumours_of_a_lost_machine_waits_no_longer_than_a_c
         assert await crowd.agree() < shortest_suspicion(LAN, 24)  # 10 s and more if nobody confirms
 
 
+@simulated
+async def test_after_a_partition_nobody_tries_the_ports_of_all_that_it_hears_are_dead(seed: int) -> None:
+    """Most of them live and refute that at once: a cluster that heals must not dial everybody from everywhere."""
+    async with open_crowd() as crowd:
+        await crowd.gather(60, within=1)
+        await crowd.quiet()
+        hosts = [person.host for person in crowd.present]
+        with crowd.network.partition(hosts[::2], hosts[1::2]):
+            await trio.sleep(60)
+        before = {host: crowd.network.statistics(host).connections_dialled for host in hosts}
+        healed = await crowd.agree()
+        most = max(crowd.network.statistics(host).connections_dialled - before[host] for host in hosts)
+        assert most < 10 * (healed + 1)
+
+
 def active_in(person: Person) -> set[str]:
     """Who is alive or suspected, for all that ``person`` knows."""
     return {member.name for member in person.gossiper.members if member.status.active}
