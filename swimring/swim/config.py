@@ -6,6 +6,7 @@ differ, the field says why.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, fields
 from typing import Final
@@ -142,7 +143,7 @@ class Profile:
 
         A node that joins together with many others knows few of them yet and would stop too early.
         """
-        return self.retransmit_multiplier * math.ceil(math.log10(max(members, 10) + 1))
+        return self.retransmit_multiplier * _digits(members)
 
     def push_pull_period(self, members: int) -> float:
         """The full-state interval in a cluster of ``members``: longer beyond 32, so that the load of all stays flat."""
@@ -206,6 +207,11 @@ class Profile:
             stream_patience=30,
             leave_propagate=3,
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _digits(members: int) -> int:
+    return math.ceil(math.log10(max(members, 10) + 1))
 
 
 PROFILES: Final = {profile.name: profile for profile in (Profile.local(), Profile.lan(), Profile.wan())}

@@ -372,7 +372,13 @@ class Rumour:
 
 @functools.lru_cache(maxsize=8192)
 def _turned(member: Member, status: Status) -> Member:
-    return replace(member, status=status)
+    return shared(replace(member, status=status))
+
+
+@functools.lru_cache(maxsize=16_384)
+def shared(member: Member) -> Member:
+    """The first record that was equal to ``member``: what is one object needs no comparison."""
+    return member
 
 
 @functools.lru_cache(maxsize=16_384, typed=True)  # typed: True is no 1

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from swimring.codec import decode, decode_first, encode
 
-from .member import Member, Rumour, Summary, name_from
+from .member import Member, Rumour, Summary, name_from, shared
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ def _read_rumours(body: bytes, at: int, count: int) -> tuple[list[Rumour], int]:
 def _parsed_rumour(body: bytes, at: int) -> tuple[Rumour, int]:
     wire, end = decode_first(body, at)
     rumour = Rumour.from_wire(wire)
-    record = _shared(rumour.member)
+    record = shared(rumour.member)
     plain = Rumour(member=record)
     _records.remember(body, at + 1, record.encoded[1:], plain)
     return _accused(record, encode(rumour.accuser)) if rumour.accuser else plain, end
@@ -204,9 +204,3 @@ def _long_name(body: bytes, at: int) -> bytes:
     except (IndexError, ValueError):
         return b""
     return body[at : end + length] if major == 3 else b""
-
-
-@functools.lru_cache(maxsize=16_384)
-def _shared(member: Member) -> Member:
-    """The first record that was equal to ``member``."""
-    return member

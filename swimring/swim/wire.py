@@ -275,6 +275,8 @@ def _destination(name: object, generation: object) -> NodeId | None:
 
 
 def _message_to_wire(message: Message) -> tuple[int, list[object]]:
+    if type(message) is Gossip:  # most are
+        return _BARE_KINDS[Gossip], []
     match message:
         case Ping() | Ack():
             return _BARE_KINDS[type(message)], _view_to_wire(message)

@@ -45,7 +45,7 @@ def host_of(name: str) -> str:
 
 def collect_rarely() -> None:
     """A program of a large crowd has millions of live objects and next to no cycles: to go through all takes time."""
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(100_000, 20, 100)
 
 
 class Watch:

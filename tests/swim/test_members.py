@@ -591,6 +591,25 @@ def test_only_what_changed_a_record_or_confirmed_a_suspicion_is_queued(heard: li
         assert each.member.name not in believes.rumours, "a repetition queues nothing"
 
 
+@given(st.lists(rumours, max_size=30))
+def test_what_is_passed_over_as_no_news_would_have_changed_nothing(heard: list[Rumour]) -> None:
+    believes, careful = membership(), membership()
+    for now, each in enumerate(heard):
+        careful.apply(each, now=now)
+        for rumour_heard in believes.news_in([each, each]):
+            believes.apply(rumour_heard, now=now)
+        assert believes.members == careful.members
+        assert [each.accusers for each in believes.suspicions] == [each.accusers for each in careful.suspicions]
+
+
+def test_a_record_that_we_have_is_no_news_unless_its_accuser_is() -> None:
+    believes = membership()
+    accused = rumour(SUSPECT, accuser="carol")
+    believes.apply(accused, now=0.0)
+    others = [Rumour(member=accused.member, accuser=accuser) for accuser in ("carol", "dave")]
+    assert believes.news_in([accused, *others, Rumour(member=accused.member)]) == others[1:]
+
+
 @given(st.lists(st.builds(rumour, st.sampled_from(Status), st.integers(1, 9), name=st.just("me")), max_size=20))
 def test_after_a_refutation_our_incarnation_is_above_every_accusation(heard: list[Rumour]) -> None:
     believes = membership()
