@@ -34,7 +34,7 @@ PEERS_AT_ONCE: Final = 4
 MAX_OFFERED: Final = 1024
 """In one message that is taken."""
 AT_ONCE: Final = 256
-"""Keys that are offered together: whoever is asked about them does nothing else meanwhile."""
+"""Keys that one node is offered together: whoever is asked about them does nothing else meanwhile."""
 HEAD_START: Final = 0.2
 """Seconds after a change of the ring before anything is brought."""
 BEHIND: Final = 20.0
@@ -214,7 +214,7 @@ class Spreading:
         """Bring copies to where they are missing, until cancelled."""
         while True:
             await self._wait_ready()
-            await self._spread(self._dues.take(AT_ONCE))
+            await self._spread(self._dues.take(self._batch))
             self._tell_progress()
 
     async def _wait_ready(self) -> None:
@@ -235,6 +235,11 @@ class Spreading:
     def _tell_progress(self) -> None:
         progress, self._progress = self._progress, trio.Event()
         progress.set()
+
+    @property
+    def _batch(self) -> int:
+        """So many keys that each node is offered about `AT_ONCE`: their copies go to one or two of all others."""
+        return AT_ONCE * max(1, len(self._rings.snapshot.members) // 2)
 
     # ------------------------------------------------------------------------------------------------- one batch
 
@@ -389,11 +394,11 @@ def _takes_more(new: HashRing, old: HashRing | None) -> bool:
 
 
 def _portions(copies: Iterable[Copy], cost: Callable[[Copy], int]) -> Iterator[list[Copy]]:
-    """Parts of at most `MAX_BYTES` by that measure, or of one copy."""
+    """Parts of at most `AT_ONCE` copies, and `MAX_BYTES` by that measure or one copy."""
     portion: list[Copy] = []
     size = 0
     for copy in copies:
-        if portion and size + cost(copy) > MAX_BYTES:
+        if len(portion) == AT_ONCE or (portion and size + cost(copy) > MAX_BYTES):
             yield portion
             portion, size = [], 0
         portion.append(copy)
