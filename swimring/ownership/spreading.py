@@ -42,6 +42,8 @@ BEHIND: Final = 20.0
 MAX_BYTES: Final = 256 * 1024
 """In one message, unless one copy is larger."""
 _PER_VERSION: Final = 192
+_TURN: Final = 1024
+"""Copies that are looked at without a rest: about a millisecond."""
 
 
 class Told(enum.IntEnum):
@@ -162,7 +164,7 @@ class Spreading:
                 # Who was started again holds nothing any more.
                 if has_moved or (self.draining and change.olds) or not forgetful.isdisjoint(now):
                     self._dues.mark(copy.place)
-            if count % 256 == 255:
+            if count % _TURN == _TURN - 1:
                 yield
 
     def _begin(self) -> None:
