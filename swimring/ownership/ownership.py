@@ -174,6 +174,7 @@ class Ownership:
         """Other nodes can be asked from now on: begin."""
         self._calls.calls = calls
         self._nursery.start_soon(self._follow, self._rings.snapshot, name="swimring ownership")
+        self._nursery.start_soon(self._spread, self._rings.snapshot, name="swimring moved copies")
         self._nursery.start_soon(self._beat, name="swimring sign of life")
         self._nursery.start_soon(self._spreading.run, name="swimring copies")
         self._nursery.start_soon(self._renewing.run, name="swimring renewal")
@@ -267,17 +268,25 @@ class Ownership:
         self._renewing.refused(place, holder)
 
     async def _follow(self, snapshot: RingSnapshot) -> None:
-        """End scopes whose keys moved, and spread what others should have now, at every change after ``snapshot``."""
+        """End scopes whose keys moved, at every change after ``snapshot``."""
         while True:
             snapshot = await self._rings.wait_changed(snapshot.sequence)
             await self._scopes.follow(snapshot)
-            now = self._rings.snapshot
-            if now.kept and not self._spreading.draining:
+
+    async def _spread(self, snapshot: RingSnapshot) -> None:
+        """Spread what others should have now, at every change after ``snapshot``.
+
+        It takes long if there are many copies. Whoever waits for a key that has moved again meanwhile must not wait
+        for that, so this is a task of its own.
+        """
+        while True:
+            snapshot = await self._rings.wait_changed(snapshot.sequence)
+            if snapshot.kept and not self._spreading.draining:
                 # Who is away has its copies still to come back to, or to lose when its time is over.
-                self._spreading.put_off(self._passed, now)
+                self._spreading.put_off(self._passed, snapshot)
                 continue
             passed, self._passed = self._passed, []
-            for _ in self._spreading.follow(passed, now):
+            for _ in self._spreading.follow(passed, snapshot):
                 await trio.lowlevel.checkpoint()
 
     async def _beat(self) -> None:

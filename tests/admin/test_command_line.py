@@ -44,6 +44,8 @@ __all__ = ["run"]
         (["run", "examples/hello.py:app", "--listen", "0.0.0.0:0"], "--insecure"),
         (["run", "examples/hello.py:app", "--listen", "127.0.0.1:http"], "listen"),
         (["run", "examples/hello.py:app", "--profile", "moon"], "local"),
+        (["run", "examples/hello.py:app", "--hand-over-within", "-1"], "hand_over_within: found -1.0; seconds"),
+        (["run", "examples/hello.py:app", "--drain-within", "-1"], "drain_within: found -1.0; seconds"),
         (["run", "examples/hello.py:app", "--secret-file", "/nowhere/secret"], "no such file"),
         (["run", "examples/hello.py:app", "--seal", "maybe"], "accept, prefer, require"),
         (["members", "--secret-file", "/nowhere/secret"], "no such file"),

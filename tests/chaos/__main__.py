@@ -50,7 +50,7 @@ QUICK = {
 WHOLE = {
     "zombie": Plan(keys=40, rate=30),
     "partition": Plan(keys=500, rate=40, rounds=1),
-    "scale": Plan(keys=1_000_000, rate=100),
+    "scale": Plan(keys=1_000_000, rate=30),
 }
 
 

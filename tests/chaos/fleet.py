@@ -60,14 +60,14 @@ class Member:
         self.signal(signal.SIGKILL)
         await self.wait_ended()
 
-    async def leave(self) -> None:
+    async def leave(self, *, within: float = LEAVES_WITHIN) -> None:
         """SIGTERM, and wait for the end."""
         self.signal(signal.SIGTERM)
-        with trio.move_on_after(LEAVES_WITHIN):
+        with trio.move_on_after(within):
             if (status := await self.wait_ended()) != 0:
                 raise Broken(f"{self.name} left with status {status}: {self.last_words()}")
             return
-        raise Broken(f"{self.name} has not left within {LEAVES_WITHIN:.0f} s: {self.last_words()}")
+        raise Broken(f"{self.name} has not left within {within:.0f} s: {self.last_words()}")
 
     async def wait_ended(self) -> int:
         assert self.process is not None

@@ -19,7 +19,7 @@ from .bank import Noted
 from .fleet import Fleet, Member, free_addresses, open_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 NODES = 5
 BACK_WITHIN = 10.0
@@ -105,13 +105,14 @@ async def open_scene(
     target: str = "tests.chaos.counters:app",
     service: str = "counter",
     env: dict[str, str] | None = None,
+    options: Sequence[str] = (),
     nodes: int = NODES,
     touched: bool = True,
 ) -> AsyncIterator[Scene]:
     """Nodes and an asker; every key was counted once."""
     cluster = f"chaos-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        options = ("--restart-hold", str(plan.hold))
+        options = ("--restart-hold", str(plan.hold), *options)
         async with open_fleet(cluster, target, Path(folder), options=options, env=env) as fleet:
             for member in fleet.plan(free_addresses(nodes)):
                 await member.start()

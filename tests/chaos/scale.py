@@ -9,7 +9,7 @@ import trio
 
 from swimring.ownership.spreading import BANDWIDTH
 
-from .fleet import free_addresses
+from .fleet import LEAVES_WITHIN, free_addresses
 from .runs import Found, Plan, Scene, complaints, failures, losses, open_scene
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FEW, MANY = 3, 12
 LONG = 1_800.0
+HAND_OVER_WITHIN = 900.0
+"""Seconds that a node may take to bring its state to others before it leaves: 30, the default, is for less of it."""
 _MIB = 1024 * 1024
 
 
@@ -49,7 +51,8 @@ class Traffic:
 
 async def scale(plan: Plan) -> Found:
     """Fill three nodes, start nine more, let them go again."""
-    async with open_scene(plan, nodes=FEW, touched=False, env={"CHAOS_REPLICAS": "1"}) as scene:
+    options = ("--hand-over-within", str(HAND_OVER_WITHIN))
+    async with open_scene(plan, nodes=FEW, touched=False, env={"CHAOS_REPLICAS": "1"}, options=options) as scene:
         few = list(scene.fleet.members)
         ask, traffic, busy = scene.asker.do, Traffic(scene), 3 * plan.rate + 10
         copies = await ask("fill", names=few, keys=plan.keys, within=LONG)
@@ -66,7 +69,7 @@ async def scale(plan: Plan) -> Found:
         for name, member in scene.fleet.members.items():
             if name not in few:
                 scene.note(f"SIGTERM {name}")
-                await member.leave()
+                await member.leave(within=HAND_OVER_WITHIN + LEAVES_WITHIN)
         shrunk = (
             trio.current_time() - began + await scene.settled(within=LONG) + await traffic.wait_quiet(few, busy=busy)
         )

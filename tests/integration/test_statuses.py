@@ -40,7 +40,7 @@ if "schema" not in sys.argv:
 SLOW = ["--within", "0.4"]
 ELSEWHERE = {
     "demo": test_demo.test_the_demo_counts_to_the_last_word_although_a_node_is_killed_and_leaves_nothing_behind,
-    "sim": test_new.test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1,
+    "sim": test_new.test_a_sweep_that_fails_says_why_and_ends_with_its_status,
 }
 """Commands that take long, and the tests that read their JSON."""
 

@@ -244,3 +244,30 @@ def fill(one: One) -> None:
         is Verdict.HELD
     ):
         number += 1
+
+
+async def test_a_claim_ends_when_its_key_has_moved_however_many_copies_are_compared_with_the_rings_meanwhile(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        for number in range(100_000):
+            place = "kv", b"%d" % number
+            a.ownership.holdings.put(Copy(place=place, fence=Fence(1, "x"), sequence=1, replicas=0, state=b"\x00"))
+        a.believe(a=1, b=0)
+        await trio.sleep(1)
+        b.fails = {"claim", "claims"}
+        nursery.start_soon(own_until_late, a, trio.Event())
+        await trio.sleep(1)
+        assert a.ownership.statistics().scopes == 1  # it is being claimed
+        a.believe(a=1, b=1)  # every copy has to be looked at
+        await turns(5)
+        a.believe(a=0, b=1)
+        await turns(10)
+        assert a.ownership.statistics().keys_left < 30_000, "they were all looked at before"
+        assert a.ownership.statistics().scopes == 0
+        nursery.cancel_scope.cancel()
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await trio.lowlevel.checkpoint()

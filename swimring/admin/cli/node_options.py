@@ -54,6 +54,13 @@ class NodeOptions:
         int,
         Parameter(help="Seconds for which the others keep this node's place once it is gone, because it comes back."),
     ] = 0
+    hand_over_within: Annotated[
+        float,
+        Parameter(help="Seconds to bring the state of keys to their next owners before this node leaves, at most."),
+    ] = 30.0
+    drain_within: Annotated[
+        float, Parameter(help="Seconds that calls in flight have after that; inf for as long as they take.")
+    ] = 2.0
     insecure: Annotated[bool, Parameter(negative="", help="Allow listening off loopback without a secret.")] = False
     secret: Secret = None
     secret_file: SecretFile = None
@@ -95,6 +102,8 @@ class NodeOptions:
             "weight": self.weight,
             "zone": self.zone,
             "restart_hold": self.restart_hold,
+            "hand_over_within": self.hand_over_within,
+            "drain_within": self.drain_within,
             "insecure": self.insecure,
             "secret": self.secret,
             "secret_file": self.secret_file,
