@@ -603,7 +603,7 @@ def test_what_is_passed_over_as_no_news_would_have_changed_nothing(heard: list[R
 
 
 def test_a_record_that_we_have_is_no_news_unless_its_accuser_is() -> None:
-    believes = membership()
+    believes = membership(others=8)
     accused = rumour(SUSPECT, accuser="carol")
     believes.apply(accused, now=0.0)
     others = [Rumour(member=accused.member, accuser=accuser) for accuser in ("carol", "dave")]
