@@ -149,6 +149,7 @@ class Spreading:
             if name in old.members and old.members[name].id != one.id
         }
         if moved or forgetful:
+            self._begin()
             yield from self._mark_concerned(moved, forgetful, new)
             self._dues.retry()
             self._dues.put_first(self._hits)

@@ -152,6 +152,12 @@ def keep(one: One, count: int, *, state: bytes = b"s") -> None:
         one.ownership.holdings.put(Copy(place=place, fence=Fence(1, "x"), sequence=1, replicas=0, state=state))
 
 
+def endpoint_of(one: One, cmd: str) -> Endpoint:
+    (endpoint,) = (endpoint for endpoint in one.service.endpoints if endpoint.cmd == cmd)
+    assert isinstance(endpoint, Endpoint)
+    return endpoint
+
+
 async def test_nothing_passes_for_brought_before_all_copies_were_compared_with_the_ring(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -162,11 +168,27 @@ async def test_nothing_passes_for_brought_before_all_copies_were_compared_with_t
         keep(a, 20_000)
         for one in (a, b):
             one.believe(a=1, b=1)
-        (brought,) = (one for one in a.service.endpoints if one.cmd == "brought")
-        assert isinstance(brought, Endpoint)
-        await brought(Request(node=None, peer="b"))  # type: ignore[arg-type]
+        await endpoint_of(a, "brought")(Request(node=None, peer="b"))  # type: ignore[arg-type]
         ring = a.rings.ring("kv")
         assert {ring.lookup(copy.place[1]) for copy in a.ownership.holdings} == {"a"}
+
+
+async def test_nothing_is_brought_in_the_first_moment_after_a_change_also_while_copies_are_compared_with_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b):
+        await trio.sleep(1)
+        keep(a, 20_000)
+        for one in (a, b):
+            one.believe(a=0, b=1)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert 0 < a.ownership.statistics().keys_left < 20_000
+        await endpoint_of(a, "replicate")(Request(node=None, peer="b"), copies=[[*PLACE, 1, "x", 1, 0, b"s"]])  # type: ignore[arg-type]
+        await trio.sleep(HEAD_START - JOURNEY)
+        assert b.asked["offer"] == 0
+        await trio.sleep(5 * JOURNEY)
+        assert b.asked["offer"] > 0
 
 
 async def test_what_is_on_its_way_is_among_what_is_left(autojump_clock: trio.testing.MockClock) -> None:
