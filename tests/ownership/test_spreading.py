@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -152,7 +153,7 @@ def keep(one: One, count: int, *, state: bytes = b"s") -> None:
         one.ownership.holdings.put(Copy(place=place, fence=Fence(1, "x"), sequence=1, replicas=0, state=state))
 
 
-def endpoint_of(one: One, cmd: str) -> Endpoint:
+def endpoint_of(one: One, cmd: str) -> Endpoint[..., Any]:
     (endpoint,) = (endpoint for endpoint in one.service.endpoints if endpoint.cmd == cmd)
     assert isinstance(endpoint, Endpoint)
     return endpoint
