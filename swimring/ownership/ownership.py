@@ -174,7 +174,7 @@ class Ownership:
         """Other nodes can be asked from now on: begin."""
         self._calls.calls = calls
         self._nursery.start_soon(self._follow, self._rings.snapshot, name="swimring ownership")
-        self._nursery.start_soon(self._spread, self._rings.snapshot, name="swimring moved copies")
+        self._nursery.start_soon(self._spread, name="swimring moved copies")
         self._nursery.start_soon(self._beat, name="swimring sign of life")
         self._nursery.start_soon(self._spreading.run, name="swimring copies")
         self._nursery.start_soon(self._renewing.run, name="swimring renewal")
@@ -241,8 +241,7 @@ class Ownership:
         """
         self._spreading.begin_draining()
         async with trio.open_nursery() as nursery:
-            # Counted before the first of them are on their way: those are not among what is left.
-            nursery.start_soon(self._spreading.tell, progress, self._spreading.keys_left)
+            nursery.start_soon(self._spreading.tell, progress, len(self.holdings))
             await self._hand_over_all()
             nursery.cancel_scope.cancel()
         progress.tell(total=progress.now.total, left=0)
@@ -273,14 +272,14 @@ class Ownership:
             snapshot = await self._rings.wait_changed(snapshot.sequence)
             await self._scopes.follow(snapshot)
 
-    async def _spread(self, snapshot: RingSnapshot) -> None:
-        """Spread what others should have now, at every change after ``snapshot``.
+    async def _spread(self) -> None:
+        """Spread what others should have now, at every change since copies were last compared with where they belong.
 
         It takes long if there are many copies. Whoever waits for a key that has moved again meanwhile must not wait
         for that, so this is a task of its own.
         """
         while True:
-            snapshot = await self._rings.wait_changed(snapshot.sequence)
+            snapshot = await self._rings.wait_changed(self._spreading.compared)
             if snapshot.kept and not self._spreading.draining:
                 # Who is away has its copies still to come back to, or to lose when its time is over.
                 self._spreading.put_off(self._passed, snapshot)

@@ -35,6 +35,8 @@ MAX_OFFERED: Final = 1024
 """In one message that is taken."""
 AT_ONCE: Final = 256
 """Keys that one node is offered together: whoever is asked about them does nothing else meanwhile."""
+MOST_AT_ONCE: Final = 4096
+"""Keys that are offered together to all: they are gone through without a rest, and what is called meanwhile waits."""
 HEAD_START: Final = 0.2
 """Seconds after a change of the ring before anything is brought."""
 BEHIND: Final = 20.0
@@ -90,8 +92,9 @@ class Spreading:
         self._not_before = -math.inf
         self._stirred = trio.Event()
         self._progress = trio.Event()
-        self._busy = False
         self._is_put_off = False
+        self.compared = rings.sequence
+        """Number of the snapshot of the rings that copies were last compared with, or of which that was put off."""
         self._taken = 0  # places that batches were made of, since the start
         self._offered = 0  # and of batches that are over
         self.draining = False
@@ -104,8 +107,8 @@ class Spreading:
 
     @property
     def keys_left(self) -> int:
-        """How many keys may still be missing somewhere."""
-        return len(self._dues)
+        """How many keys may still be missing somewhere, those that are being brought included."""
+        return len(self._dues) + self._taken - self._offered
 
     def touch(self, place: Place, *, later: bool = False) -> None:
         """The copy of that key is new; with ``later``, there is no hurry."""
@@ -126,11 +129,12 @@ class Spreading:
 
     def put_off(self, passed: Iterable[RingSnapshot], new: RingSnapshot) -> None:
         """What changed between ``passed`` and ``new`` is not followed yet: if somebody took keys, copies are late."""
+        self.compared = new.sequence
         late = (_takes_more(new.rings[service], old) for service, olds in _changes(passed, new).items() for old in olds)
         if len(self._holdings) and not self._is_put_off and any(late):
             self._is_put_off = True
             self.tally.begin(now=trio.current_time())
-            self._tell_progress()
+        self._tell_progress()
 
     def follow(self, passed: Sequence[RingSnapshot], new: RingSnapshot) -> Iterator[None]:
         """Take note of every key that is others' business than in one of ``passed``; iterate to its end, with rests.
@@ -145,17 +149,21 @@ class Spreading:
             if name in old.members and old.members[name].id != one.id
         }
         if moved or forgetful:
+            self._begin()
             yield from self._mark_concerned(moved, forgetful, new)
             self._dues.retry()
             self._dues.put_first(self._hits)
             self._begin()
         self._is_put_off = False
+        self.compared = new.sequence
         self._stirred.set()
+        self._tell_progress()
 
     def _mark_concerned(
         self, moved: Mapping[str, Sequence[HashRing | None]], forgetful: set[str], new: RingSnapshot
     ) -> Iterator[None]:
-        changes = {service: _Change(ring, moved.get(service, ())) for service, ring in new.rings.items()}
+        kept = len(self._holdings)
+        changes = {service: _Change(ring, moved.get(service, ()), kept=kept) for service, ring in new.rings.items()}
         for count, copy in enumerate(self._holdings):
             change = changes.get(copy.place[0])
             if change is not None:
@@ -185,13 +193,19 @@ class Spreading:
 
     async def wait_done(self) -> None:
         """Wait until nothing is missing anywhere, as far as this node knows."""
-        while self.keys_left or self._busy:
+        while self.keys_left:
             await self._progress.wait()
 
     async def wait_brought(self) -> None:
-        """Wait until all that is due now was offered once to those who should have it."""
+        """Wait until all that is due now was offered once to those who should have it.
+
+        What the present rings have moved is due, also what was not compared with them yet.
+        """
+        present = self._rings.sequence
+        while self.compared < present:
+            await self._progress.wait()
         last = self._taken + self._dues.ready
-        while self._offered < last and (self._dues.ready or self._busy):
+        while self._offered < last and (self._dues.ready or self._taken > self._offered):
             await self._progress.wait()
 
     def is_behind(self, *, now: float) -> bool:
@@ -216,7 +230,7 @@ class Spreading:
         """Bring copies to where they are missing, until cancelled."""
         while True:
             await self._wait_ready()
-            await self._spread(self._dues.take(self._batch))
+            await self._spread(self._dues.take(batch_for(self._rings.snapshot)))
             self._tell_progress()
 
     async def _wait_ready(self) -> None:
@@ -238,11 +252,6 @@ class Spreading:
         progress, self._progress = self._progress, trio.Event()
         progress.set()
 
-    @property
-    def _batch(self) -> int:
-        """So many keys that each node is offered about `AT_ONCE`: their copies go to one or two of all others."""
-        return AT_ONCE * max(1, len(self._rings.snapshot.members) // 2)
-
     # ------------------------------------------------------------------------------------------------- one batch
 
     async def _spread(self, places: Sequence[Place]) -> None:
@@ -256,13 +265,11 @@ class Spreading:
         for place, names in lacking.items():
             for name in names:
                 by_peer.setdefault(name, []).append(batch[place])
-        self._busy = True
         try:
             async with trio.open_nursery() as nursery:
                 for name, copies in by_peer.items():
                     nursery.start_soon(self._feed, name, copies, lacking)
         finally:
-            self._busy = False
             self._offered += len(places)
             for place in batch:
                 if lacking[place]:
@@ -354,28 +361,46 @@ class Spreading:
         return answer if isinstance(answer, list) else []
 
 
+def batch_for(snapshot: RingSnapshot) -> int:
+    """How many keys are offered together by these rings.
+
+    So many that each node is offered about `AT_ONCE`, since their copies go to one or two of all that take keys; but
+    no more than `MOST_AT_ONCE`.
+    """
+    nodes = max((len(ring) for ring in snapshot.rings.values()), default=0)
+    return min(AT_ONCE * max(1, nodes // 2), MOST_AT_ONCE)
+
+
 class _Change:
     """Who should keep a key by a ring, and whether others should by one of the rings before.
 
     Both are the same for all keys between two neighbouring points of these rings: they are looked up once for those. Of
-    a node with 170,000 copies that is the larger part of what a change of the ring costs it.
+    a node with 170,000 copies that is the larger part of what a change of the ring costs it. Who keeps fewer copies
+    than the ring has points looks each of them up: to sort the points of 1,000 nodes takes a tenth of a second.
     """
 
-    def __init__(self, ring: HashRing, olds: Sequence[HashRing | None]) -> None:
+    def __init__(self, ring: HashRing, olds: Sequence[HashRing | None], *, kept: int) -> None:
         self.ring = ring
         self.olds = olds
-        self._bounds = sorted({point for one in (ring, *olds) if one is not None for point in one.bounds})
+        self._bounds: list[int] = []
+        if kept > ring.points:
+            self._bounds = sorted({point for one in (ring, *olds) if one is not None for point in one.bounds})
         self._found: dict[tuple[int, int], tuple[tuple[str, ...], bool]] = {}
 
     def keepers_at(self, position: int, count: int) -> tuple[tuple[str, ...], bool]:
         """The ``count`` keepers of a key at ``position``, and whether they have changed."""
+        if not self._bounds:
+            return self._look_up(position, count)
         asked = bisect_right(self._bounds, position), count
         found = self._found.get(asked)
         if found is None:
-            now = self.ring.owners_at(position, count)
-            before = (() if old is None else old.owners_at(position, count) for old in self.olds)
-            found = self._found[asked] = now, any(keepers != now for keepers in before)
+            found = self._found[asked] = self._look_up(position, count)
         return found
+
+    def _look_up(self, position: int, count: int) -> tuple[tuple[str, ...], bool]:
+        now = self.ring.owners_at(position, count)
+        before = (() if old is None else old.owners_at(position, count) for old in self.olds)
+        return now, any(keepers != now for keepers in before)
 
 
 def _changes(passed: Iterable[RingSnapshot], new: RingSnapshot) -> dict[str, list[HashRing | None]]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swimring.identity import Fence
-from swimring.ownership import Copy
+from swimring.ownership import Copy, HandOff, Progress, RingSnapshot
 from swimring.ownership.fences import MAX_FENCE
-from swimring.ownership.spreading import BEHIND
-from swimring.service import StateForm, Terms
+from swimring.ownership.spreading import AT_ONCE, BEHIND, HEAD_START, MOST_AT_ONCE, _Change, batch_for
+from swimring.ring import CIRCLE, HashRing, ring_seed
+from swimring.service import Endpoint, Request, StateForm, Terms
 from swimring.swim import Standing, Status
 from tests.ownership.nodes import JOURNEY, One, member, open_nodes
 
@@ -140,3 +144,103 @@ async def test_copies_that_wait_for_a_place_that_is_kept_are_late_if_somebody_ca
         with trio.move_on_after(100):
             await a.ownership.wait_behind(behind=True)
         assert trio.current_time() == pytest.approx(began + (BEHIND if comes else 100))
+
+
+def keep(one: One, count: int, *, state: bytes = b"s") -> None:
+    """Put copies there that nobody else has."""
+    for number in range(count):
+        place = "kv", b"%d" % number
+        one.ownership.holdings.put(Copy(place=place, fence=Fence(1, "x"), sequence=1, replicas=0, state=state))
+
+
+def endpoint_of(one: One, cmd: str) -> Endpoint[..., Any]:
+    (endpoint,) = (endpoint for endpoint in one.service.endpoints if endpoint.cmd == cmd)
+    assert isinstance(endpoint, Endpoint)
+    return endpoint
+
+
+async def test_nothing_passes_for_brought_before_all_copies_were_compared_with_the_ring(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b):
+        for one in (a, b):
+            one.believe(a=1, b=0)
+        await trio.sleep(1)
+        keep(a, 20_000)
+        for one in (a, b):
+            one.believe(a=1, b=1)
+        await endpoint_of(a, "brought")(Request(node=None, peer="b"))  # type: ignore[arg-type]
+        ring = a.rings.ring("kv")
+        assert {ring.lookup(copy.place[1]) for copy in a.ownership.holdings} == {"a"}
+
+
+async def test_nothing_is_brought_in_the_first_moment_after_a_change_also_while_copies_are_compared_with_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_nodes("a", "b") as (a, b):
+        await trio.sleep(1)
+        keep(a, 20_000)
+        for one in (a, b):
+            one.believe(a=0, b=1)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert 0 < a.ownership.statistics().keys_left < 20_000
+        await endpoint_of(a, "replicate")(Request(node=None, peer="b"), copies=[[*PLACE, 1, "x", 1, 0, b"s"]])  # type: ignore[arg-type]
+        await trio.sleep(HEAD_START - JOURNEY)
+        assert b.asked["offer"] == 0
+        await trio.sleep(5 * JOURNEY)
+        assert b.asked["offer"] > 0
+
+
+async def test_what_is_on_its_way_is_among_what_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b") as (a, b), trio.open_nursery() as nursery:
+        keep(a, 600, state=bytes(2048))
+        for one in (a, b):
+            one.believe(a=0, b=1)
+        progress = Progress()
+        nursery.start_soon(a.ownership.hand_over, progress)
+        told: list[tuple[HandOff, int]] = []
+        async for now in progress.changes():
+            told.append((now, 600 - len(b.ownership.holdings)))
+            if now.total and not now.left:
+                progress.finish()
+        assert {now.total for now, _ in told[1:]} == {600}
+        assert [(now.left, missing) for now, missing in told[1:] if now.left < missing] == []
+
+
+async def test_a_batch_is_of_no_more_keys_for_members_that_take_none(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_nodes("a", "b", "c") as (a, b, c):
+        idle = {f"idle{number}": 0 for number in range(100)}
+        keep(a, 10_000)
+        for one in (a, b):
+            one.believe(a=0, b=1, c=0, **idle)
+        await trio.sleep(HEAD_START + 0.1)
+        for one in (a, c):
+            one.believe(a=0, b=0, c=1, **idle)  # what is in the batch goes to b still
+        await trio.sleep(10)
+        assert b.asked["offer"] < 5
+        assert c.asked["offer"] > 35
+
+
+@pytest.mark.parametrize(("nodes", "keys"), [(1, AT_ONCE), (12, 6 * AT_ONCE), (100, MOST_AT_ONCE)])
+def test_batches_grow_with_those_who_take_keys_up_to_a_bound(nodes: int, keys: int) -> None:
+    ring = HashRing.build(dict.fromkeys(map(str, range(nodes)), 1), seed=ring_seed("test"), points=1)
+    nobody = RingSnapshot(sequence=1, version="", members={}, offering={}, rings={})
+    assert batch_for(nobody) == AT_ONCE
+    assert batch_for(replace(nobody, rings={"kv": ring})) == keys
+
+
+@given(st.integers(), st.lists(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([1, 2])), max_size=3))
+def test_what_is_looked_up_for_neighbouring_keys_together_is_what_each_of_them_would_be_told(
+    seed: int, nodes: list[dict[str, int]]
+) -> None:
+    empty = HashRing.build({}, seed=ring_seed(str(seed)), points=4)
+    ring, *olds = (empty.with_nodes(dict(weights)) for weights in [{"a": 1, "b": 1, "c": 1}, *nodes])
+    alone, together = (_Change(ring, [*olds, None], kept=kept) for kept in (0, CIRCLE))
+    only = _Change(ring, olds, kept=CIRCLE)
+    edges = {place % CIRCLE for one in (ring, *olds) for point in one.bounds for place in (point - 1, point, point + 1)}
+    for place in sorted(edges | {0, CIRCLE - 1}):
+        for count in (1, 3):
+            now = ring.owners_at(place, count)
+            assert alone.keepers_at(place, count) == together.keepers_at(place, count) == (now, True)
+            assert only.keepers_at(place, count) == (now, any(old.owners_at(place, count) != now for old in olds))
