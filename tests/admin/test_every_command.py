@@ -35,7 +35,7 @@ ONE = {
     "cordon": "integration/test_statuses.py::test_an_operation_that_takes_too_long_ends_with_status_1",
     "uncordon": "integration/test_statuses.py::test_an_operation_that_takes_too_long_ends_with_status_1",
     "evict": "integration/test_statuses.py::test_an_operation_that_takes_too_long_ends_with_status_1",
-    "sim": "integration/test_new.py::test_a_sweep_that_fails_says_the_seed_and_ends_with_status_1",
+    "sim": "integration/test_new.py::test_a_sweep_that_fails_says_why_and_ends_with_its_status",
     "demo": "admin/test_demo_parts.py::test_the_demo_succeeds_only_if_the_totals_are_equal",
 }
 """Which test shows each command that ends with status 1."""
