@@ -13,18 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swimring.identity import Generation, Incarnation
-from swimring.swim import (
-    Ack,
-    BytesRefused,
-    Envelope,
-    Gossip,
-    Ping,
-    Refused,
-    Rumour,
-    State,
-    Status,
-    Summary,
-)
+from swimring.swim import Ack, BytesRefused, Envelope, Gossip, Ping, Refused, Rumour, State, Status, Summary
 
 from .frames import Frames
 from .parts import PARTS_LIMIT, Heard, parts
@@ -48,7 +37,6 @@ _log = logging.getLogger("swimring.gossip")
 _STRANGER_PATIENCE: Final = 5.0
 _AT_ONCE: Final = 128
 _NUDGE_INTERVAL: Final = 1.0
-_NOTHING: Final = (0, 0)
 
 
 class PushPull:
@@ -77,7 +65,7 @@ class PushPull:
         self._refusals = refusals
         self._recalling = recalling
         self._serving = trio.CapacityLimiter(_AT_ONCE)
-        self._nudges, self._nudged = trio.open_memory_channel[tuple[str, tuple[Generation, Incarnation]]](1)
+        self._nudges, self._nudged = trio.open_memory_channel[tuple[str, tuple[Generation, Incarnation] | None]](1)
         self.joins_under_way = 0
         self.exchanges = 0
         self.records_heard = 0
@@ -105,10 +93,10 @@ class PushPull:
         while True:
             name, seen = await self._nudged.receive()
             member = self._membership.get(name)
-            if member is not None and (seen == _NOTHING or (member.generation, member.incarnation) < seen):
+            if member is not None and (seen is None or (member.generation, member.incarnation) < seen):
                 return member
 
-    def nudge(self, name: str, *, seen: tuple[Generation, Incarnation] = _NOTHING) -> None:
+    def nudge(self, name: str, *, seen: tuple[Generation, Incarnation] | None = None) -> None:
         """Exchange states with the member ``name`` soon, at most once a second.
 
         If it was ``seen`` to be ahead of our record: only if it still is when its turn comes, as most news is a rumour.

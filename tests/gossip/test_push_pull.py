@@ -17,6 +17,7 @@ from swimring.swim import (
     TAG_SIZE,
     BytesRefused,
     Envelope,
+    Gossip,
     Member,
     Metadata,
     Profile,
@@ -25,6 +26,7 @@ from swimring.swim import (
     Status,
     Summary,
     decode_frame,
+    encode_datagram,
     encode_frame,
     frame_length,
     tag_key,
@@ -257,3 +259,30 @@ def test_nobody_is_listened_to_for_more_names_than_a_membership_holds() -> None:
             heard.take(said, shown)
         with pytest.raises(BytesRefused, match="65536"):
             heard.take(said, shown)
+
+
+@simulated
+async def test_who_was_ahead_is_left_alone_once_its_rumour_has_arrived(seed: int) -> None:
+    async with open_cluster() as cluster:
+        a, c = await cluster.start_all(2, profile=RARELY)
+        await trio.sleep(10)
+        known = next(member for member in a.gossiper.members if member.name == c.name)
+        newer = dataclasses.replace(known, incarnation=known.incarnation + 1)
+        wire = await cluster.network.at("wire").bind(Address("wire", PORT))
+
+        async def say(*rumours: Rumour) -> None:
+            told = Envelope(source=newer.id, incarnation=newer.incarnation, message=Gossip(), rumours=rumours)
+            await wire.datagrams.send(encode_datagram(told, key=KEY), a.address)
+
+        def dialled() -> int:
+            return cluster.network.statistics(a.name).connections_dialled
+
+        before = dialled()
+        await say()
+        await trio.sleep(0.4)
+        assert dialled() == before + 1
+        await say()  # its turn comes when a second has passed
+        await trio.sleep(0.1)
+        await say(Rumour(member=newer))
+        await trio.sleep(3)
+        assert dialled() == before + 1
